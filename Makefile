@@ -1,0 +1,67 @@
+# make demo       Take Cover with a DNC, end to end, small: under 3 minutes
+# make test       the tests
+# make check      formatter, linter, type checker, tests
+# make benchmark  each workload beside its peers
+# make clean      remove what was installed and built; data/ stays
+# make clean-data remove every cached rollout and every run in data/
+#
+# The first of them installs everything into .venv. Choose the interpreter or
+# another folder on the command line: make test PYTHON=python3.12 VENV=.venv-312
+# EXTRAS=dev,gpu adds what a GPU needs. ARGS reaches the script or pytest:
+# make test ARGS='-k mixture -x'
+
+VENV ?= .venv
+EXTRAS ?= dev
+PEERS ?= .venv-peers
+PYTHON ?=
+ARGS ?=
+RUN = $(VENV)/bin/python
+export PYTHON VENV EXTRAS
+
+.PHONY: help demo test test-all check format benchmark peers clean clean-data
+
+help:
+	@sed -n '/^# /s/^# //p;/^$$/q' Makefile
+
+$(VENV)/.installed: setup.sh setup.py pyproject.toml constraints.txt
+	sh setup.sh
+
+demo: $(VENV)/.installed
+	$(RUN) experiments/doom_take_cover.py --model dnc --preset smoke $(ARGS)
+
+test: $(VENV)/.installed
+	$(RUN) -m pytest -m "not gpu and not slow" $(ARGS)
+
+test-all: $(VENV)/.installed
+	$(RUN) -m pytest $(ARGS)
+
+check: $(VENV)/.installed
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest -m "not gpu and not slow" $(ARGS)
+
+format: $(VENV)/.installed
+	$(RUN) -m ruff check --fix-only --quiet .
+	$(RUN) -m ruff format .
+
+benchmark: $(VENV)/.installed
+	$(RUN) experiments/benchmark.py $(ARGS)
+
+# The peers live in an environment of their own: one of them is a package
+# named dnc too.
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: $(VENV)/.installed
+	$(RUN) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install -q numpy 'torch>=2' 'cma>=3' dnc
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find chainer_wm dnc experiments tests -name __pycache__ -prune \
+	    -exec rm -rf {} +
+
+clean-data:
+	find data -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +

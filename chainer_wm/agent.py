@@ -1,0 +1,110 @@
+"""V, M and C wired into one policy: frame -> z -> features -> action."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import chainer
+import numpy as np
+
+from chainer_wm.vision import to_input
+
+FEATURES = ('z', 'c', 'h')
+
+
+class AgentState(NamedTuple):
+    """What the agent carries from one frame to the next, one lane per row."""
+
+    memory: Any  # M's recurrent state, every field (B, ...)
+    restart: np.ndarray  # (B,) 1 on an episode's first frame
+    rngs: tuple[np.random.Generator, ...]  # one per lane, for z
+
+
+class WorldModelAgent:
+    """The agent of World Models (Ha and Schmidhuber 2018, figure 8).
+
+    A batched policy: ``start`` and ``act``. The controller acts on z and on
+    what M held BEFORE it consumed (z, a); then M takes the step.
+
+    Args:
+        vision: V, ``ConvVAE``.
+        model: M, ``MDNRNN``.
+        controller: C, with ``act(features)``.
+        features: what C sees, in this order; of 'z', 'c', 'h', 'r'.
+        sample: draw z from V's posterior, as in training and in the dream;
+            False takes its mean.
+
+    Raises:
+        ValueError: V, M and C do not fit (names both sizes).
+    """
+
+    def __init__(self, vision: Any, model: Any, controller: Any,
+                 features: Sequence[str] = FEATURES, sample: bool = True):
+        if vision.latent_size != model.latent_size:
+            raise ValueError(
+                f'V makes {vision.latent_size} latents but M takes '
+                f'{model.latent_size}: was M trained on another VAE?')
+        width = features_width(model, features)
+        if width != controller.feature_size:
+            raise ValueError(
+                f'features {", ".join(features)} are {width} wide but C takes '
+                f'{controller.feature_size}: was C evolved for another M, or '
+                'for other features?')
+        self.vision, self.model, self.controller = vision, model, controller
+        self.features, self.sample = tuple(features), sample
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> AgentState:
+        """The state before the first frame, one lane per generator."""
+        return AgentState(self.model.initial_state(len(rngs)),
+                          np.ones(len(rngs), self.model.dtype), tuple(rngs))
+
+    def act(self, observations: np.ndarray, state: AgentState
+            ) -> tuple[np.ndarray, AgentState]:
+        """Choose actions, then let M take the step.
+
+        Args:
+            observations: (B, 64, 64, 3) uint8.
+
+        Returns:
+            ((B, A) float32 actions, next state).
+        """
+        model = self.model
+        with chainer.no_backprop_mode(), chainer.using_config('train', False):
+            z = self._encode(observations, state.rngs)
+            found = model.features(state.memory, z)
+            seen = model.xp.concatenate(
+                [chainer.as_array(found[name]) for name in self.features],
+                axis=1)
+            actions = self.controller.act(seen)
+            restart = model.device.send(state.restart)
+            _, memory = model.step(z, actions.astype(z.dtype), state.memory,
+                                   restart)
+        memory = type(memory)(*(chainer.as_array(part) for part in memory))
+        on_cpu = chainer.get_device('@numpy').send(actions)
+        return (on_cpu.astype(np.float32),
+                AgentState(memory, np.zeros_like(state.restart), state.rngs))
+
+    def _encode(self, observations, rngs):
+        vision = self.vision
+        frames = to_input(observations, vision.xp, vision.dtype.type)
+        mu, ln_var = map(chainer.as_array, vision.encode(frames))
+        if not self.sample:
+            return mu
+        eps = np.stack([rng.standard_normal(mu.shape[1]) for rng in rngs])
+        return mu + vision.xp.exp(ln_var / 2) * vision.xp.asarray(
+            eps, mu.dtype)
+
+
+def features_width(model: Any, features: Sequence[str]) -> int:
+    """How wide the named features of M are together.
+
+    Raises:
+        ValueError: an unknown name, or 'r' of a model without a DNC.
+    """
+    sizes = model.feature_sizes
+    missing = [name for name in features if name not in sizes]
+    if missing:
+        raise ValueError(f'features {missing} are not in this model, which '
+                         f'has {sorted(sizes)}: r needs --model dnc')
+    return sum(sizes[name] for name in features)

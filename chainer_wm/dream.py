@@ -1,0 +1,346 @@
+"""The dream: M in the place of the game, many lanes at once.
+
+A controller acts on what M believed before the step, M consumes (z, a) and
+says what comes next and whether the episode ends (World Models, Ha and
+Schmidhuber 2018, section 4). One reward per step survived, the dying one
+included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import chainer
+import numpy as np
+
+from chainer_wm.mixture import sample_mixture
+
+Streams = np.random.Generator | Sequence[np.random.Generator]
+DOOM_FEATURES = ('z', 'c', 'h')
+
+
+class DreamStep(NamedTuple):
+    """What one step brought, one entry per lane.
+
+    Fields:
+        z: the next latent picture, (B, Z), on M's device.
+        reward: (B,) float64, 1 each.
+        terminated: (B,) bool: M predicts the end of the episode.
+        truncated: (B,) bool: the cap of steps is reached.
+    """
+
+    z: Any
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+
+    @property
+    def done(self) -> np.ndarray:
+        """(B,) bool: the episode is over, for either reason."""
+        return self.terminated | self.truncated
+
+
+class _Noise:
+    """Float64 noise for E streams, from one generator or from one each."""
+
+    def __init__(self, rng: Streams, streams: int) -> None:
+        self._rng = rng
+        self._streams = streams
+        if not isinstance(rng, np.random.Generator) and len(rng) != streams:
+            raise ValueError(f'{len(rng)} generators for {streams} lanes')
+
+    def draw(self, method: str, *shape: int, only=None) -> np.ndarray:
+        """(E, *shape) numbers of a method of Generator; ``only`` some rows."""
+        rows = range(self._streams) if only is None else only
+        if isinstance(self._rng, np.random.Generator):
+            return getattr(self._rng, method)(size=(len(rows), *shape))
+        return np.stack(
+            [getattr(self._rng[n], method)(size=shape) for n in rows]
+        )
+
+
+class Dream:
+    """M as a simulator of B lanes that step together.
+
+    Args:
+        model: a trained ``MDNRNN``; without predicted death, only the cap
+            ends an episode.
+        starts: (mu, ln_var), each (N, Z): posteriors of V for first frames
+            of recorded episodes. An episode starts at a sample of one.
+        temperature: tau > 0, or (low, high): every episode then draws its own
+            from the uniform distribution between them.
+        done_threshold: the episode ends where P(end) exceeds it.
+        max_steps: cap of one episode.
+        sample_done: draw the end with probability P(end) instead.
+
+    Raises:
+        ValueError: starts do not fit the model, or the temperature is not
+            positive.
+    """
+
+    def __init__(
+        self,
+        model,
+        starts,
+        temperature=1.15,
+        done_threshold: float = 0.5,
+        max_steps: int = 2100,
+        sample_done: bool = False,
+    ) -> None:
+        self.model = model
+        self.max_steps = max_steps
+        self.sample_done = sample_done
+        mu, ln_var = (np.asarray(part, np.float64) for part in starts)
+        if mu.ndim != 2 or mu.shape != ln_var.shape or not len(mu):
+            raise ValueError(
+                f'starts must be two arrays (N, Z), not '
+                f'{mu.shape} and {ln_var.shape}'
+            )
+        if mu.shape[1] != model.latent_size:
+            raise ValueError(
+                f'starts have {mu.shape[1]} dims but M predicts '
+                f'{model.latent_size}: was M trained on another VAE?'
+            )
+        self._mu, self._sigma = mu, np.exp(0.5 * ln_var)
+        low, high = np.broadcast_to(temperature, 2).astype(float)
+        if not 0 < low <= high:
+            raise ValueError(
+                f'temperature must be positive, or a range (low, '
+                f'high) of positive numbers, not {temperature}'
+            )
+        self._temperatures = low, high
+        if not 0 < done_threshold < 1:
+            raise ValueError(
+                f'done_threshold is {done_threshold}, but must '
+                f'lie between 0 and 1'
+            )
+        self._done_logit = np.log(done_threshold / (1 - done_threshold))
+
+    @property
+    def lanes(self) -> int:
+        """B, the lanes that are stepped."""
+        return len(self._stream)
+
+    @property
+    def ages(self) -> np.ndarray:
+        """(B,) steps that each lane's episode has lasted."""
+        return self._ages
+
+    def reset(self, lanes: int, rng: Streams, repeats: int = 1) -> None:
+        """Start an episode in every lane.
+
+        Args:
+            lanes: E, the streams of noise.
+            rng: one generator for all, or a sequence of E, one each (then a
+                lane's numbers do not depend on the number of lanes).
+            repeats: P copies of the E lanes that share start, temperature and
+                noise: lane p * E + e is copy p of stream e.
+        """
+        self._noise = _Noise(rng, lanes)
+        self._stream = np.tile(np.arange(lanes), repeats)
+        self._tau = np.ones(lanes * repeats)
+        self._ages = np.zeros(lanes * repeats, np.int64)
+        self._state = self.model.initial_state(lanes * repeats)
+        z, tau = self._draw_starts()
+        self._z = z[self._stream]
+        self._tau = tau[self._stream]
+        self._z = self._send(self._z)
+
+    def restart(self, index) -> None:
+        """Start a new episode in some lanes; the others are as they were.
+
+        Args:
+            index: integers, the lanes. Needs ``reset`` with repeats 1 and one
+                generator per lane.
+        """
+        index = np.asarray(index)
+        z, tau = self._draw_starts(self._stream[index])
+        self._z = self._z.copy()  # the caller may hold the old one
+        self._z[index] = self._send(z)
+        self._tau[index] = tau
+        self._ages[index] = 0
+        for field in self._state:
+            field[index] = 0
+
+    def features(self) -> dict[str, Any]:
+        """What C may see now, by name: 'z', 'c', 'h' (and 'r' for a DNC)."""
+        return self.model.features(self._state, self._z)
+
+    def observe(self, names: Sequence[str] = DOOM_FEATURES):
+        """The named features side by side, (B, F), on M's device."""
+        found = self.features()
+        xp = chainer.backend.get_array_module(self._z)
+        return xp.concatenate([found[name] for name in names], axis=1)
+
+    def step(self, actions) -> DreamStep:
+        """Let M consume (z, a) and draw what comes next.
+
+        Args:
+            actions: (B, A).
+
+        Raises:
+            FloatingPointError: M predicts a number that is not finite.
+        """
+        z_size = self.model.latent_size
+        noise = (
+            self._noise.draw('random', z_size),
+            self._noise.draw('standard_normal', z_size),
+        )
+        u_done = self._noise.draw('random') if self.sample_done else None
+        with chainer.no_backprop_mode(), chainer.using_config('train', False):
+            prediction, state = self.model.step(
+                self._z,
+                self._send(actions),
+                self._state,
+                self._send(self._ages == 0),
+            )
+        self._state = type(state)(*map(chainer.as_array, state))
+        self._z = sample_mixture(
+            prediction.mixture,
+            temperature=self._tau,
+            noise=tuple(part[self._stream] for part in noise),
+        )
+        self._ages = self._ages + 1
+        terminated = self._ends(prediction.done_logit, u_done)
+        self._check_finite()
+        return DreamStep(
+            self._z,
+            np.ones(self.lanes),
+            terminated,
+            self._ages >= self.max_steps,
+        )
+
+    def keep(self, index) -> None:
+        """Drop all lanes but some; their noise stays what it would have been.
+
+        Args:
+            index: integers or a (B,) bool mask: the lanes to keep.
+        """
+        index = np.asarray(index)
+        self._stream, self._tau, self._ages = (
+            part[index] for part in (self._stream, self._tau, self._ages)
+        )
+        index = self.model.device.send(index)
+        self._z = self._z[index]
+        self._state = type(self._state)(
+            *(field[index] for field in self._state)
+        )
+
+    def _draw_starts(self, only=None):
+        draw = self._noise.draw
+        chosen = (draw('random', only=only) * len(self._mu)).astype(int)
+        eps = draw('standard_normal', self._mu.shape[1], only=only)
+        low, high = self._temperatures
+        tau = low + (high - low) * draw('random', only=only)
+        return self._mu[chosen] + self._sigma[chosen] * eps, tau
+
+    def _send(self, array):
+        array = chainer.backend.get_array_module(array).asarray(
+            array, self.model.dtype
+        )
+        return self.model.device.send(array)
+
+    def _ends(self, logit, u) -> np.ndarray:
+        if logit is None:
+            return np.zeros(self.lanes, bool)
+        logit = chainer.get_device('@numpy').send(chainer.as_array(logit))
+        if not np.isfinite(logit).all():
+            raise FloatingPointError(self._not_finite('P(end)'))
+        if u is not None:
+            u = u[self._stream]
+            return logit > np.log(u) - np.log1p(-u)
+        return logit > self._done_logit
+
+    def _check_finite(self) -> None:
+        xp = chainer.backend.get_array_module(self._z)
+        if not bool(xp.isfinite(self._z).all()):
+            raise FloatingPointError(self._not_finite('z'))
+
+    def _not_finite(self, what: str) -> str:
+        return (
+            f'M predicts a {what} that is not finite, after '
+            f'{self._ages.min()} to {self._ages.max()} steps of a dream: '
+            f'did its training diverge?'
+        )
+
+
+def evaluate_population(
+    dream: Dream,
+    act: Callable,
+    candidates: np.ndarray,
+    episodes: int = 16,
+    *,
+    rng: np.random.Generator,
+    features: Sequence[str] = DOOM_FEATURES,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Returns of every candidate controller, all dreamt as one batch.
+
+    Common random numbers: episode e has the same start, temperature and noise
+    for every candidate, so that candidates differ by their actions alone.
+
+    Args:
+        dream: the simulator; it is reset.
+        act: (features (B, F), theta (B, n)) -> actions (B, A), for instance
+            ``LinearController.act``.
+        candidates: (P, n) parameters.
+        episodes: E per candidate.
+        rng: made from (seed, stage, generation): the same one gives the same
+            returns.
+        features: what act sees, in this order.
+        progress: called with (steps done, lanes alive) after every step.
+
+    Returns:
+        (P, E) float64 returns.
+    """
+    candidates = np.asarray(candidates)
+    population = len(candidates)
+    dream.reset(episodes, rng, repeats=population)
+    theta = np.repeat(candidates, episodes, axis=0)
+    lane = np.arange(population * episodes)
+    alive = np.ones(len(lane), bool)
+    returns = np.zeros(len(lane))
+    steps = 0
+    while alive.any():
+        result = dream.step(act(dream.observe(features), theta))
+        steps += 1
+        returns[lane[alive]] += result.reward[alive]
+        alive &= ~result.done
+        if progress is not None:
+            progress(steps, int(alive.sum()))
+        if alive.any() and alive.sum() <= 0.8 * len(alive):
+            dream.keep(alive)
+            theta, lane, alive = theta[alive], lane[alive], alive[alive]
+    return returns.reshape(population, episodes)
+
+
+def rollout(
+    dream: Dream,
+    policy,
+    rngs: Sequence[np.random.Generator],
+    features: Sequence[str] = DOOM_FEATURES,
+) -> np.ndarray:
+    """Lengths of one dreamt episode per generator, played by a policy.
+
+    Args:
+        dream: the simulator; it is reset.
+        policy: ``start(rngs) -> state`` and ``act(observations, state) ->
+            (actions, state)``, both over all lanes.
+        rngs: one per lane; the dream and the policy each get a child of it,
+            so that every policy meets the same dream.
+
+    Returns:
+        (B,) steps until death or the cap.
+    """
+    children = [rng.spawn(2) for rng in rngs]
+    dream.reset(len(rngs), [pair[0] for pair in children])
+    state = policy.start([pair[1] for pair in children])
+    lengths = np.zeros(len(rngs), np.int64)
+    alive = np.ones(len(rngs), bool)
+    while alive.any():
+        actions, state = policy.act(dream.observe(features), state)
+        result = dream.step(actions)
+        lengths += alive
+        alive &= ~result.done
+    return lengths

@@ -1,0 +1,186 @@
+"""The inspector's command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from chainer_wm import files
+from chainer_wm.inspector import folders, pictures, report, summaries
+from chainer_wm.inspector.verify import verify
+
+OK, DAMAGED, USAGE = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the inspector; returns its exit status.
+
+    0: fine, 1: --verify found something damaged, 2: wrong path, episode or
+    flag.
+    """
+    options = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='replace')  # a bar on an ASCII terminal
+    try:
+        return _run(options)
+    except folders.InspectorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='python -m chainer_wm.inspector',
+        description='Look into a rollout store, a run '
+        '(data/EXPERIMENT/RUN) or a folder of runs.',
+    )
+    add = parser.add_argument
+    add('path', type=pathlib.Path, help='the folder to look into')
+    add(
+        '--verify',
+        action='store_true',
+        help='reread every byte; exit with 1 if anything is damaged',
+    )
+    add(
+        '--frames',
+        type=int,
+        metavar='EPISODE',
+        help='write a contact sheet of this episode (PNG)',
+    )
+    add(
+        '--gif',
+        type=int,
+        metavar='EPISODE',
+        help='write an animation of this episode (GIF)',
+    )
+    add(
+        '--out',
+        type=pathlib.Path,
+        metavar='FILE',
+        help='where the picture goes (default: episode-NUMBER.png or .gif)',
+    )
+    add(
+        '--every',
+        type=int,
+        metavar='N',
+        help='--frames: show every N-th step (default: about '
+        f'{pictures.CELLS} frames)',
+    )
+    add(
+        '--columns',
+        type=int,
+        default=8,
+        metavar='N',
+        help='--frames: frames per row (default: 8)',
+    )
+    add(
+        '--fps',
+        type=float,
+        default=pictures.FPS,
+        metavar='N',
+        help='--gif: frames per second (default: 35, as Doom)',
+    )
+    add(
+        '--scale',
+        type=int,
+        default=4,
+        metavar='N',
+        help='--gif: enlargement (default: 4)',
+    )
+    add(
+        '--all',
+        action='store_true',
+        help='read the actions of every episode, not of a sample',
+    )
+    add('--json', action='store_true', help='print JSON instead of text')
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    kind = folders.kind(options.path)
+    if options.frames is None and options.gif is None:
+        if options.verify:
+            return _verify(options)
+        _summary(options, kind)
+        return OK
+    if options.out and None not in (options.frames, options.gif):
+        raise folders.InspectorError(
+            '--out names one file, but --frames and --gif were both given'
+        )
+    if options.frames is not None:
+        target = pictures.write_sheet(
+            options.path,
+            options.frames,
+            options.out,
+            options.every,
+            options.columns,
+        )
+        print(f'wrote {target}')
+    if options.gif is not None:
+        target, film = pictures.write_gif(
+            options.path, options.gif, options.out, options.fps, options.scale
+        )
+        which = f', every {film.every}th' if film.every > 1 else ''
+        print(
+            f'wrote {target} ({film.frames} frames{which}, '
+            f'{report.size(film.size)})'
+        )
+    return OK
+
+
+def _summary(options: argparse.Namespace, kind: str) -> None:
+    summary: dict[str, Any]
+    if kind == 'store':
+        sample = None if options.all else summaries.SAMPLE
+        summary = summaries.store_summary(options.path, sample)
+        text = report.store_report
+    elif kind == 'run':
+        summary = summaries.run_summary(options.path)
+        text = report.run_report
+    else:
+        summary = summaries.listing(options.path)
+        text = report.listing_report
+    _print(summary, text(summary), options.json)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    result = verify(
+        options.path, progress=sys.stderr.isatty() and not options.json
+    )
+    lines = [f'{each.file}: {each.reason}' for each in result.damage]
+    count = f'{result.files} files, {result.episodes} of them episodes'
+    lines += [
+        f'{len(lines)} faults in {count}'
+        if lines
+        else f'every byte of {count} is as it was written'
+    ]
+    _print(
+        {
+            'path': str(options.path),
+            'files': result.files,
+            'episodes': result.episodes,
+            'damage': [each._asdict() for each in result.damage],
+        },
+        '\n'.join(lines),
+        options.json,
+    )
+    return DAMAGED if result.damage else OK
+
+
+def _print(summary: dict[str, Any], text: str, as_json: bool) -> None:
+    if as_json:
+        text = json.dumps(summary, indent=2, default=files.to_plain)
+    print(text)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,307 @@
+"""M, the model of the world: an MDN-RNN whose core is an LSTM or a DNC.
+
+It reads the latent picture z, the action a and, where it predicts death, a
+flag for the first step of an episode; it predicts a mixture for the next z and
+the logit of the episode's end (World Models, Ha and Schmidhuber 2018).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import chainer
+import chainer.functions as F
+import chainer.links as L
+import numpy as np
+from chainer import initializers
+
+from chainer_wm.mixture import Mixture, mixture_nll
+from chainer_wm.recurrent import LSTM
+from dnc import DNC
+
+CORES = ('lstm', 'dnc')
+
+
+class Prediction(NamedTuple):
+    """What M says about the next step.
+
+    Fields:
+        mixture: of the next z, every field (..., K, Z).
+        done_logit: logit of "the episode ends here", (...), or None.
+    """
+
+    mixture: Mixture
+    done_logit: Any
+
+
+def make_core(
+    core: str,
+    input_size: int,
+    hidden_size: int,
+    seed: int,
+    engine: str,
+    **options,
+):
+    """A recurrent core by its name: 'lstm' or 'dnc'.
+
+    Raises:
+        ValueError: the name is unknown, or an LSTM is given options.
+    """
+    if core == 'lstm':
+        if options:
+            raise ValueError(
+                f'an LSTM takes no options, but was given '
+                f'{sorted(options)}: was core="dnc" meant?'
+            )
+        return LSTM(input_size, hidden_size, seed=seed, engine=engine)
+    if core == 'dnc':
+        sizes = {
+            'memory_length': 16,
+            'memory_width': 16,
+            'read_heads': 4,
+            'link_sparsity': None,
+            **options,
+        }
+        return DNC(
+            input_size,
+            None,
+            hidden_size=hidden_size,
+            seed=seed,
+            engine=engine,
+            **sizes,
+        )
+    raise ValueError(f'core is {core!r}, but must be one of {CORES}')
+
+
+class MDNRNN(chainer.Chain):
+    """Predicts the next latent picture, and the end of the episode.
+
+    Args:
+        latent_size: Z, dims of z.
+        action_size: A, dims of a.
+        hidden_size: H of the LSTM, or of the DNC's controller.
+        mixtures: K, components per latent dimension.
+        core: 'lstm' or 'dnc'.
+        predict_done: predict death too; the input then has the restart flag.
+        seed: of the initial weights.
+        engine: 'fused' or 'reference', see ``recurrent.LSTM``.
+        core_options: for a DNC: memory_length=16, memory_width=16,
+            read_heads=4, link_sparsity=None.
+
+    Attributes:
+        core, head: the links: the recurrent core and one linear layer.
+        config: the constructor's arguments, for ``MDNRNN(**config)``.
+    """
+
+    def __init__(
+        self,
+        latent_size: int,
+        action_size: int,
+        hidden_size: int,
+        mixtures: int = 5,
+        core: str = 'lstm',
+        predict_done: bool = False,
+        seed: int = 0,
+        engine: str = 'fused',
+        **core_options,
+    ) -> None:
+        super().__init__()
+        self.latent_size = latent_size
+        self.action_size = action_size
+        self.mixtures = mixtures
+        self.predict_done = predict_done
+        self.engine = engine
+        self._config = dict(
+            latent_size=latent_size,
+            action_size=action_size,
+            hidden_size=hidden_size,
+            mixtures=mixtures,
+            core=core,
+            predict_done=predict_done,
+            seed=seed,
+            engine=engine,
+            **core_options,
+        )
+        inputs = latent_size + action_size + predict_done
+        outputs = 3 * mixtures * latent_size + predict_done
+        core_seed, head_seed = np.random.SeedSequence(seed).generate_state(2)
+        with self.init_scope():
+            self.core = make_core(
+                core,
+                inputs,
+                hidden_size,
+                int(core_seed),
+                engine,
+                **core_options,
+            )
+            self.head = L.Linear(
+                self.core.output_size,
+                outputs,
+                initialW=initializers.LeCunNormal(
+                    rng=np.random.RandomState(head_seed)
+                ),
+            )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, JSON-able: ``MDNRNN(**config)``."""
+        return dict(self._config)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the parameters, and so of all that goes in and comes out."""
+        return self.head.W.dtype
+
+    @property
+    def feature_sizes(self) -> dict[str, int]:
+        """Width of each feature that a controller may see, by name."""
+        sizes = {'z': self.latent_size}
+        state = self.initial_state(1)
+        return sizes | {
+            name: value.shape[1]
+            for name, value in self.features(state).items()
+        }
+
+    def initial_state(self, batch: int):
+        """The core's state at an episode's start: zeros."""
+        return self.core.initial_state(batch)
+
+    def features(self, state, z=None) -> dict[str, Any]:
+        """What a controller may see, by name, each (B, ...).
+
+        Args:
+            state: of the core, from BEFORE it consumes z.
+            z: (B, Z), or None to leave it out.
+
+        Returns:
+            'z' if given, 'c' and 'h', and for a DNC 'r', the read vectors of
+            all heads side by side.
+        """
+        found = {} if z is None else {'z': z}
+        found.update(c=state.c, h=state.h)
+        if hasattr(state, 'read_vectors'):
+            reads = state.read_vectors
+            found['r'] = reads.reshape((reads.shape[0], -1))
+        return found
+
+    def step(self, z, a, state, restart=None):
+        """One step of time.
+
+        Args:
+            z: (B, Z). a: (B, A). state: of before the step.
+            restart: (B,) flags that M reads iff it predicts death: 1 on an
+                episode's first step; None means all 0. The state is NOT
+                zeroed by it.
+
+        Returns:
+            (Prediction, state); the mixture's fields are (B, K, Z).
+        """
+        y, state = self.core.step(self._inputs(z, a, restart), state)
+        return self._predict(y), state
+
+    def sequence(self, z, a, state, reset=None):
+        """All steps of a sequence.
+
+        Args:
+            z: (T, B, Z). a: (T, B, A). state: of before the first step.
+            reset: (T, B) of 0 and 1: an episode starts at t; it zeroes the
+                lane's state before step t, and is the restart flag there.
+
+        Returns:
+            (Prediction, state); the mixture's fields are (T, B, K, Z).
+        """
+        ys, state = self.core.sequence(self._inputs(z, a, reset), state, reset)
+        return self._predict(ys), state
+
+    def loss(
+        self,
+        z,
+        a,
+        z_next,
+        mask,
+        done,
+        state,
+        reset=None,
+        done_weight: float = 10.0,
+    ):
+        """The loss of a sequence; ``chainer.report`` gets its parts.
+
+        Args:
+            z, a, state, reset: as in ``sequence``.
+            z_next: targets, (T, B, Z).
+            mask: (T, B); 0 where z_next is unknown, as after a death.
+            done: (T, B) integers: 1 at a death, 0 elsewhere, -1 where nothing
+                is known (padding). Unused unless M predicts death.
+            done_weight: weight of a death in the mean over all known steps.
+
+        Returns:
+            (loss, state): the mean negative log-likelihood in nats per latent
+            dimension over the steps with mask 1, plus the weighted mean of
+            the binary cross entropy of death. Reported: 'loss', 'nll' and,
+            where death is predicted, 'done_loss'.
+        """
+        prediction, state = self.sequence(z, a, state, reset)
+        nll = masked_mean(mixture_nll(z_next, prediction.mixture), mask)
+        parts = {'nll': nll, 'loss': nll}
+        if self.predict_done:
+            parts['done_loss'] = done_loss(
+                prediction.done_logit, done, done_weight
+            )
+            parts['loss'] = nll + parts['done_loss']
+        chainer.report(parts, self)
+        return parts['loss'], state
+
+    def _inputs(self, z, a, restart):
+        for name, value, size in (
+            ('z', z, self.latent_size),
+            ('a', a, self.action_size),
+        ):
+            if value.shape[-1] != size:
+                raise ValueError(
+                    f'{name} has {value.shape[-1]} dims but M takes {size}: '
+                    f'was M trained with another V or game?'
+                )
+        parts = [z, a]
+        if self.predict_done:
+            shape = (*z.shape[:-1], 1)
+            parts.append(
+                self.xp.zeros(shape, z.dtype)
+                if restart is None
+                else restart.reshape(shape).astype(z.dtype)
+            )
+        return F.concat(parts, axis=-1)
+
+    def _predict(self, ys) -> Prediction:
+        out = self.head(ys, n_batch_axes=ys.ndim - 1)
+        shape = (*ys.shape[:-1], self.mixtures, self.latent_size)
+        size = self.mixtures * self.latent_size
+        fields = (
+            F.reshape(out[..., n * size : (n + 1) * size], shape)
+            for n in range(3)
+        )
+        return Prediction(
+            Mixture(*fields), out[..., -1] if self.predict_done else None
+        )
+
+
+def masked_mean(nll, mask):
+    """Mean of nll (T, B, Z) over the dims of the steps where mask is not 0."""
+    xp = chainer.backend.get_array_module(nll.array)
+    known = (mask != 0).astype(nll.dtype)
+    weight = known[..., None] / (xp.maximum(known.sum(), 1) * nll.shape[-1])
+    return F.sum(nll * xp.broadcast_to(weight, nll.shape))
+
+
+def done_loss(logit, done, done_weight: float):
+    """Weighted binary cross entropy with logits, mean over known steps.
+
+    Args:
+        logit, done: (T, B); done is 1, 0, or -1 where nothing is known.
+        done_weight: weight of the steps where done is 1.
+    """
+    xp = chainer.backend.get_array_module(logit.array)
+    known = (done >= 0).astype(logit.dtype)
+    positive = (done > 0).astype(logit.dtype)
+    weight = known * (1 + (done_weight - 1) * positive)
+    weight /= xp.maximum(known.sum(), 1)
+    return F.sum((F.softplus(logit) - logit * positive) * weight)

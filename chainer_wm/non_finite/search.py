@@ -1,0 +1,241 @@
+"""Looks at everything that Chainer's functions take and give."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import chainer
+import numpy as np
+
+from chainer_wm.non_finite.report import (
+    ArraySummary,
+    NonFiniteError,
+    is_finite,
+    summaries,
+)
+
+Named = tuple[str, Any]
+
+
+@contextlib.contextmanager
+def find_non_finite(*links: chainer.Link) -> Iterator[None]:
+    """Stop at the first value that is not finite, and tell where it arose.
+
+    Inside the block every Chainer function's inputs, outputs and gradients
+    are looked at, in the order in which they are computed, and at the end of
+    the block the parameters (:func:`check_parameters`). NumPy's own warnings
+    about overflow and the like are off: the error says more. A constant that
+    is infinite on purpose, such as a mask, is found as well.
+
+    Args:
+        links: what trains; parameters and links are named by their path in
+            them.
+
+    Raises:
+        NonFiniteError: at the first such value.
+    """
+    search = _Search(links)
+    with (
+        _Functions(search),
+        _Links(search),
+        np.errstate(over='ignore', invalid='ignore', divide='ignore'),
+    ):
+        yield
+    check_parameters(*links)
+
+
+def check_parameters(*links: chainer.Link) -> None:
+    """Look at every parameter and at what the optimizer keeps for it.
+
+    Gradients are not judged: Chainer fills those of a new link with NaN.
+
+    Raises:
+        NonFiniteError: one of them is not finite; names it.
+    """
+    for path, param in _named_params(links):
+        if not param.is_initialized:
+            continue
+        kept = getattr(param.update_rule, 'state', None) or {}
+        named = [(path, param.array)] + [
+            (f"optimizer's {key} of {path}", value)
+            for key, value in kept.items()
+            if hasattr(value, 'dtype')
+        ]
+        beside = [*named, (f'gradient of {path}', param.grad)]
+        for name, array in named:
+            if not is_finite(array):
+                raise NonFiniteError(
+                    'a parameter or its optimizer is not finite',
+                    phase='update',
+                    culprit=ArraySummary.of(name, array),
+                    inputs=summaries(n for n in beside if n[0] != name),
+                )
+
+
+def _named_params(links: Iterable[chainer.Link]) -> Iterator[Named]:
+    for link in links:
+        for path, param in link.namedparams():
+            yield type(link).__name__ + path, param
+
+
+class _Functions(chainer.FunctionHook):
+    def __init__(self, search: _Search):
+        self.name = f'find_non_finite {id(search)}'
+        self._search = search
+
+    def forward_preprocess(self, function, in_data):
+        self._search.before_forward(function, in_data)
+
+    def backward_preprocess(self, function, in_data, out_grad):
+        self._search.before_backward(function, in_data, out_grad)
+
+
+class _Links(chainer.LinkHook):
+    def __init__(self, search: _Search):
+        self.name = f'find_non_finite {id(search)}'
+        self._search = search
+
+    def forward_preprocess(self, args):
+        self._search.enter_link(args.link)
+
+    def forward_postprocess(self, args):
+        self._search.leave_link()
+
+
+class _Search:
+    """Knows which link runs, and checks each function around its call."""
+
+    def __init__(self, links: Sequence[chainer.Link]):
+        self._links = links
+        self._paths = {
+            id(link): type(root).__name__ + path.rstrip('/')
+            for root in links
+            for path, link in root.namedlinks()
+        }
+        self._open: list[tuple[str, int]] = []  # links that run, and call
+        self._calls: collections.Counter[str] = collections.Counter()
+        self._callers: weakref.WeakKeyDictionary[
+            chainer.FunctionNode, tuple[str, int]
+        ] = weakref.WeakKeyDictionary()
+        self._backward: list[chainer.FunctionNode] = []  # being run
+
+    def enter_link(self, link: chainer.Link) -> None:
+        kind = type(link).__name__
+        path = self._paths.get(id(link))
+        if path is None:  # not below the links that we were given
+            above = [name.split()[0] for name, _ in self._open[-1:]]
+            path = '/'.join([*above, link.name or kind])
+        name = f'{path} ({kind})'
+        self._calls[name] += 1
+        self._open.append((name, self._calls[name]))
+
+    def leave_link(self) -> None:
+        self._open.pop()
+
+    def before_forward(self, function, in_data) -> None:
+        if self._open:
+            self._callers[function] = self._open[-1]
+        inputs = [(f'input {i}', x) for i, x in enumerate(in_data)]
+        self._demand(function, 'came in from outside', inputs, inputs)
+
+        def check(outputs, *_) -> None:
+            named = [(f'output {i}', y) for i, y in enumerate(outputs)]
+            self._demand(function, 'arose here', named, inputs)
+
+        _after_next_call(function, 'forward', check)
+
+    def before_backward(self, function, in_data, out_grad) -> None:
+        grads = [
+            (f'gradient of output {i}', g) for i, g in enumerate(out_grad)
+        ]
+        inputs = [(f'input {i}', x) for i, x in enumerate(in_data)]
+        beside = grads + inputs
+        self._demand(
+            function, 'came in from outside', grads, beside, 'backward'
+        )
+        self._backward.append(function)
+
+        def check(gradients, targets, *_) -> None:
+            self._backward.pop()
+            if len(gradients) == len(inputs):
+                targets = range(len(inputs))
+            named = [
+                (f'gradient of input {i}', gx)
+                for i, gx in zip(targets, gradients)
+            ]
+            self._demand(function, 'arose here', named, beside, 'backward')
+
+        base = chainer.FunctionNode.backward_accumulate
+        own = type(function).backward_accumulate is not base
+        _after_next_call(
+            function, 'backward_accumulate' if own else 'backward', check
+        )
+
+    def _demand(
+        self,
+        function: chainer.FunctionNode,
+        verb: str,
+        named: Sequence[Named],
+        beside: Sequence[Named],
+        phase: str = 'forward',
+    ) -> None:
+        for name, array in named:
+            if is_finite(array):
+                continue
+            outer = self._backward[-1] if self._backward else function
+            label = function.label
+            if outer is not function:  # it computes part of a gradient
+                phase = 'backward'
+                label += f', in the gradient of {outer.label}'
+            link, call = self._callers.get(outer, (None, None))
+            paths = self._parameters(function, beside)
+            raise NonFiniteError(
+                f'not finite for the first time, {phase} pass: it {verb}',
+                phase=phase,
+                culprit=ArraySummary.of(_with_path(name, paths), array),
+                inputs=summaries(
+                    (_with_path(n, paths), x) for n, x in beside if n != name
+                ),
+                function=label,
+                link=link,
+                call=call,
+            )
+
+    def _parameters(
+        self, function: chainer.FunctionNode, beside: Sequence[Named]
+    ) -> dict[str, str]:
+        """Which inputs are parameters: 'input 1' -> path."""
+        params = list(_named_params(self._links))
+        arrays = {id(param.array): path for path, param in params}
+        nodes = {id(param.node): path for path, param in params}
+        known = {name: arrays.get(id(array)) for name, array in beside}
+        for i, node in enumerate(function.inputs or ()):
+            known[f'input {i}'] = nodes.get(id(node))
+        return {name: path for name, path in known.items() if path}
+
+
+def _with_path(name: str, paths: dict[str, str]) -> str:
+    path = paths.get(name.removeprefix('gradient of '))
+    return name if path is None else f'{name} ({path})'
+
+
+def _after_next_call(
+    target: Any, name: str, check: Callable[..., None]
+) -> None:
+    """Call ``check(result, *arguments)`` once, after ``target.name``.
+
+    Chainer's hooks are told what goes into a function, not what comes out.
+    """
+    method = getattr(target, name)
+
+    def once(*arguments):
+        target.__dict__.pop(name, None)
+        result = method(*arguments)
+        check(result, *arguments)
+        return result
+
+    setattr(target, name, once)

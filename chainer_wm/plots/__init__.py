@@ -1,0 +1,42 @@
+"""Figures and films of a run: arrays in, a PNG or GIF out.
+
+Every function takes the path to write first, then arrays; the file appears
+whole or not at all. Colours are safe for colour-blind readers, and a thing
+(agent, random, lstm, dnc, dream, ...) has the same colour everywhere. No
+``pyplot``, no global style.
+"""
+
+from chainer_wm.plots.curves import (
+    evolution,
+    returns_histogram,
+    training_curves,
+)
+from chainer_wm.plots.films import Film, gif, side_by_side
+from chainer_wm.plots.memory import memory_trace
+from chainer_wm.plots.pairs import reconstructions
+from chainer_wm.plots.scores import (
+    calibration,
+    reliability,
+    temperature_table,
+)
+from chainer_wm.plots.sheets import contact_sheet
+from chainer_wm.plots.strips import open_loop
+from chainer_wm.plots.style import COLOURS, colours
+
+__all__ = [
+    'COLOURS',
+    'Film',
+    'calibration',
+    'colours',
+    'contact_sheet',
+    'evolution',
+    'gif',
+    'memory_trace',
+    'open_loop',
+    'reconstructions',
+    'reliability',
+    'returns_histogram',
+    'side_by_side',
+    'temperature_table',
+    'training_curves',
+]

@@ -1,0 +1,294 @@
+"""Is the dream honest? Scores and deaths in it against the game's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from chainer_wm.plots import style
+from chainer_wm.plots.curves import Rows, standard_error
+
+MARKERS = 'osD^vP*X<>'
+FLOOR = 1e-6  # smaller P(done) share one bin
+
+
+def calibration(
+    path: str | os.PathLike,
+    rows: Rows,
+    death: tuple[np.ndarray, np.ndarray] | None = None,
+    done_weight: float = 1.0,
+    title: str = '',
+    unit: str = 'time steps survived',
+) -> None:
+    """Policies' scores in the dream against the game, and P(done)'s honesty.
+
+    Args:
+        rows: one per policy: 'name', and 'dream' and 'game', each {'mean',
+            'std', 'episodes'}; the bars are 95 % intervals of the mean. On
+            the diagonal, dream and game agree.
+        death: adds a reliability diagram: M's P(done) of many steps, and
+            whether the game ended there (0/1), both (n,).
+        done_weight: the weight of a death in M's loss, for which the diagram
+            shows what a perfectly trained M would say.
+    """
+    if not len(rows):
+        raise ValueError('no policy was scored in both dream and game')
+    chart = style.figure(10.4 if death else 5.6, 4.9)
+    panels = chart.subplots(1, 2 if death else 1, squeeze=False)[0]
+    _scores(panels[0], rows, unit)
+    if title:
+        chart.suptitle(
+            title, fontsize=style.TITLE, x=0.01, ha='left', color=style.INK
+        )
+    if death:
+        _reliability(panels[1], *death, done_weight)
+    style.save(path, chart)
+
+
+def _scores(axes: Axes, rows: Rows, unit: str) -> None:
+    style.dress(
+        axes,
+        f'score in the dream ({unit})',
+        f'score in the game ({unit})',
+        grid='both',
+    )
+    reach = 0.0
+    for row, colour, marker in zip(
+        rows,
+        style.colours([row['name'] for row in rows]),
+        MARKERS * (1 + len(rows) // len(MARKERS)),
+    ):
+        across, up = (
+            1.96 * standard_error(row[where]) for where in ('dream', 'game')
+        )
+        axes.errorbar(
+            row['dream']['mean'],
+            row['game']['mean'],
+            up,
+            across,
+            color=colour,
+            marker=marker,
+            markersize=7,
+            capsize=3,
+            linewidth=1.4,
+            linestyle='',
+            label=row['name'],
+        )
+        reach = max(
+            reach, row['dream']['mean'] + across, row['game']['mean'] + up
+        )
+    low = min(
+        0.0,
+        *(row[where]['mean'] for row in rows for where in ('dream', 'game')),
+    )
+    axes.plot(
+        [low, reach * 1.06],
+        [low, reach * 1.06],
+        color=style.PALE_INK,
+        linewidth=1.0,
+        linestyle=(0, (5, 2)),
+        zorder=1,
+    )
+    axes.annotate(
+        'dream = game ',
+        (reach, reach),
+        ha='right',
+        va='bottom',
+        fontsize=style.TICK,
+        color=style.PALE_INK,
+    )
+    axes.set_xlim(low, reach * 1.06)
+    axes.set_ylim(low, reach * 1.06)
+    axes.set_aspect('equal')
+    style.legend(axes, loc='upper left', handletextpad=0.4)
+
+
+def _reliability(
+    axes: Axes, predicted: np.ndarray, happened: np.ndarray, done_weight: float
+) -> None:
+    """Deaths are rare, so both axes are logarithmic, and so are the bins."""
+    style.dress(
+        axes,
+        "M's P(done)",
+        'share of these steps at which the game ended',
+        grid='both',
+    )
+    bins = reliability(predicted, happened)
+    seen = [row for row in bins if row['deaths']]
+    low = min(
+        [max(row['predicted'], FLOOR) for row in bins]
+        + [row['observed'] for row in seen]
+    )
+    _bins(axes, seen, [row for row in bins if not row['deaths']])
+    _ideals(axes, done_weight)
+    axes.set_xscale('log')
+    axes.set_yscale('log')
+    axes.set_xlim(low / 2, 1.3)
+    axes.set_ylim(low / 2, 1.3)
+    style.legend(axes, loc='upper left', handlelength=1.6)
+
+
+def _bins(axes: Axes, seen: Rows, none: Rows) -> None:
+    """Shares of deaths with their intervals; upper bounds without a death."""
+    shares, low, high = (
+        np.array([row[key] for row in seen])
+        for key in ('observed', 'low', 'high')
+    )
+    axes.errorbar(
+        [max(row['predicted'], FLOOR) for row in seen],
+        shares,
+        np.stack([shares - low, high - shares]).clip(0),
+        color=style.COLOURS['dream'],
+        marker='o',
+        markersize=5,
+        capsize=3,
+        linewidth=1.6,
+        label='M, 95 % interval',
+    )
+    axes.scatter(
+        [max(row['predicted'], FLOOR) for row in none],
+        [row['high'] for row in none],
+        marker='v',
+        s=34,
+        facecolors='none',
+        edgecolors=style.COLOURS['dream'],
+        label='no death: 95 % upper bound',
+    )
+
+
+def _ideals(axes: Axes, done_weight: float) -> None:
+    """The diagonal, and what weighted deaths make of a perfect model."""
+    chances = np.logspace(np.log10(FLOOR), 0, 200)
+    lines = [(chances, style.PALE_INK, (5, 2), 'honest')]
+    if done_weight != 1:
+        weighted = chances * done_weight / (1 + (done_weight - 1) * chances)
+        label = f'perfect for a weight of {done_weight:g}'
+        lines.append((weighted, style.INK, (1, 2), label))
+    for predicted, colour, dashes, label in lines:
+        axes.plot(
+            predicted,
+            chances,
+            color=colour,
+            linewidth=1.0,
+            linestyle=(0, dashes),
+            label=label,
+        )
+
+
+def reliability(
+    predicted: np.ndarray, happened: np.ndarray, bins: int = 10
+) -> list[dict]:
+    """Bins of equal width in log P, each with what really happened in it.
+
+    Args:
+        predicted: probabilities (n,); happened: 0/1 (n,).
+
+    Returns:
+        For each bin that is not empty: 'predicted' (mean), 'observed'
+        (share), 'steps', 'deaths', and 'low', 'high': Wilson's 95 %
+        interval of the share.
+    """
+    predicted = np.asarray(predicted, float).reshape(-1)
+    happened = np.asarray(happened).reshape(-1).astype(bool)
+    if predicted.shape != happened.shape or not len(predicted):
+        raise ValueError(
+            f'{len(predicted)} predictions for {len(happened)} '
+            'steps: as many of each, and at least one, are '
+            'needed'
+        )
+    if not ((predicted >= 0) & (predicted <= 1)).all():
+        raise ValueError('P(done) leaves [0, 1]: is it the logit?')
+    floor = max(predicted.min(), FLOOR)
+    edges = np.logspace(np.log10(floor), 0, bins + 1)
+    which = np.digitize(predicted, edges[1:-1])
+    found = []
+    for index in np.unique(which):
+        inside = which == index
+        steps, deaths = int(inside.sum()), int(happened[inside].sum())
+        low, high = wilson(deaths, steps)
+        found.append(
+            {
+                'predicted': float(predicted[inside].mean()),
+                'observed': deaths / steps,
+                'steps': steps,
+                'deaths': deaths,
+                'low': low,
+                'high': high,
+            }
+        )
+    return found
+
+
+def wilson(
+    successes: int, trials: int, z: float = 1.96
+) -> tuple[float, float]:
+    """Wilson's interval of a proportion (Wilson 1927)."""
+    share = successes / trials
+    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = (z / (1 + z * z / trials)) * np.sqrt(
+        share * (1 - share) / trials + z * z / (4 * trials * trials)
+    )
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def temperature_table(
+    path: str | os.PathLike,
+    rows: Rows,
+    title: str = '',
+    references: Sequence[Mapping] = (),
+) -> None:
+    """Scores by the temperature of the dream the agent was raised in.
+
+    Args:
+        rows: 'temperature', and 'dream' and 'game', each {'mean', 'std'}.
+        references: other people's results to print under ours, as rows with
+            a 'name', a 'game', and perhaps 'temperature' and 'dream'.
+    """
+    lines = [
+        (
+            f'{row["temperature"]:.2f}',
+            _spread(row.get('dream')),
+            _spread(row['game']),
+        )
+        for row in rows
+    ]
+    lines += [
+        (
+            row.get('name', '') or f'{row["temperature"]:.2f}',
+            _spread(row.get('dream')),
+            _spread(row['game']),
+        )
+        for row in references
+    ]
+    chart = style.figure(6.0, 0.9 + 0.3 * len(lines), constrained=False)
+    axes = chart.add_axes((0.03, 0.03, 0.94, 0.94))
+    axes.set_axis_off()
+    axes.set_ylim(len(lines) + 1.2, -1)
+    axes.set_xlim(0, 1)
+    axes.text(0, -0.5, title, fontsize=style.TITLE, color=style.INK)
+    for at, cells in enumerate(
+        [('temperature', 'score in the dream', 'score in the game'), *lines]
+    ):
+        for x, cell, side in zip(
+            (0, 0.68, 1), cells, ('left', 'right', 'right')
+        ):
+            axes.text(
+                x,
+                at + 0.5,
+                cell,
+                ha=side,
+                fontsize=style.LABEL,
+                color=style.INK,
+                va='center',
+                weight='bold' if not at else 'normal',
+            )
+    for rule in (0.0, 1.0, 1.0 + len(rows), 1.0 + len(lines)):
+        axes.axhline(rule, color=style.PALE_INK, linewidth=0.8)
+    style.save(path, chart)
+
+
+def _spread(score: Mapping | None) -> str:
+    return f'{score["mean"]:.0f} ± {score["std"]:.0f}' if score else '-'

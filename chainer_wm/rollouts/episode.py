@@ -1,0 +1,93 @@
+"""One episode as arrays, and its npz."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+
+from chainer_wm import files
+
+_ARRAYS = ('observations', 'actions', 'rewards', 'terminated', 'truncated')
+
+
+@dataclasses.dataclass(frozen=True)
+class Rollout:
+    """One episode of T steps.
+
+    Attributes:
+        observations: (T, 64, 64, 3) uint8, the frame BEFORE each action.
+        actions: (T, A) float32.
+        rewards: (T,) float32.
+        terminated: (T,) bool, true only where the game itself ended.
+        truncated: (T,) bool, true only where a time limit ended it.
+        info: whatever describes the episode, in JSON's types.
+
+    Raises:
+        ValueError: lengths disagree, or the episode is empty.
+        TypeError: an array has another dtype.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    info: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        dtypes = (np.uint8, np.float32, np.float32, np.bool_, np.bool_)
+        for name, dtype in zip(_ARRAYS, dtypes):
+            array = getattr(self, name)
+            if array.dtype != dtype:
+                raise TypeError(
+                    f'{name} are {array.dtype}, expected {np.dtype(dtype)}'
+                )
+        lengths = {name: len(getattr(self, name)) for name in _ARRAYS}
+        if len(set(lengths.values())) != 1 or not len(self.rewards):
+            raise ValueError(
+                'an episode needs one entry per step in every '
+                f'array, and at least one step; got {lengths}'
+            )
+        if self.actions.ndim != 2:
+            raise ValueError(
+                f'actions have shape {self.actions.shape}, '
+                'expected (steps, action size)'
+            )
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the npz, whole or not at all; same episode, same bytes."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        text = json.dumps(self.info, sort_keys=True, default=files.to_plain)
+        with files.atomic_write(path) as file:
+            np.savez_compressed(file, info=np.array(text), **arrays)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Rollout:
+        """Read the bytes of an npz. Nothing is ever unpickled.
+
+        Raises:
+            ValueError: the bytes are not such an npz.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as npz:
+                arrays = {name: npz[name] for name in _ARRAYS}
+                info = json.loads(str(npz['info']))
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            KeyError,
+            EOFError,
+            OSError,
+        ) as error:
+            raise ValueError(f'not a readable episode ({error})') from error
+        return cls(**arrays, info=info)

@@ -1,0 +1,150 @@
+"""Evolve C inside the dream."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tqdm
+
+from chainer_wm import files
+from chainer_wm.cma_es import CMAES
+from chainer_wm.dream import DOOM_FEATURES, Dream, evaluate_population
+from chainer_wm.streams import stream
+
+Evaluate = Callable[[np.ndarray, int], dict[str, Any]]
+
+
+class Evolution(NamedTuple):
+    """What an evolution left."""
+
+    theta: np.ndarray  # (n,) float64, the chosen parameters
+    generation: int  # where they come from
+    history: list[dict[str, float]]  # one row per generation
+    evaluations: list[dict[str, Any]]  # in the real game, by generation
+
+
+def evolve(folder: str | os.PathLike, es: CMAES, dream: Dream,
+           act: Callable, *, generations: int, episodes: int, seed: int,
+           features: Sequence[str] = DOOM_FEATURES,
+           evaluate: Evaluate | None = None, evaluate_every: int = 10,
+           choose: str = 'last',
+           tick: Callable[[], None] = lambda: None) -> Evolution:
+    """Run CMA-ES in the dream up to ``generations``, resuming from a save.
+
+    The mean of the search distribution, not a lucky candidate, is what gets
+    evaluated and kept.
+
+    Args:
+        folder: holds the whole state of the search after every generation.
+        es: the search at its start; a saved one takes its place.
+        act: ``(features (B, F), theta (B, n)) -> actions (B, A)``.
+        episodes: dreams per candidate, shared by all of a generation.
+        evaluate: scores a theta in the real game (``{'mean', 'std',
+            'episodes', ...}``) every ``evaluate_every`` generations, and at
+            the last one.
+        choose: 'last' keeps the last mean, which never uses the game's
+            scores; 'game' keeps the mean with the best evaluation.
+
+    Raises:
+        ValueError: ``choose`` is unknown, or 'game' without ``evaluate``.
+    """
+    if choose not in ('last', 'game') or (choose == 'game' and not evaluate):
+        raise ValueError(f'choose is {choose!r} but must be last, or game '
+                         'with evaluations in the game')
+    log = _Log(pathlib.Path(folder))
+    es = log.resume(es)
+    with tqdm.tqdm(total=generations, initial=es.generation, desc='evolve',
+                   unit='generation', dynamic_ncols=True) as bar:
+        while True:
+            due = (es.generation == generations
+                   or (es.generation and es.generation % evaluate_every == 0))
+            if evaluate and due and not log.evaluated(es.generation):
+                log.add_evaluation(es, evaluate(es.mean, es.generation))
+            if es.generation >= generations:
+                break
+            returns = _generation(es, dream, act, episodes, seed, features,
+                                  bar)
+            log.add_generation(es, returns)
+            tick()
+    return log.outcome(es, choose)
+
+
+def _generation(es: CMAES, dream: Dream, act: Callable, episodes: int,
+                seed: int, features: Sequence[str], bar) -> np.ndarray:
+    candidates = es.ask()
+
+    def show(steps: int, alive: int) -> None:
+        if steps % 20 == 0:
+            bar.set_postfix_str(f'step {steps}, {alive} dreams alive')
+
+    returns = evaluate_population(
+        dream, act, candidates, episodes, features=features, progress=show,
+        rng=stream(seed, 'dream', es.generation))
+    es.tell(candidates, returns.mean(axis=1))
+    bar.update()
+    bar.set_description(f'evolve (dream mean {returns.mean():.0f})')
+    return returns
+
+
+class _Log:
+    """The search's state and its history, saved so that they agree."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+        self.state = folder / 'cma_es.npz'
+        self.table = folder / 'history.json'
+        self.history: list[dict[str, float]] = []
+        self.evaluations: list[dict[str, Any]] = []
+
+    def resume(self, es: CMAES) -> CMAES:
+        if not self.state.exists():
+            return es
+        es = CMAES.load(self.state)
+        table = files.read_json(self.table)
+        # the table is written first: rows past the saved state are redone
+        self.history = table['generations'][:es.generation]
+        self.evaluations = [row for row in table['evaluations']
+                            if row['generation'] <= es.generation]
+        print(f'evolve: resumed at generation {es.generation}')
+        return es
+
+    def add_generation(self, es: CMAES, returns: np.ndarray) -> None:
+        fitness = returns.mean(axis=1)
+        self.history.append({
+            'generation': es.generation, 'mean': float(fitness.mean()),
+            'std': float(fitness.std()), 'min': float(fitness.min()),
+            'max': float(fitness.max()), 'sigma': float(es.sigma)})
+        self._save()
+        es.save(self.state)
+
+    def evaluated(self, generation: int) -> bool:
+        return any(row['generation'] == generation
+                   for row in self.evaluations)
+
+    def add_evaluation(self, es: CMAES, score: dict[str, Any]) -> None:
+        with files.atomic_write(self._mean_path(es.generation)) as file:
+            np.save(file, es.mean)
+        self.evaluations.append({'generation': es.generation, **score})
+        self._save()
+        tqdm.tqdm.write(f'generation {es.generation}: {score["mean"]:.0f} ± '
+                        f'{score["std"]:.0f} over {score["episodes"]} '
+                        'episodes of the game')
+
+    def outcome(self, es: CMAES, choose: str) -> Evolution:
+        theta, generation = es.mean, es.generation
+        if choose == 'game':
+            best = max(self.evaluations, key=lambda row: row['mean'])
+            generation = best['generation']
+            theta = np.load(self._mean_path(generation))
+        return Evolution(theta, generation, self.history, self.evaluations)
+
+    def _mean_path(self, generation: int) -> pathlib.Path:
+        return self.folder / 'means' / f'{generation:06d}.npy'
+
+    def _save(self) -> None:
+        files.write_json(self.table, {'generations': self.history,
+                                      'evaluations': self.evaluations})

@@ -1,0 +1,120 @@
+"""Score policies in the game and in the dream, and draw what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import chainer
+import numpy as np
+
+from chainer_wm import evaluation, plots
+from chainer_wm.dream import DOOM_FEATURES, Dream, rollout
+from chainer_wm.streams import stream
+from chainer_wm.vision import to_frames
+
+MakePolicy = Callable[[], Any]
+
+
+class DreamtController:
+    """C as a policy over the dream's features.
+
+    Args:
+        act: ``(features (B, F), theta (n,)) -> actions (B, A)``.
+        theta: (n,), the controller's parameters.
+    """
+
+    def __init__(self, act: Callable, theta: np.ndarray):
+        self._act, self._theta = act, theta
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> None:
+        return None
+
+    def act(self, observations: Any, state: None) -> tuple[Any, None]:
+        return self._act(observations, self._theta), None
+
+
+def score_in_game(policies: Mapping[str, MakePolicy], make_env: Callable,
+                  episodes: int, seed: int, workers: int,
+                  max_steps: int | None = None) -> dict[str, dict]:
+    """Every policy on the same seeds: name -> ``evaluation.summary``."""
+    return {name: evaluation.summary(evaluation.evaluate(
+        make_env, make_policy, episodes, seed, workers=workers,
+        max_steps=max_steps, label=f'{name} in the game'))
+        for name, make_policy in policies.items()}
+
+
+def score_in_dream(policies: Mapping[str, Any], dream: Dream, episodes: int,
+                   seed: int, features: Sequence[str] = DOOM_FEATURES
+                   ) -> dict[str, dict]:
+    """Every policy in the same dreams: name -> ``evaluation.summary``."""
+    scores = {}
+    for name, policy in policies.items():
+        rngs = [stream(seed, 'dreamt', episode)
+                for episode in range(episodes)]
+        scores[name] = evaluation.summary(
+            rollout(dream, policy, rngs, features))
+    return scores
+
+
+def compare(game: Mapping[str, dict], dream: Mapping[str, dict]) -> str:
+    """A table for the terminal: each policy in the game and in the dream."""
+    lines = [f'{"policy":<12}{"game":>18}{"dream":>18}']
+    for name in game:
+        cells = [_cell(scores.get(name)) for scores in (game, dream)]
+        lines.append(f'{name:<12}' + ''.join(f'{c:>18}' for c in cells))
+    return '\n'.join(lines)
+
+
+def _cell(score: dict | None) -> str:
+    return '-' if score is None else f'{score["mean"]:.0f} ± {score["std"]:.0f}'
+
+
+def draw_scores(folder, game: Mapping[str, dict], dream: Mapping[str, dict],
+                solved: float | None) -> None:
+    """Histogram of returns in the game; game against dream."""
+    plots.returns_histogram(
+        folder / 'returns.png',
+        {name: score['returns'] for name, score in game.items()},
+        solved=solved)
+    rows = [{'name': name, 'game': game[name], 'dream': dream[name]}
+            for name in game if name in dream]
+    plots.calibration(folder / 'calibration.png', rows)
+
+
+def film_dream(dream: Dream, policy: Any, vision: Any, seed: int,
+               features: Sequence[str] = DOOM_FEATURES) -> np.ndarray:
+    """One dreamt episode as V draws it, (T, 64, 64, 3) uint8."""
+    dream.reset(1, stream(seed, 'film'))
+    state = policy.start([stream(seed, 'film policy')])
+    latents, done = [], False
+    while not done:
+        latents.append(chainer.as_array(dream.features()['z'])[0])
+        actions, state = policy.act(dream.observe(features), state)
+        done = bool(dream.step(actions).done[0])
+    return decode(vision, np.stack([chainer.get_device('@numpy').send(z)
+                                    for z in latents]))
+
+
+def decode(vision: Any, latents: np.ndarray, block: int = 200) -> np.ndarray:
+    """Latents (T, Z) as frames (T, 64, 64, 3) uint8, block by block."""
+    frames = []
+    with chainer.no_backprop_mode():
+        for at in range(0, len(latents), block):
+            z = vision.device.send(
+                np.asarray(latents[at:at + block], vision.dtype))
+            frames.append(to_frames(vision.decode(z)))
+    return np.concatenate(frames)
+
+
+def film_game(make_env: Callable, make_policy: MakePolicy, seed: int,
+              episode: int) -> evaluation.Film:
+    """The evaluation's episode of that number, with what was seen."""
+    env = make_env()
+    try:
+        _, film = evaluation.play(env, make_policy(), seed, 'evaluate',
+                                  episode, film=True)
+    finally:
+        env.close()
+    assert film is not None
+    return film

@@ -1,0 +1,284 @@
+"""The DNC as a Chainer link: an LSTM controller around the memory."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import chainer
+import chainer.functions as F
+import chainer.links as L
+import numpy as np
+from chainer import initializers
+
+from dnc import addressing
+from dnc.access import (
+    AccessState,
+    Addresses,
+    Interface,
+    access,
+    interface_size,
+    parse_interface,
+)
+from dnc.addressing import EPSILON, Array
+from dnc.controller import deep_lstm
+from dnc.state import DNCState, reset_state
+
+ENGINES = ('fused', 'reference')
+
+
+class DNC(chainer.Chain):
+    """Differentiable Neural Computer (Graves et al., Nature 2016).
+
+    Args:
+        input_size: X, numbers in one input.
+        output_size: Y, numbers in one output nu + W_r r; None makes the
+            output [h; r], of width layers * hidden_size + R * W, for a head
+            of the caller's own.
+        memory_length: N, slots.
+        memory_width: W, numbers in a slot.
+        read_heads: R.
+        hidden_size: H, units of each controller layer.
+        link_sparsity: K of the sparse temporal link; None is the dense link.
+        layers: controller layers; each sees [x; r], its own h of the step
+            before and the lower layer's h of this step.
+        link_scaling: sparse link only: let the weights entering it sum to
+            min(1, their sum) and not to 1 (our choice, see
+            `addressing.sharpened`).
+        epsilon: added to the squared norms of the content addressing.
+        engine: 'fused' or 'reference', how `sequence` runs unless told.
+        seed: of the initial weights; the same in float32 and float64.
+
+    The controller's one weight per layer has LSTM gates in the order input,
+    forget, output, candidate, and a forget bias of 1. As in the paper, the
+    maps from h to nu and xi and from r to the output have no bias.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int | None,
+        memory_length: int,
+        memory_width: int,
+        read_heads: int,
+        hidden_size: int,
+        link_sparsity: int | None = None,
+        layers: int = 1,
+        link_scaling: bool = False,
+        epsilon: float = EPSILON,
+        engine: str = 'reference',
+        seed: int = 0,
+    ):
+        super().__init__()
+        _check_sizes(
+            input_size=input_size,
+            memory_length=memory_length,
+            memory_width=memory_width,
+            read_heads=read_heads,
+            hidden_size=hidden_size,
+            layers=layers,
+            output_size=1 if output_size is None else output_size,
+        )
+        if link_sparsity is not None and link_sparsity < 1:
+            raise ValueError(
+                f'link_sparsity is {link_sparsity}, but at least '
+                f'1 weight must stay: None is the dense link'
+            )
+        self.input_size = input_size
+        self.memory_length, self.memory_width = memory_length, memory_width
+        self.read_heads, self.hidden_size = read_heads, hidden_size
+        self.layers = layers
+        self.link_sparsity, self.link_scaling = link_sparsity, link_scaling
+        self.epsilon = epsilon
+        self.engine = _checked_engine(engine)
+        read_size = read_heads * memory_width
+        units = layers * hidden_size
+        self.output_size = (
+            units + read_size if output_size is None else output_size
+        )
+        init = initializers.LeCunNormal(rng=np.random.default_rng(seed))
+        bias = np.zeros(4 * hidden_size)
+        bias[hidden_size : 2 * hidden_size] = 1  # forget gate
+        with self.init_scope():
+            self.gates = chainer.ChainList(
+                *(
+                    L.Linear(
+                        input_size
+                        + read_size
+                        + hidden_size * (1 + (layer > 0)),
+                        4 * hidden_size,
+                        initialW=init,
+                        initial_bias=bias,
+                    )
+                    for layer in range(layers)
+                )
+            )
+            self.interface = L.Linear(
+                units,
+                interface_size(read_heads, memory_width),
+                nobias=True,
+                initialW=init,
+            )
+            if output_size is not None:
+                self.output = L.Linear(
+                    units, output_size, nobias=True, initialW=init
+                )
+                self.read_output = L.Linear(
+                    read_size, output_size, nobias=True, initialW=init
+                )
+
+    def initial_state(self, batch: int) -> DNCState:
+        """All zeros, in the parameters' dtype, on the link's device."""
+        n, w, r = self.memory_length, self.memory_width, self.read_heads
+        units = self.layers * self.hidden_size
+        shapes = DNCState(
+            c=(units,),
+            h=(units,),
+            memory=(n, w),
+            usage=(n,),
+            precedence=(n,),
+            link=(n, n),
+            write_weights=(n,),
+            read_weights=(r, n),
+            read_vectors=(r, w),
+        )
+        dtype = self.interface.W.dtype
+        return DNCState(
+            *(self.xp.zeros((batch, *shape), dtype) for shape in shapes)
+        )
+
+    def step(self, x: Array, state: DNCState) -> tuple[Array, DNCState]:
+        """x (B, X) -> y (B, Y), and the state for the next step."""
+        y, state, _, _ = self._step(x, state)
+        return y, state
+
+    def sequence(
+        self,
+        xs: Array,
+        state: DNCState | None = None,
+        reset: Any = None,
+        engine: str | None = None,
+    ) -> tuple[Array, DNCState]:
+        """Run a whole sequence.
+
+        Args:
+            xs: (T, B, X).
+            state: to start from; None is all zeros.
+            reset: (T, B) of 0 and 1: 1 sets the whole state of lane b to
+                zero before step t; None never does.
+            engine: overrides the link's own.
+        Returns:
+            ys (T, B, Y) and the state after the last step.
+        """
+        _checked_engine(engine or self.engine)
+        state = self._checked(xs, state, reset)
+        ys = []
+        for t, x in enumerate(xs):
+            if reset is not None:
+                state = reset_state(state, reset[t])
+            y, state = self.step(x, state)
+            ys.append(y)
+        return F.stack(ys), state
+
+    def trace(
+        self, xs: Any, state: DNCState | None = None, reset: Any = None
+    ) -> dict[str, np.ndarray]:
+        """Every internal of a sequence, for plots.
+
+        Args: as for `sequence`; xs may be (T, X), one lane.
+        Returns:
+            NumPy arrays by name, each (T, B, ...), or (T, ...) for xs
+            (T, X): the fields of DNCState after each step, of Interface and
+            of Addresses, and 'output'.
+        """
+        single = xs.ndim == 2
+        if single:
+            xs = xs[:, None]
+            reset = None if reset is None else reset[:, None]
+        state = self._checked(xs, state, reset)
+        steps: list[dict[str, np.ndarray]] = []
+        with chainer.using_config('enable_backprop', False):
+            for t, x in enumerate(xs):
+                if reset is not None:
+                    state = reset_state(state, reset[t])
+                y, state, xi, addresses = self._step(x, state)
+                named = {
+                    'output': y,
+                    **state._asdict(),
+                    **xi._asdict(),
+                    **addresses._asdict(),
+                }
+                steps.append(
+                    {
+                        name: _to_numpy(value, single)
+                        for name, value in named.items()
+                    }
+                )
+        return {
+            name: np.stack([step[name] for step in steps]) for name in steps[0]
+        }
+
+    def _step(
+        self, x: Array, state: DNCState
+    ) -> tuple[Array, DNCState, Interface, Addresses]:
+        batch = len(state.h)
+        chi = F.concat([x, F.reshape(state.read_vectors, (batch, -1))])
+        c, h = deep_lstm(self.gates, chi, state.c, state.h)
+        xi = parse_interface(
+            self.interface(h), self.read_heads, self.memory_width
+        )
+        r, memory, addresses = access(
+            xi, AccessState(*state[2:-1]), self._link_update(), self.epsilon
+        )
+        flat = F.reshape(r, (batch, -1))
+        if hasattr(self, 'output'):
+            y = self.output(h) + self.read_output(flat)
+        else:
+            y = F.concat([h, flat])
+        return y, DNCState(c, h, *memory, r), xi, addresses
+
+    def _link_update(self):
+        if self.link_sparsity is None:
+            return addressing.temporal_link
+        return functools.partial(
+            addressing.sparse_temporal_link,
+            k=self.link_sparsity,
+            scaled=self.link_scaling,
+        )
+
+    def _checked(self, xs, state, reset) -> DNCState:
+        if xs.ndim != 3 or xs.shape[2] != self.input_size or not len(xs):
+            raise ValueError(
+                f'xs is {xs.shape} but must be (T, B, {self.input_size}) with '
+                f'T at least 1: was the DNC built for other inputs?'
+            )
+        if reset is not None and reset.shape != xs.shape[:2]:
+            raise ValueError(
+                f'reset is {reset.shape} but xs has T, B = '
+                f'{xs.shape[:2]}: one 0 or 1 per step and lane'
+            )
+        state = state or self.initial_state(xs.shape[1])
+        expected = state.memory.shape[0]
+        if expected != xs.shape[1]:
+            raise ValueError(
+                f'state has {expected} lanes but xs has '
+                f'{xs.shape[1]}: was it made for another batch?'
+            )
+        return state
+
+
+def _to_numpy(value: Array, single: bool) -> np.ndarray:
+    array = chainer.get_device('@numpy').send(chainer.as_array(value))
+    return array[0].copy() if single else array.copy()
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f'{name} is {value} but must be at least 1')
+
+
+def _checked_engine(engine: str) -> str:
+    if engine not in ENGINES:
+        raise ValueError(f'engine is {engine!r} but must be one of {ENGINES}')
+    return engine

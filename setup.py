@@ -1,0 +1,46 @@
+"""Dependencies and packages; the rest of the metadata is in pyproject.toml.
+
+``sh setup.sh`` (or any target of the Makefile) installs all of it. Chainer
+7.8.1 cannot be built by ``pip install`` alone: see setup.sh.
+"""
+
+from setuptools import find_packages, setup
+
+REQUIRED = [
+    'chainer==7.8.1',
+    'numpy>=1.22,<2',
+    'setuptools>=68,<74',  # Chainer's own tests and checks: pkg_resources
+    'gym==0.26.2',
+    'vizdoom>=1.2.4,<2',
+    'matplotlib>=3.5',
+    'pillow>=9',
+    'tqdm>=4',
+    'numba>=0.58',
+]
+
+# CuPy 13 is the last with cuDNN and NumPy 1; it links cuDNN 8. The CUDA
+# libraries come as wheels too, so that only the driver must be there.
+GPU = [
+    'cupy-cuda12x==13.6.0',
+    'nvidia-cublas-cu12',
+    'nvidia-cuda-nvrtc-cu12',
+    'nvidia-cuda-runtime-cu12',
+    'nvidia-cudnn-cu12==8.9.7.29',
+    'nvidia-curand-cu12',
+    'nvidia-cusolver-cu12',
+    'nvidia-cusparse-cu12',
+    'nvidia-nvjitlink-cu12',
+]
+
+# Peers of the benchmark. The package named dnc, another peer, would hide
+# ours: `make peers` puts them all into an environment of their own.
+BENCH = ['cma>=3', 'torch>=2']
+
+DEV = ['pytest>=7', 'hypothesis>=6', 'ruff>=0.6', 'mypy>=1.8']
+
+setup(
+    packages=find_packages(include=['chainer_wm*', 'dnc*']),
+    package_data={'chainer_wm': ['inspector/*.html']},
+    install_requires=REQUIRED,
+    extras_require={'gpu': GPU, 'bench': BENCH, 'dev': DEV},
+)

@@ -1,0 +1,208 @@
+"""The process as dnc.runtime leaves it."""
+
+import os
+import subprocess
+import sys
+import types
+
+import chainer
+import chainer.functions as F
+import numpy as np
+import pytest
+
+from dnc import runtime
+
+PASSIVE = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')
+SHOW = (
+    'import os; '
+    "print([os.environ.get(n) for n in ('OMP_WAIT_POLICY', "
+    "'GOMP_SPINCOUNT')])"
+)
+
+
+def fresh(code, **settings):
+    """What a new interpreter prints, with nothing set but ``settings``."""
+    names = (*PASSIVE, 'OPENBLAS_THREAD_TIMEOUT')
+    bare = {k: v for k, v in os.environ.items() if k not in names}
+    result = subprocess.run(
+        [sys.executable, '-c', code],
+        env={**bare, **settings},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_threads_wait_passively():
+    assert fresh(f'import dnc.runtime; {SHOW}') == "['passive', '0']"
+
+
+@pytest.mark.parametrize(
+    'settings, seen',
+    [
+        ({'OMP_WAIT_POLICY': 'active'}, "['active', None]"),
+        ({'GOMP_SPINCOUNT': '1000'}, "[None, '1000']"),
+    ],
+)
+def test_the_settings_of_the_user_win(settings, seen):
+    assert fresh(f'import chainer_wm; {SHOW}', **settings) == seen
+
+
+@pytest.mark.parametrize('package', ['dnc', 'chainer_wm', 'dnc.runtime'])
+def test_chainer_imports_after_each_package_and_numpy_may_come_first(package):
+    code = (
+        f'import numpy; import {package}; import chainer; '
+        'print(chainer.__version__)'
+    )
+    assert fresh(code) == '7.8.1'
+
+
+def test_the_openmp_pool_loads_after_the_settings():
+    code = """
+import os
+import numba, numpy
+before = 'libgomp' in open('/proc/self/maps').read()
+import dnc.runtime
+print(before, os.environ['OMP_WAIT_POLICY'])
+"""
+    if not os.path.exists('/proc/self/maps'):
+        pytest.skip('needs /proc')
+    assert fresh(code) == 'False passive'
+
+
+def test_chainer_first_is_mended_too():
+    code = """
+import warnings; warnings.simplefilter('ignore')
+try:
+    import chainer
+except ImportError:
+    print('mended')
+else:
+    import dnc.runtime
+    from chainer.functions.connection import deconvolution_2d as d
+    mended = d.Deconvolution2DFunction._set_cover_all
+    print('mended' if hasattr(mended, '__wrapped__') else 'as it was')
+"""
+    assert fresh(code) == 'mended'
+
+
+def test_a_second_time_changes_nothing():
+    from chainer.functions.connection import deconvolution_2d
+
+    function = deconvolution_2d.Deconvolution2DFunction
+    mended = function._set_cover_all
+    runtime.prepare_chainer()
+    assert function._set_cover_all is mended
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+def test_transposed_convolution_of_an_array_that_needs_no_gradient(dtype):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 4, 4)).astype(dtype)
+    W = chainer.Parameter(rng.standard_normal((3, 5, 4, 4)).astype(dtype))
+    F.sum(F.deconvolution_2d(x, W, stride=2) ** 2).backward()
+    expected = W.grad
+    W.cleargrad()
+    F.sum(F.deconvolution_2d(chainer.Variable(x), W, stride=2) ** 2).backward()
+    np.testing.assert_allclose(expected, W.grad)
+    assert W.grad.dtype == dtype
+
+
+def test_images_are_resized():
+    x = np.arange(16, dtype='float32').reshape(1, 1, 4, 4)
+    y = F.resize_images(x, (2, 2)).array
+    np.testing.assert_allclose(y, [[[[0, 3], [12, 15]]]])
+
+
+def test_single_thread_overrides(monkeypatch):
+    for name in runtime._SINGLE_THREAD:
+        monkeypatch.setenv(name, '7')
+    runtime.single_thread()
+    for name in runtime._SINGLE_THREAD:
+        assert os.environ[name] == '1'
+
+
+def test_a_process_may_start_with_one_thread():
+    code = """
+from dnc import runtime
+runtime.single_thread()
+import numba
+print(numba.get_num_threads())
+"""
+    assert fresh(code) == '1'
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def test_cuda_libraries_are_found_in_the_order_they_need(tmp_path):
+    for name in ('cudnn/lib/libcudnn.so.8', 'cublas/lib/libcublas.so.12'):
+        touch(tmp_path / 'user' / name)
+    touch(tmp_path / 'system' / 'cublas/lib/libcublasLt.so.12')
+    touch(tmp_path / 'system' / 'cublas/lib/libcublas.so.13')
+    touch(tmp_path / 'system' / 'cu13/lib/libcublas.so.12')
+    found = runtime.cuda_wheel_libraries(
+        [tmp_path / 'user', tmp_path / 'system']
+    )
+    assert [path.name for path in found] == [
+        'libcublasLt.so.12',
+        'libcublas.so.12',
+        'libcudnn.so.8',
+    ]
+
+
+def test_a_library_that_does_not_load_is_returned(tmp_path):
+    touch(tmp_path / 'libbroken.so')
+    (failed,) = runtime.load_shared_libraries([tmp_path / 'libbroken.so'])
+    assert 'libbroken.so' in failed
+    assert runtime.load_shared_libraries([]) == []
+
+
+@pytest.fixture
+def loads(monkeypatch, tmp_path):
+    """Records what prepare_cupy loads, on a machine with all of it."""
+    touch(tmp_path / 'cublas/lib/libcublas.so.12')
+    specs = {
+        'cupy': types.SimpleNamespace(),
+        'nvidia': types.SimpleNamespace(
+            submodule_search_locations=[str(tmp_path)]
+        ),
+    }
+    loaded = []
+    monkeypatch.setattr(runtime.importlib.util, 'find_spec', specs.get)
+    monkeypatch.setattr(
+        runtime,
+        'load_shared_libraries',
+        lambda paths: loaded.extend(os.path.basename(p) for p in paths),
+    )
+    monkeypatch.delitem(sys.modules, 'cupy', raising=False)
+    return specs, loaded
+
+
+def test_cupy_gets_its_libraries_after_the_driver(loads):
+    runtime.prepare_cupy()
+    assert loads[1] == ['libcuda.so.1', 'libcublas.so.12']
+
+
+@pytest.mark.parametrize('missing', ['cupy', 'nvidia'])
+def test_without_cupy_or_the_wheels_nothing_is_loaded(loads, missing):
+    specs, loaded = loads
+    del specs[missing]
+    runtime.prepare_cupy()
+    assert loaded == []
+
+
+def test_without_a_driver_no_wheel_is_loaded(loads, monkeypatch):
+    tried = []
+
+    def no_driver(paths):
+        tried.extend(paths)
+        return ['libcuda.so.1: not found']
+
+    monkeypatch.setattr(runtime, 'load_shared_libraries', no_driver)
+    runtime.prepare_cupy()
+    assert tried == ['libcuda.so.1']

@@ -1,0 +1,89 @@
+"""The shared command line: presets, saved settings, flags; stages skipped."""
+
+import dataclasses
+
+import pytest
+from experiments.common import CommonConfig, opt, parse, run_stages
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(CommonConfig):
+    """A test."""
+
+    size: int = opt(3, 'a size')
+    updates: int = opt(10, 'a budget', extends='train')
+    range: tuple[float, ...] = opt((1.,), 'one or two numbers')
+
+
+PRESETS = {'smoke': {'size': 1}, 'laptop': {'size': 2}, 'paper': {}}
+
+
+def read(*argv):
+    return parse(Config, PRESETS, 'test', argv)
+
+
+def stages(seen):
+    def stage(name):
+        return lambda config, run: seen.append((name, config.updates))
+    return {name: stage(name) for name in ('collect', 'train', 'evaluate')}
+
+
+def start(seen, tmp_path, *argv):
+    config = read('--data', str(tmp_path), *argv)
+    run_stages(config, 'test', stages(seen)).close()
+
+
+def test_flags_win_over_the_preset_and_it_over_the_defaults():
+    assert read('--preset', 'laptop').size == 2
+    assert read('--preset', 'paper').size == 3
+    assert read('--preset', 'laptop', '--size', '9').size == 9
+
+
+def test_run_is_named_after_preset_and_model():
+    assert read('--model', 'dnc').run == 'smoke-dnc'
+    assert read('--run', 'mine').run == 'mine'
+
+
+def test_tuples_and_switches():
+    config = read('--range', '0.5', '1.5', '--debug')
+    assert config.range == (.5, 1.5) and config.debug
+
+
+def test_wrong_choice_ends_with_a_message(capsys):
+    with pytest.raises(SystemExit):
+        read('--model', 'gru')
+    assert "invalid choice: 'gru'" in capsys.readouterr().err
+
+
+def test_finished_stages_are_skipped(tmp_path):
+    seen = []
+    start(seen, tmp_path, '--stages', 'collect,train')
+    start(seen, tmp_path)
+    assert [name for name, _ in seen] == ['collect', 'train', 'evaluate']
+
+
+def test_saved_settings_are_taken_up_again(tmp_path):
+    seen = []
+    start(seen, tmp_path, '--run', 'mine', '--preset', 'laptop',
+          '--updates', '7', '--stages', 'collect')
+    start(seen, tmp_path, '--run', 'mine')
+    assert seen == [('collect', 7), ('train', 7), ('evaluate', 7)]
+    assert read('--run', 'mine', '--data', str(tmp_path)).size == 2
+
+
+def test_larger_budget_runs_its_stage_again(tmp_path):
+    seen = []
+    start(seen, tmp_path)
+    start(seen, tmp_path, '--run', 'smoke-lstm', '--updates', '20')
+    assert [name for name, _ in seen[3:]] == ['train', 'evaluate']
+
+
+def test_changed_setting_is_refused(tmp_path):
+    start([], tmp_path, '--run', 'mine')
+    with pytest.raises(ValueError, match='size was 1, now 5'):
+        start([], tmp_path, '--run', 'mine', '--size', '5')
+
+
+def test_unknown_stage_is_named(tmp_path):
+    with pytest.raises(SystemExit, match='fly is not a stage'):
+        start([], tmp_path, '--stages', 'collect,fly')

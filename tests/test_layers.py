@@ -1,0 +1,193 @@
+"""Habits of the project that a program can check: who imports whom, sizes."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# Modules and subpackages of chainer_wm from the bottom to the top: each may
+# import those to its left and above it, never the other way.
+LAYERS = (
+    *('files', 'streams', 'jsonlines', 'non_finite', 'devices', 'workers'),
+    *('running_statistics', 'mixture', 'recurrent', 'returns'),
+    *('vision', 'model', 'controller', 'cma_es', 'ppo', 'rnd'),
+    *('rollouts', 'policies', 'datasets', 'collection'),
+    *('envs', 'dream', 'dream_envs', 'agent', 'evaluation'),
+    *('training', 'plots', 'runs', 'stages', 'inspector'),
+)
+
+FILE_LINES = 330
+FUNCTION_LINES = 50
+NUMPY_RANDOM = {
+    *('Generator', 'default_rng', 'SeedSequence', 'BitGenerator'),
+    *('PCG64', 'Philox', 'RandomState'),
+}
+FORBIDDEN_MODULES = {'pickle', 'cloudpickle', 'dill', 'joblib', 'random'}
+MARKS = re.compile(r'\b(TO' r'DO|FIX' r'ME|XX' r'X)\b')
+
+
+def sources(*folders):
+    return sorted(p for f in folders for p in (ROOT / f).rglob('*.py'))
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def every(*folders):
+    return pytest.mark.parametrize('path', sources(*folders), ids=name_of)
+
+
+def nodes(path, *kinds):
+    tree = ast.parse(path.read_text(), filename=str(path))
+    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+def imported(path, source=None):
+    """(line, dotted name) of everything that a file imports.
+
+    ``from a.b import c`` counts as ``a.b.c``: c may be a module.
+    """
+    parts = path.relative_to(ROOT).with_suffix('').parts
+    tree = ast.parse(path.read_text() if source is None else source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = parts[: len(parts) - node.level] if node.level else ()
+            base = '.'.join([*above, *filter(None, [node.module])])
+            yield from (
+                (node.lineno, f'{base}.{alias.name}') for alias in node.names
+            )
+
+
+def layer(name):
+    if name not in LAYERS:
+        pytest.fail(
+            f'chainer_wm.{name} is not in LAYERS of tests/test_layers.py: '
+            'add it there, above everything that it imports'
+        )
+    return LAYERS.index(name)
+
+
+def upward(path, source=None):
+    """Imports of a file of chainer_wm that point up, as messages."""
+    mine = path.relative_to(ROOT / 'chainer_wm').parts[0].removesuffix('.py')
+    for line, name in imported(path, source):
+        parts = name.split('.')
+        if parts[0] == 'experiments':
+            yield f'line {line}: a library module imports {name}'
+        if parts[0] != 'chainer_wm' or len(parts) == 1:
+            continue
+        if mine == '__init__':
+            yield f'line {line}: chainer_wm/__init__.py imports {name}'
+        elif layer(parts[1]) > layer(mine):
+            yield f'line {line}: {mine} imports {name}, which is above it'
+
+
+@every('chainer_wm')
+def test_imports_point_down(path):
+    assert list(upward(path)) == []
+
+
+@every('dnc')
+def test_dnc_stands_alone(path):
+    ours = ('chainer_wm', 'experiments')
+    names = [name for _, name in imported(path)]
+    assert [name for name in names if name.split('.')[0] in ours] == []
+
+
+def test_each_layer_is_listed_once():
+    assert len(set(LAYERS)) == len(LAYERS)
+
+
+def test_the_rule_catches_what_it_should():
+    path = ROOT / 'chainer_wm' / 'mixture.py'
+    for source in (
+        'import chainer_wm.agent',
+        'from chainer_wm import agent',
+        'from chainer_wm.agent import Agent',
+        'def f():\n    from . import agent',
+        'from .agent import Agent',
+        'import experiments.common',
+    ):
+        assert list(upward(path, source)), source
+    for source in (
+        'import numpy, chainer',
+        'from chainer_wm import files',
+        'from .files import sha256',
+        'from dnc import DNC',
+    ):
+        assert not list(upward(path, source)), source
+
+
+@pytest.mark.parametrize('package', ['dnc', 'chainer_wm'])
+def test_the_process_is_prepared_before_anything_else(package):
+    tree = ast.parse((ROOT / package / '__init__.py').read_text())
+    first = next(
+        node
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    )
+    assert 'dnc' in ast.unparse(first)
+    assert 'runtime' in ast.unparse(first)
+
+
+@every('chainer_wm', 'dnc', 'experiments', 'tests')
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= FILE_LINES
+
+
+def length(function):
+    """Lines of a function without its docstring."""
+    doc = function.body[0] if ast.get_docstring(function) else None
+    lines = function.end_lineno - function.lineno + 1
+    return lines - (doc.end_lineno - doc.lineno + 1 if doc else 0)
+
+
+@every('chainer_wm', 'dnc', 'experiments')
+def test_functions_are_short(path):
+    functions = nodes(path, ast.FunctionDef, ast.AsyncFunctionDef)
+    long = {f.name: n for f in functions if (n := length(f)) > FUNCTION_LINES}
+    assert long == {}
+
+
+@every('chainer_wm', 'dnc')
+def test_nothing_is_global_and_changes(path):
+    assert [node.lineno for node in nodes(path, ast.Global)] == []
+    containers = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp)
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, containers):
+            for target in map(ast.unparse, node.targets):
+                assert target == '__all__' or target.isupper(), (
+                    f'line {node.lineno}: {target} can change; a constant '
+                    'has an upper case name'
+                )
+
+
+@every('chainer_wm', 'dnc', 'experiments')
+def test_randomness_comes_from_a_generator(path):
+    found = [
+        f'line {node.lineno}: {ast.unparse(node)}'
+        for node in nodes(path, ast.Attribute)
+        if re.fullmatch(r'(np|numpy|xp)\.random\.\w+', ast.unparse(node))
+        and node.attr not in NUMPY_RANDOM
+    ]
+    assert found == []
+
+
+@every('chainer_wm', 'dnc', 'experiments')
+def test_nothing_is_unpickled(path):
+    names = {name.split('.')[0] for _, name in imported(path)}
+    assert names & FORBIDDEN_MODULES == set()
+    for node in nodes(path, ast.keyword):
+        if node.arg == 'allow_pickle':
+            assert ast.unparse(node.value) == 'False', f'line {node.lineno}'
+
+
+@every('chainer_wm', 'dnc', 'experiments', 'tests')
+def test_nothing_is_left_to_do(path):
+    assert MARKS.findall(path.read_text()) == []
