@@ -22,6 +22,10 @@ fail() {
     exit 1
 }
 
+version() {
+    "$1" --version 2>/dev/null || echo "no program"
+}
+
 fits() {
     "$1" -c 'import sys
 sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null
@@ -38,23 +42,23 @@ find_python() {
 
 if [ -n "${PYTHON:-}" ]; then
     fits "$PYTHON" || fail "Python 3.10, 3.11 or 3.12 is needed, and" \
-        "PYTHON=$PYTHON is $("$PYTHON" --version 2>&1 || true). NumPy 1.26," \
+        "PYTHON=$PYTHON is $(version "$PYTHON"). NumPy 1.26," \
         "which Chainer needs, has no wheels for other releases."
 else
     PYTHON=$(find_python)
     [ -n "$PYTHON" ] || fail "found no Python 3.10, 3.11 or 3.12 (python3" \
-        "is $(python3 --version 2>&1 || true)). Install one, or name it:" \
+        "is $(version python3)). Install one, or name it:" \
         "make test PYTHON=/path/to/python3.11"
 fi
 
 rm -f "$STAMP"
 P=$VENV/bin/python
 if ! "$P" -m pip --version >/dev/null 2>&1; then
-    echo "Making $VENV with $("$PYTHON" --version)"
+    echo "Making $VENV with $(version "$PYTHON")"
     "$PYTHON" -m venv --clear "$VENV" || fail "could not make a virtual" \
         "environment. On Debian and Ubuntu: apt install python3-venv"
 fi
-fits "$P" || fail "$VENV has $("$P" --version 2>&1 || true); Python 3.10," \
+fits "$P" || fail "$VENV has $(version "$P"); Python 3.10," \
     "3.11 or 3.12 is needed: remove $VENV (make clean) and start again."
 
 install() {
@@ -65,6 +69,7 @@ echo "Installing into $VENV (about a minute)"
 install setuptools wheel numpy
 install --no-build-isolation chainer
 install --no-build-isolation -e ".[$EXTRAS]"
-"$P" -c 'import chainer_wm' || fail "the installed packages do not import"
+"$P" -c 'import chainer_wm' || fail "what is in $VENV does not import:" \
+    "remove it (make clean) and start again."
 touch "$STAMP"
-echo "Installed: $("$P" --version), extras $EXTRAS"
+echo "Installed: $(version "$P"), extras $EXTRAS"

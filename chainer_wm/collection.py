@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import platform
@@ -100,10 +101,7 @@ def _collect_one(context: tuple, episode: int) -> dict[str, Any]:
     return {**store.write(episode, rollout), 'attempt': attempt}
 
 
-def _describe_store(
-    store: RolloutStore,
-    setup: _Setup,
-) -> None:
+def _describe_store(store: RolloutStore, setup: _Setup) -> None:
     env, policy = setup.make_env(), setup.make_policy()
     game = env.unwrapped
     libraries = {
@@ -180,13 +178,16 @@ def collect(
         _collect_one, missing, workers=min(workers, len(missing)), setup=setup
     )
     frames, start = 0, time.perf_counter()
-    with tqdm.tqdm(
-        total=episodes,
-        initial=episodes - len(missing),
-        desc='collect',
-        unit='episode',
-        disable=not progress,
-    ) as bar:
+    with (
+        contextlib.closing(results),
+        tqdm.tqdm(
+            total=episodes,
+            initial=episodes - len(missing),
+            desc='collect',
+            unit='episode',
+            disable=not progress,
+        ) as bar,
+    ):
         for _, entry in results:
             store.append(entry)
             frames += entry['length']

@@ -69,7 +69,7 @@ def shrink(x, w, layer, arena, bias=None, mask=None, kind=NOTHING):
         (B, h, w, S).
     """
     batch, (h, wide) = len(x), layer.small
-    panels = _panels(w.transpose(2, 3, 1, 0).reshape(-1, layer.filters), arena)
+    panels = _panels(w, layer, True, arena)
     columns = panels.shape[0] * panels.shape[2]
     chunk = _chunk(batch, h * wide)
     y = arena.take((batch, h, wide, columns), x.dtype)
@@ -92,7 +92,7 @@ def grow(x, w, layer, arena, bias=None, mask=None, kind=NOTHING):
         (B, H, W, G).
     """
     batch, (h, wide) = len(x), layer.small
-    panels = _panels(w.transpose(0, 2, 3, 1).reshape(layer.filters, -1), arena)
+    panels = _panels(w, layer, False, arena)
     chunk = min(_chunk(batch, h * wide), -(-batch // numba.get_num_threads()))
     patches = arena.take(
         (numba.get_num_threads(), chunk * h * wide,
@@ -129,10 +129,14 @@ def weight_gradient(large, small, layer, arena):
                      numba.get_num_threads())
     w = arena.take((layer.filters, layer.channels, layer.kernel,
                     layer.kernel), large.dtype)
-    w[...] = total.reshape(
-        layer.kernel, layer.kernel, layer.channels,
-        columns)[..., :layer.filters].transpose(3, 2, 0, 1)
+    _unpack(total, w.reshape(layer.filters, layer.channels, -1))
     return w
+
+
+def channel_sums(x):
+    """Sum of (B, H, W, C) over all but the channels."""
+    lines = _picture_sums(x.reshape(len(x), x.shape[1], -1))
+    return lines.reshape(-1, x.shape[3]).sum(axis=0)
 
 
 def _chunk(batch: int, pixels: int) -> int:
@@ -144,18 +148,15 @@ def _chunk(batch: int, pixels: int) -> int:
     return max(1, -(-batch // steps))
 
 
-def _panels(matrix, arena):
-    """The columns of a matrix in panels (n, rows, panel width), padded."""
-    rows, columns = matrix.shape
-    width = tile.panel_width(matrix.itemsize)
-    count = -(-columns // width)
-    panels = arena.take((count, rows, width), matrix.dtype)
-    whole = columns // width
-    panels[:whole] = matrix[:, :whole * width].reshape(
-        rows, whole, width).transpose(1, 0, 2)
-    if whole < count:
-        panels[whole].fill(0)
-        panels[whole, :, :columns - whole * width] = matrix[:, whole * width:]
+def _panels(w, layer, shrinks, arena):
+    """The weights as ``tile`` reads them: panels (n, sums, panel width)."""
+    width = tile.panel_width(w.itemsize)
+    patch = layer.kernel ** 2 * layer.channels
+    sums, columns = ((patch, layer.filters) if shrinks
+                     else (layer.filters, patch))
+    panels = arena.take((-(-columns // width), sums, width), w.dtype)
+    pack = _pack_filters if shrinks else _pack_patches
+    pack(w.reshape(layer.filters, layer.channels, -1), panels)
     return panels
 
 
@@ -173,6 +174,49 @@ def _cut(y, columns):
     if y.shape[-1] == columns:
         return y
     return np.ascontiguousarray(y[..., :columns])
+
+
+@numba.njit(cache=True, nogil=True)
+def _pack_filters(w, panels):
+    """panels[j, (k, g), i] = w[j width + i, g, k], zero beyond the filters."""
+    filters, channels, places = w.shape
+    count, _, width = panels.shape
+    for j in range(count):
+        for g in range(channels):
+            for k in range(places):
+                row = panels[j, k * channels + g]
+                for i in range(width):
+                    s = j * width + i
+                    row[i] = w[s, g, k] if s < filters else w.dtype.type(0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _pack_patches(w, panels):
+    """panels[j, s, i] = w[s, g, k] with j width + i = k G + g, else zero."""
+    filters, channels, places = w.shape
+    count, _, width = panels.shape
+    for s in range(filters):
+        k = g = 0
+        for j in range(count):
+            row = panels[j, s]
+            for i in range(width):
+                row[i] = w[s, g, k] if k < places else w.dtype.type(0)
+                g += 1
+                if g == channels:
+                    g = 0
+                    k += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _unpack(total, w):
+    """w[s, g, k] = total[(k, g), s], few lines of the cache at a time."""
+    filters, channels, places = w.shape
+    for g in range(channels):
+        for first in range(0, filters, 8):
+            for k in range(places):
+                row = total[k * channels + g, first:min(first + 8, filters)]
+                for s in range(row.size):
+                    w[first + s, g, k] = row[s]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -213,16 +257,23 @@ def _shrink(x, panels, shape, table, y, bias, mask, kind, chunk, pixels,
 
 @numba.njit(cache=True, nogil=True)
 def _overlap_add(patches, at, length, y, first, h, wide, layer):
-    """Add the patches of one picture where they belong."""
+    """Add the patches of one picture where they belong.
+
+    Neighbours overlap, and a load that overlaps a store on its way to the
+    cache waits for it; so each round adds patches that only touch.
+    """
     run = layer.kernel * layer.channels
     line = layer.width * layer.channels
     step = layer.stride * layer.channels
+    rounds = -(-layer.kernel // layer.stride)
     for i in range(h):
         for k in range(layer.kernel):
             to = first + (layer.stride * i + k) * line
             of = at + i * wide * length + k * run
-            for j in range(wide):
-                tile.add_run(y, to + j * step, patches, of + j * length, run)
+            for first_j in range(rounds):
+                for j in range(first_j, wide, rounds):
+                    tile.add_run(y, to + j * step, patches, of + j * length,
+                                 run)
 
 
 @numba.njit(cache=True, parallel=True, nogil=True)
@@ -271,3 +322,15 @@ def _weight_gradient(large, small, table, total, columns, width, starts,
                         first * pixels * columns + j, columns, total,
                         (k * run + starts[i]) * columns + j, columns, count,
                         heights[i])
+
+
+@numba.njit(cache=True, parallel=True, nogil=True)
+def _picture_sums(x):
+    """(B, H, n) -> (B, n): per picture, in the same order on any threads."""
+    batch, height, line = x.shape
+    sums = np.zeros((batch, line), x.dtype)
+    for b in numba.prange(batch):
+        for i in range(height):
+            for j in range(line):
+                sums[b, j] += x[b, i, j]
+    return sums

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import gym
@@ -72,42 +72,44 @@ def play(env: gym.Env, policy: Any, seed: int, purpose: str, episode: int,
                        np.asarray(rewards, np.float32), bool(terminated))
 
 
-def evaluate(make_env: MakeEnv, make_policy: Callable[[], Any],
+def evaluate(make_env: MakeEnv, policies: Mapping[str, Callable[[], Any]],
              episodes: int, seed: int, purpose: str = 'evaluate',
              workers: int = 1, max_steps: int | None = None,
-             label: str = 'evaluate') -> np.ndarray:
-    """Returns of ``episodes`` episodes, played by several processes.
+             label: str = 'evaluate') -> dict[str, np.ndarray]:
+    """Returns of every policy over the same episodes, by several processes.
 
     Episode ``e`` is the same for every policy and any number of workers: the
     game's seed and the policy's noise come from (seed, purpose, e).
 
     Args:
-        make_env, make_policy: picklable; called once in every worker.
+        make_env: picklable; called once in every worker.
+        policies: name -> picklable maker, called once in every worker.
 
     Returns:
-        (episodes,) float64.
+        name -> (episodes,) float64.
 
     Raises:
         workers.WorkerError: an episode failed twice.
     """
-    returns = np.full(episodes, np.nan)
+    returns = {name: np.full(episodes, np.nan) for name in policies}
+    tasks = [(name, seed, purpose, episode, max_steps)
+             for name in policies for episode in range(episodes)]
     results = worker_processes.run_tasks(
-        _play_task, [(seed, purpose, episode, max_steps)
-                     for episode in range(episodes)],
-        workers=workers, setup=functools.partial(_setup, make_env,
-                                                 make_policy))
-    for index, value in tqdm.tqdm(results, total=episodes, desc=label,
+        _play_task, tasks, workers=workers,
+        setup=functools.partial(_setup, make_env, dict(policies)))
+    for index, value in tqdm.tqdm(results, total=len(tasks), desc=label,
                                   unit='episode', mininterval=1.):
-        returns[index] = value
+        name, _, _, episode, _ = tasks[index]
+        returns[name][episode] = value
     return returns
 
 
-def _setup(make_env: MakeEnv, make_policy: Callable[[], Any]):
-    return make_env(), make_policy()
+def _setup(make_env: MakeEnv, policies: Mapping[str, Callable[[], Any]]):
+    return make_env(), {name: make() for name, make in policies.items()}
 
 
 def _play_task(context, task) -> float:
-    env, policy = context
-    seed, purpose, episode, max_steps = task
-    total, _ = play(env, policy, seed, purpose, episode, max_steps)
+    env, policies = context
+    name, seed, purpose, episode, max_steps = task
+    total, _ = play(env, policies[name], seed, purpose, episode, max_steps)
     return total

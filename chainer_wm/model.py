@@ -15,6 +15,7 @@ import chainer.links as L
 import numpy as np
 from chainer import initializers
 
+from chainer_wm.mdn_loss import MixtureLoss
 from chainer_wm.mixture import Mixture, mixture_nll
 from chainer_wm.recurrent import LSTM
 from dnc import DNC
@@ -240,16 +241,38 @@ class MDNRNN(chainer.Chain):
             the binary cross entropy of death. Reported: 'loss', 'nll' and,
             where death is predicted, 'done_loss'.
         """
-        prediction, state = self.sequence(z, a, state, reset)
-        nll = masked_mean(mixture_nll(z_next, prediction.mixture), mask)
-        parts = {'nll': nll, 'loss': nll}
+        _check_targets(z, z_next, mask, done if self.predict_done else mask)
+        weight = nll_weight(mask, self.latent_size, self.dtype)
+        weights = [weight, None]
         if self.predict_done:
-            parts['done_loss'] = done_loss(
-                prediction.done_logit, done, done_weight
-            )
-            parts['loss'] = nll + parts['done_loss']
+            weights[1] = entropy_weight(done, done_weight, self.dtype)
+        inputs = self._inputs(z, a, reset)
+        ys, state = self.core.sequence(inputs, state, reset)
+        score = self._fused_loss if self.engine == 'fused' else self._loss
+        loss, nll, done_loss = score(ys, z_next, done, *weights)
+        parts = {'loss': loss, 'nll': nll}
+        if self.predict_done:
+            parts['done_loss'] = done_loss
         chainer.report(parts, self)
-        return parts['loss'], state
+        return loss, state
+
+    def _fused_loss(self, ys, z_next, done, weight, done_weight):
+        done = (done > 0).astype(self.dtype) if self.predict_done else None
+        node = MixtureLoss(z_next, weight, done, done_weight)
+        (loss,) = node.apply((ys, self.head.W, self.head.b))
+        return loss, node.nll, node.done_loss
+
+    def _loss(self, ys, z_next, done, weight, done_weight):
+        mixture, logit = self._predict(ys)
+        z_next = self.xp.where(weight[..., None] > 0, z_next, 0)
+        nll = F.sum(mixture_nll(z_next, mixture), axis=-1)
+        nll = F.sum(nll * weight)
+        if not self.predict_done:
+            return nll, nll, None
+        positive = (done > 0).astype(self.dtype)
+        entropy = F.softplus(logit) - logit * positive
+        done_loss = F.sum(entropy * done_weight)
+        return nll + done_loss, nll, done_loss
 
     def _inputs(self, z, a, restart):
         for name, value, size in (
@@ -284,24 +307,33 @@ class MDNRNN(chainer.Chain):
         )
 
 
-def masked_mean(nll, mask):
-    """Mean of nll (T, B, Z) over the dims of the steps where mask is not 0."""
-    xp = chainer.backend.get_array_module(nll.array)
-    known = (mask != 0).astype(nll.dtype)
-    weight = known[..., None] / (xp.maximum(known.sum(), 1) * nll.shape[-1])
-    return F.sum(nll * xp.broadcast_to(weight, nll.shape))
+def nll_weight(mask, latent_size: int, dtype):
+    """(T, B) weights that make a mean over the dims of the known steps."""
+    xp = chainer.backend.get_array_module(mask)
+    known = (mask != 0).astype(dtype)
+    return known / (xp.maximum(known.sum(), 1) * latent_size)
 
 
-def done_loss(logit, done, done_weight: float):
-    """Weighted binary cross entropy with logits, mean over known steps.
+def entropy_weight(done, done_weight: float, dtype):
+    """(T, B) weights of a mean over the steps where done is not -1.
 
-    Args:
-        logit, done: (T, B); done is 1, 0, or -1 where nothing is known.
-        done_weight: weight of the steps where done is 1.
+    A step where done is 1 has done_weight times the weight of the others.
     """
-    xp = chainer.backend.get_array_module(logit.array)
-    known = (done >= 0).astype(logit.dtype)
-    positive = (done > 0).astype(logit.dtype)
-    weight = known * (1 + (done_weight - 1) * positive)
-    weight /= xp.maximum(known.sum(), 1)
-    return F.sum((F.softplus(logit) - logit * positive) * weight)
+    xp = chainer.backend.get_array_module(done)
+    known = (done >= 0).astype(dtype)
+    weight = known / xp.maximum(known.sum(), 1)
+    return xp.where(done > 0, done_weight * weight, weight).astype(dtype)
+
+
+def _check_targets(z, z_next, mask, done) -> None:
+    if z_next.shape != z.shape:
+        raise ValueError(
+            f'z_next has shape {z_next.shape} but z has {z.shape}: was one '
+            f'of them encoded by another V?'
+        )
+    for name, value in (('mask', mask), ('done', done)):
+        if value.shape != z.shape[:2]:
+            raise ValueError(
+                f'{name} has shape {value.shape} but z needs (T, B) = '
+                f'{z.shape[:2]}'
+            )

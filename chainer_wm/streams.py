@@ -23,6 +23,6 @@ def stream(seed: int, purpose: str, *indices: int) -> np.random.Generator:
             f'seeds and indices must not be negative, got {(seed, *indices)}'
         )
     name = zlib.crc32(purpose.encode())
-    # as a spawn key: in a plain list, zeros at the end would make no difference
+    # a spawn key: in a plain list, zeros at the end make no difference
     key = np.random.SeedSequence(seed, spawn_key=(name, *indices))
     return np.random.default_rng(key)

@@ -254,7 +254,7 @@ def fit(folder: str | os.PathLike, updater: NumberedUpdater, updates: int,
         trainer.extend(held_out, name='held_out',
                        trigger=(measure_every, 'iteration'))
     trainer.extend(extensions.LogReport(
-        trigger=(log_every, 'iteration'), filename='log.json'))
+        trigger=(max(1, min(log_every, updates)), 'iteration'), filename='log.json'))
     trainer.extend(lambda trainer: snapshots.save(trainer), name='snapshot',
                    trigger=triggers.TimeTrigger(snapshot_seconds),
                    priority=-100)

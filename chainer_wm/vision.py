@@ -18,6 +18,9 @@ import numpy as np
 from chainer import Variable
 from chainer import initializers as init
 
+from chainer_wm import vision_engine
+from chainer_wm.arena import Arena
+
 FRAME_SHAPE = (3, 64, 64)
 """Channels, height and width of a frame inside the model."""
 
@@ -41,16 +44,24 @@ class ConvVAE(chainer.Chain):
     Args:
         latent_size: number of latents Z.
         seed: of the initial weights.
+        engine: 'fused' (on the CPU, whole-layer kernels) or 'reference'
+            (Chainer's functions everywhere).
 
     Raises:
-        ValueError: if ``latent_size`` is not a positive integer.
+        ValueError: if ``latent_size`` is not a positive integer, or the
+            engine has another name.
     """
 
-    def __init__(self, latent_size: int, *, seed: int = 0) -> None:
+    def __init__(self, latent_size: int, *, seed: int = 0,
+                 engine: str = 'fused') -> None:
         super().__init__()
         if latent_size != int(latent_size) or latent_size < 1:
             raise ValueError(f'latent_size is {latent_size!r} but V needs at '
                              'least one latent')
+        if engine not in ('fused', 'reference'):
+            raise ValueError(f"engine is {engine!r}, not 'fused' or "
+                             "'reference'")
+        self.engine, self._arena = engine, Arena()
         self.latent_size, self.seed = int(latent_size), int(seed)
         w = init.LeCunNormal(rng=np.random.default_rng(self.seed))
         with self.init_scope():
@@ -67,7 +78,8 @@ class ConvVAE(chainer.Chain):
     @property
     def config(self) -> dict[str, Any]:
         """JSON-able constructor arguments: ``ConvVAE(**config)``."""
-        return {'latent_size': self.latent_size, 'seed': self.seed}
+        return {'latent_size': self.latent_size, 'seed': self.seed,
+                'engine': self.engine}
 
     @property
     def dtype(self) -> np.dtype:
@@ -88,6 +100,10 @@ class ConvVAE(chainer.Chain):
             ValueError: wrong shape, dtype or range.
         """
         check_frames(frames, self.dtype)
+        if self._fused:
+            return Posterior(*vision_engine.Encode(self._arena).apply(
+                (frames, *self._parameters('conv1', 'conv2', 'conv3', 'conv4',
+                                           'mu', 'ln_var'))))
         h = chainer.as_variable(frames)
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
             h = F.relu(layer(h))
@@ -106,6 +122,9 @@ class ConvVAE(chainer.Chain):
         if z.dtype != self.dtype:
             raise ValueError(f'z is {z.dtype} but V computes in {self.dtype}:'
                              ' cast z, or build V with the other dtype')
+        if self._fused:
+            return vision_engine.Decode(self._arena).apply(
+                (z, *self._decoder_parameters()))[0]
         h = self.fc(chainer.as_variable(z))[:, :, None, None]
         for layer in (self.deconv1, self.deconv2, self.deconv3):
             h = F.relu(layer(h))
@@ -135,7 +154,7 @@ class ConvVAE(chainer.Chain):
         """
         mu, ln_var = self.encode(frames)
         z = F.gaussian(mu, ln_var, eps=self._noise(mu.shape, eps, rng))
-        error = F.sum(F.square(self.decode(z) - frames)) / len(frames)
+        error = self._reconstruction_error(z, frames)
         kl = kl_divergence(mu, ln_var)
         per_frame = F.sum(kl, axis=1)
         floor = kl_tolerance * self.latent_size
@@ -145,6 +164,24 @@ class ConvVAE(chainer.Chain):
             'kl': self.xp.mean(per_frame.array),
             'active_latents': active_latents(kl.array)}, self)
         return loss
+
+    def _reconstruction_error(self, z: Variable, frames: Any) -> Variable:
+        """Squared error per frame, a scalar."""
+        if self._fused:
+            return vision_engine.ReconstructionError(self._arena).apply(
+                (z, frames, *self._decoder_parameters()))[0]
+        return F.sum(F.square(self.decode(z) - frames)) / len(frames)
+
+    @property
+    def _fused(self) -> bool:
+        return self.engine == 'fused' and self.xp is np
+
+    def _parameters(self, *names: str) -> list[Variable]:
+        return [p for name in names for p in (self[name].W, self[name].b)]
+
+    def _decoder_parameters(self) -> list[Variable]:
+        return self._parameters('fc', 'deconv1', 'deconv2', 'deconv3',
+                                'deconv4')
 
     def _noise(self, shape: tuple[int, int], eps: Any,
                rng: np.random.Generator | None) -> Any:

@@ -190,6 +190,7 @@ def sparse_temporal_link(
     write_weights: Array,
     k: int,
     scaled: bool = False,
+    epsilon: float = EPSILON,
 ) -> Array:
     """The link update with sharpened w^w and p, entries below 1/k dropped.
 
@@ -197,12 +198,12 @@ def sparse_temporal_link(
     the dense link do too; here they may sum to more, because the sharpened
     precedence is not the one its own sharpened writes would have left.
 
-    Arguments as for `temporal_link`; k and scaled as for `sharpened`.
+    Arguments as for `temporal_link`; k, scaled, epsilon as for `sharpened`.
     """
     updated = temporal_link(
         link,
-        sharpened(previous_precedence, k, scaled),
-        sharpened(write_weights, k, scaled),
+        sharpened(previous_precedence, k, scaled, epsilon),
+        sharpened(write_weights, k, scaled, epsilon),
     )
     return updated * (updated.array >= 1 / k).astype(updated.dtype)
 

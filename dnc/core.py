@@ -22,7 +22,9 @@ from dnc.access import (
 )
 from dnc.addressing import EPSILON, Array
 from dnc.controller import deep_lstm
+from dnc.fused import Options, fused_sequence
 from dnc.state import DNCState, reset_state
+from dnc.tape import Arenas
 
 ENGINES = ('fused', 'reference')
 
@@ -47,6 +49,11 @@ class DNC(chainer.Chain):
             `addressing.sharpened`).
         epsilon: added to the squared norms of the content addressing.
         engine: 'fused' or 'reference', how `sequence` runs unless told.
+        recompute: fused engine only: keep M and L of every S-th step alone
+            and run the steps between again in the backward pass, S about
+            sqrt(T). True needs about 2 sqrt(T) B N (W + N) numbers, False
+            T B N (W + N), None decides: False up to one gibibyte. A sparse
+            link does not count: N (W + N) is N W then.
         seed: of the initial weights; the same in float32 and float64.
 
     The controller's one weight per layer has LSTM gates in the order input,
@@ -66,7 +73,8 @@ class DNC(chainer.Chain):
         layers: int = 1,
         link_scaling: bool = False,
         epsilon: float = EPSILON,
-        engine: str = 'reference',
+        engine: str = 'fused',
+        recompute: bool | None = None,
         seed: int = 0,
     ):
         super().__init__()
@@ -91,6 +99,8 @@ class DNC(chainer.Chain):
         self.link_sparsity, self.link_scaling = link_sparsity, link_scaling
         self.epsilon = epsilon
         self.engine = _checked_engine(engine)
+        self.recompute = recompute
+        self._arenas = Arenas()
         read_size = read_heads * memory_width
         units = layers * hidden_size
         self.output_size = (
@@ -170,8 +180,9 @@ class DNC(chainer.Chain):
         Returns:
             ys (T, B, Y) and the state after the last step.
         """
-        _checked_engine(engine or self.engine)
         state = self._checked(xs, state, reset)
+        if _checked_engine(engine or self.engine) == 'fused':
+            return self._fused(xs, state, reset)
         ys = []
         for t, x in enumerate(xs):
             if reset is not None:
@@ -179,6 +190,17 @@ class DNC(chainer.Chain):
             y, state = self.step(x, state)
             ys.append(y)
         return F.stack(ys), state
+
+    def _fused(self, xs, state, reset):
+        options = Options(self.link_sparsity, self.link_scaling, self.epsilon,
+                          self.recompute)
+        layers = [p for linear in self.gates for p in (linear.W, linear.b)]
+        out, state = fused_sequence(options, self._arenas, xs, state, reset,
+                                    (*layers, self.interface.W))
+        if hasattr(self, 'output'):
+            weight = F.concat([self.output.W, self.read_output.W])
+            out = F.linear(out, weight, n_batch_axes=2)
+        return out, state
 
     def trace(
         self, xs: Any, state: DNCState | None = None, reset: Any = None
@@ -244,6 +266,7 @@ class DNC(chainer.Chain):
             addressing.sparse_temporal_link,
             k=self.link_sparsity,
             scaled=self.link_scaling,
+            epsilon=self.epsilon,
         )
 
     def _checked(self, xs, state, reset) -> DNCState:

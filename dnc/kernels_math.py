@@ -17,6 +17,7 @@ from numba.extending import intrinsic, overload
 # Sums may be reordered (that makes them vectorise); NaN and infinity keep
 # their meaning, so a run that diverges is still seen to diverge.
 FAST = {'reassoc', 'contract', 'arcp', 'nsz'}
+OPTIONS = {'fastmath': FAST, 'error_model': 'numpy'}
 EXACT = {'fastmath': False, 'error_model': 'numpy'}
 
 
@@ -116,7 +117,30 @@ def _tanh_overload(x):
     return _tanh32 if x == types.float32 else _tanh64
 
 
-@njit(**EXACT)
+@njit(**OPTIONS)
 def sigmoid(x):
-    one = type(x)(1) if False else x * 0 + 1
+    one = x * 0 + np.float32(1)  # of the type of x: literals are float64
     return one / (one + exp(-x))
+
+
+@njit(**OPTIONS)
+def softmax_into(scores, scale, out):
+    """out = softmax(scale * scores), all (N,)."""
+    size = scores.shape[0]
+    highest = scores[0] * scale
+    for i in range(1, size):
+        highest = max(highest, scores[i] * scale)
+    total = highest * 0
+    for i in range(size):
+        out[i] = exp(scores[i] * scale - highest)
+        total += out[i]
+    for i in range(size):
+        out[i] /= total
+
+
+@njit(**OPTIONS)
+def dot(a, b):
+    total = a[0] * 0
+    for i in range(a.shape[0]):
+        total += a[i] * b[i]
+    return total

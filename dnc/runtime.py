@@ -26,8 +26,9 @@ when the OpenMP library loads, which is at numba's first parallel function
 (earlier with a NumPy whose BLAS uses OpenMP itself, or after ``import torch``
 or scikit-learn where they share that library). The number of BLAS threads
 (:func:`single_thread`) is read when NumPy loads. ``import chainer`` before
-this module works only where Chainer imports by itself (not on Python 3.12, not
-on NumPy 2), and then without the CUDA wheels.
+this module fails on Python 3.12 and on NumPy 2 (it works when repeated after
+this module), and elsewhere it has looked for CUDA before the wheels' libraries
+were loaded.
 """
 
 from __future__ import annotations
@@ -130,8 +131,18 @@ def _restore_numpy_names() -> None:
         'complex': [np.complex64, np.complex128, np.clongdouble],
         'others': [bool, object, bytes, str, np.void],
     }
-    vars(np).setdefault('sctypes', sctypes)  # removed in 2.0; read on import
-    vars(np).setdefault('float', float)  # removed in 1.24; F.resize_images
+    for name, value in {
+        'sctypes': sctypes,  # gone from 2.0; Chainer reads it on import
+        'float': float,  # gone from 1.24; F.resize_images
+        'bool8': np.bool_,  # deprecated in 1.24; gym's checker reads it
+    }.items():
+        vars(np).setdefault(name, value)
+
+
+def _forget_failed_import() -> None:
+    if 'chainer' not in sys.modules:
+        for name in [n for n in sys.modules if n.startswith('chainer.')]:
+            del sys.modules[name]
 
 
 def _skip_environment_check() -> None:
@@ -160,6 +171,7 @@ def _mend_deconvolution() -> None:
 
 def prepare_chainer() -> None:
     """Make ``import chainer`` work, and mend its transposed convolution."""
+    _forget_failed_import()
     _skip_environment_check()
     _restore_numpy_names()
     _mend_deconvolution()

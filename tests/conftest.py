@@ -1,3 +1,3 @@
 """Prepares Chainer before any test imports it."""
 
-from dnc import runtime  # noqa: F401
+import dnc.runtime  # noqa: F401

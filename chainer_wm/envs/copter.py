@@ -69,10 +69,12 @@ class Copter:
         score: sum of the rewards.
         y, velocity: of the player, in pixels and pixels per step.
         blocks: [x, y] of the centre of each block.
+        versions: dict of library versions, for manifests.
     """
 
     def __init__(self) -> None:
         self.over = True
+        self.versions = {'numpy': np.__version__}
 
     def reset(self, random: np.random.RandomState) -> None:
         """Begin a game; the same state of ``random`` gives the same game."""

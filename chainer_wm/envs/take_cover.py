@@ -59,7 +59,7 @@ class TakeCover(gym.Env):
             bar, rows 18 to 219.5, gives a picture that differs by 1.6 grey
             levels of 255 on average (the reference itself differs by 0.8 from
             one rendered at 1280x960; 160x120 differs by 3.0, and its walls
-            flicker), at three times the speed.
+            flicker), at 4.7 times the speed.
         'paper-640x480': that reference.
         'blog': the shipped configuration at 160x120, nothing cropped, no time
             limit.

@@ -11,10 +11,41 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainer_wm import files
-from chainer_wm.inspector import folders, pictures, report, summaries
+from chainer_wm.inspector import folders, pictures, report, server, summaries
 from chainer_wm.inspector.verify import verify
 
 OK, DAMAGED, USAGE = 0, 1, 2
+SWITCHES = {
+    '--verify': 'reread every byte; exit with 1 if anything is damaged',
+    '--all': 'read the actions of every episode, not of a sample',
+    '--json': 'print JSON instead of text',
+}
+VALUES = {
+    '--frames': (int, None, 'EPISODE', 'write a contact sheet (PNG)'),
+    '--gif': (int, None, 'EPISODE', 'write an animation (GIF)'),
+    '--out': (
+        pathlib.Path,
+        None,
+        'FILE',
+        'where the picture goes (default: episode-NUMBER.png or .gif)',
+    ),
+    '--every': (
+        int,
+        None,
+        'N',
+        'contact sheet: show every N-th step '
+        f'(default: about {pictures.CELLS} frames)',
+    ),
+    '--columns': (int, 8, 'N', 'contact sheet: frames per row (default: 8)'),
+    '--fps': (
+        float,
+        pictures.FPS,
+        'N',
+        'animation: frames per second (default: 35, as Doom)',
+    ),
+    '--serve': (int, None, 'PORT', 'show it all as a local web page'),
+    '--scale': (int, 4, 'N', 'animation: enlargement (default: 4)'),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,68 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('path', type=pathlib.Path, help='the folder to look into')
-    add(
-        '--verify',
-        action='store_true',
-        help='reread every byte; exit with 1 if anything is damaged',
-    )
-    add(
-        '--frames',
-        type=int,
-        metavar='EPISODE',
-        help='write a contact sheet of this episode (PNG)',
-    )
-    add(
-        '--gif',
-        type=int,
-        metavar='EPISODE',
-        help='write an animation of this episode (GIF)',
-    )
-    add(
-        '--out',
-        type=pathlib.Path,
-        metavar='FILE',
-        help='where the picture goes (default: episode-NUMBER.png or .gif)',
-    )
-    add(
-        '--every',
-        type=int,
-        metavar='N',
-        help='--frames: show every N-th step (default: about '
-        f'{pictures.CELLS} frames)',
-    )
-    add(
-        '--columns',
-        type=int,
-        default=8,
-        metavar='N',
-        help='--frames: frames per row (default: 8)',
-    )
-    add(
-        '--fps',
-        type=float,
-        default=pictures.FPS,
-        metavar='N',
-        help='--gif: frames per second (default: 35, as Doom)',
-    )
-    add(
-        '--scale',
-        type=int,
-        default=4,
-        metavar='N',
-        help='--gif: enlargement (default: 4)',
-    )
-    add(
-        '--all',
-        action='store_true',
-        help='read the actions of every episode, not of a sample',
-    )
-    add('--json', action='store_true', help='print JSON instead of text')
+    for flag, text in SWITCHES.items():
+        add(flag, action='store_true', help=text)
+    for flag, (kind, default, metavar, text) in VALUES.items():
+        add(flag, type=kind, default=default, metavar=metavar, help=text)
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     kind = folders.kind(options.path)
+    if options.serve is not None:
+        server.serve(options.path, options.serve)
+        return OK
     if options.frames is None and options.gif is None:
         if options.verify:
             return _verify(options)
@@ -129,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
         target, film = pictures.write_gif(
             options.path, options.gif, options.out, options.fps, options.scale
         )
-        which = f', every {film.every}th' if film.every > 1 else ''
+        which = f', of {film.every} steps each' if film.every > 1 else ''
         print(
             f'wrote {target} ({film.frames} frames{which}, '
             f'{report.size(film.size)})'

@@ -33,7 +33,7 @@ def kind(path: str | os.PathLike) -> str:
         )
     if _has(path, STORE_FILES):
         return 'store'
-    if _has(path, RUN_FILES):
+    if _is_run(path):
         return 'run'
     if runs_in(path):
         return 'experiment'
@@ -50,6 +50,11 @@ def _has(path: pathlib.Path, names: tuple[str, ...]) -> bool:
     return any((path / name).is_file() for name in names)
 
 
+def _is_run(path: pathlib.Path) -> bool:
+    """A run has settings or results, or at least rollouts."""
+    return _has(path, RUN_FILES) or _has(path / 'rollouts', STORE_FILES)
+
+
 def _folders(path: pathlib.Path) -> list[pathlib.Path]:
     return sorted(each for each in path.iterdir() if each.is_dir())
 
@@ -59,13 +64,17 @@ def runs_in(experiment: str | os.PathLike) -> list[pathlib.Path]:
     return [
         each
         for each in _folders(pathlib.Path(experiment))
-        if _has(each, RUN_FILES) or _has(each, STORE_FILES)
+        if _is_run(each) or _has(each, STORE_FILES)
     ]
 
 
 def experiments_in(data: str | os.PathLike) -> list[pathlib.Path]:
-    """Folders right inside a folder that hold runs."""
-    return [each for each in _folders(pathlib.Path(data)) if runs_in(each)]
+    """Folders right inside a folder that hold runs but are none."""
+    return [
+        each
+        for each in _folders(pathlib.Path(data))
+        if not _is_run(each) and not _has(each, STORE_FILES) and runs_in(each)
+    ]
 
 
 def stores_in(path: str | os.PathLike) -> list[pathlib.Path]:

@@ -63,7 +63,8 @@ def write_sheet(
             the last step is always shown.
     """
     rollout = read_episode(path, episode)
-    every = every or max(1, -(-len(rollout) // CELLS))
+    if every is None:
+        every = max(1, -(-len(rollout) // CELLS))
     if every < 1 or columns < 1:
         raise folders.InspectorError(
             f'--every {every} and --columns {columns} must be at least 1'

@@ -49,7 +49,8 @@ def store_report(summary: Mapping[str, Any]) -> str:
 def run_report(summary: Mapping[str, Any]) -> str:
     """A run: settings, stages, scores, stores, figures, end of the log."""
     lines = [
-        f'run {summary["run"]} of {summary["experiment"]}, {summary["path"]}',
+        f'run {summary["run"]} of {summary["experiment"]}',
+        f'{summary["path"]}',
         '',
     ]
     lines += field('settings', pairs(summary['config']))

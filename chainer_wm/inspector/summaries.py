@@ -112,7 +112,7 @@ def _actions(
 def _actions_of(store: RolloutStore, episode: int) -> np.ndarray:
     """The actions (T, A) alone, without unpacking the frames."""
     path = store.path / store.entry(episode)['file']
-    with np.load(path, allow_pickle=False) as npz:
+    with open(path, 'rb') as file, np.load(file, allow_pickle=False) as npz:
         actions = npz['actions']
     if actions.ndim != 2 or actions.dtype.kind not in 'fiu':
         raise ValueError(

@@ -42,9 +42,9 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """'42 s', '3:20 min' or '5:02 h'."""
-    if seconds < 60:
-        return f'{seconds:.0f} s'
     minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f'{rest} s'
     if minutes < 60:
         return f'{minutes}:{rest:02} min'
     return f'{minutes // 60}:{minutes % 60:02} h'
@@ -72,6 +72,7 @@ def _lines(text: str, first: str, later: str) -> list[str]:
         initial_indent=first,
         subsequent_indent=later,
         break_on_hyphens=False,
+        break_long_words=False,  # a path stays whole, to be copied
     )
     return [line.replace(_TIGHT, ' ') for line in lines]
 

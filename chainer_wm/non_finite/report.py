@@ -100,9 +100,10 @@ class NonFiniteError(FloatingPointError):
         culprit: the array with the first such value.
         inputs: the arrays that went into it.
         function: label of the Chainer function.
-        link: path and class of the link that called the function.
-        call: which call of that link it was, from 1 on, since the search
-            began. For a link called once per time step, step ``call - 1``.
+        link: path and class of the link whose method called the function.
+        call: how often that link had been called like a function since the
+            search began. For one called in each time step, ``call - 1`` is
+            the step.
         stage: what was running.
         snapshot: path of the last good snapshot.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import inspect
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -100,45 +101,45 @@ class _Links(chainer.LinkHook):
         self._search = search
 
     def forward_preprocess(self, args):
-        self._search.enter_link(args.link)
-
-    def forward_postprocess(self, args):
-        self._search.leave_link()
+        self._search.calls[id(args.link)] += 1
 
 
 class _Search:
     """Knows which link runs, and checks each function around its call."""
 
     def __init__(self, links: Sequence[chainer.Link]):
+        self.calls: collections.Counter[int] = collections.Counter()
         self._links = links
         self._paths = {
             id(link): type(root).__name__ + path.rstrip('/')
             for root in links
             for path, link in root.namedlinks()
         }
-        self._open: list[tuple[str, int]] = []  # links that run, and call
-        self._calls: collections.Counter[str] = collections.Counter()
         self._callers: weakref.WeakKeyDictionary[
-            chainer.FunctionNode, tuple[str, int]
+            chainer.FunctionNode, tuple[str | None, int | None]
         ] = weakref.WeakKeyDictionary()
         self._backward: list[chainer.FunctionNode] = []  # being run
 
-    def enter_link(self, link: chainer.Link) -> None:
-        kind = type(link).__name__
-        path = self._paths.get(id(link))
-        if path is None:  # not below the links that we were given
-            above = [name.split()[0] for name, _ in self._open[-1:]]
-            path = '/'.join([*above, link.name or kind])
-        name = f'{path} ({kind})'
-        self._calls[name] += 1
-        self._open.append((name, self._calls[name]))
+    def _caller(self) -> tuple[str | None, int | None]:
+        """The link that is running and the number of its call.
 
-    def leave_link(self) -> None:
-        self._open.pop()
+        Chainer's hooks see a link only when it is called like a function;
+        the interpreter's stack shows its other methods too.
+        """
+        running = _running_links()
+        if not running:
+            return None, None
+        inner = running[0]
+        path = self._paths.get(id(inner))
+        if path is None:  # not below the links that we were given
+            path = '/'.join(
+                link.name or type(link).__name__ for link in running[::-1]
+            )
+        call = self.calls.get(id(inner))
+        return f'{path} ({type(inner).__name__})', call
 
     def before_forward(self, function, in_data) -> None:
-        if self._open:
-            self._callers[function] = self._open[-1]
+        self._callers[function] = self._caller()
         inputs = [(f'input {i}', x) for i, x in enumerate(in_data)]
         self._demand(function, 'came in from outside', inputs, inputs)
 
@@ -216,6 +217,18 @@ class _Search:
         for i, node in enumerate(function.inputs or ()):
             known[f'input {i}'] = nodes.get(id(node))
         return {name: path for name, path in known.items() if path}
+
+
+def _running_links() -> list[chainer.Link]:
+    """Links whose methods are being run, the innermost first."""
+    links: list[chainer.Link] = []
+    frame = inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get('self')
+        if isinstance(owner, chainer.Link) and owner not in links:
+            links.append(owner)
+        frame = frame.f_back
+    return links
 
 
 def _with_path(name: str, paths: dict[str, str]) -> str:

@@ -8,20 +8,18 @@ whole or not at all. Colours are safe for colour-blind readers, and a thing
 
 from chainer_wm.plots.curves import (
     evolution,
-    returns_histogram,
     training_curves,
 )
 from chainer_wm.plots.films import Film, gif, side_by_side
+from chainer_wm.plots.frames import grid
+from chainer_wm.plots.histograms import returns_histogram
 from chainer_wm.plots.memory import memory_trace
 from chainer_wm.plots.pairs import reconstructions
-from chainer_wm.plots.scores import (
-    calibration,
-    reliability,
-    temperature_table,
-)
+from chainer_wm.plots.scores import calibration, reliability
 from chainer_wm.plots.sheets import contact_sheet
 from chainer_wm.plots.strips import open_loop
 from chainer_wm.plots.style import COLOURS, colours
+from chainer_wm.plots.tables import temperature_table
 
 __all__ = [
     'COLOURS',
@@ -31,6 +29,7 @@ __all__ = [
     'contact_sheet',
     'evolution',
     'gif',
+    'grid',
     'memory_trace',
     'open_loop',
     'reconstructions',

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from chainer_wm.plots import style
 
@@ -120,6 +119,18 @@ def evolution(
         np.array([row[key] for row in history], float)
         for key in ('generation', 'mean', 'std', 'min', 'max')
     )
+    _population(axes, at, mean, std, low, high)
+    if len(evaluations):
+        _evaluations(axes, evaluations)
+    _levels(axes, baseline, solved)
+    axes.margins(x=0.02)
+    axes.set_ylim(bottom=min(0.0, *low))
+    style.legend(axes, loc='upper left', bbox_to_anchor=(-0.09, -0.14), ncol=2)
+    style.save(path, chart)
+
+
+def _population(axes: Axes, at, mean, std, low, high) -> None:
+    """Two bands and two lines over the generations, each array (G,)."""
     colour = style.COLOURS['dream']
     axes.fill_between(
         at,
@@ -141,13 +152,6 @@ def evolution(
     )
     axes.plot(at, high, color=colour, linewidth=1.0, label='dream: best')
     axes.plot(at, mean, color=colour, linewidth=2.2, label='dream: mean')
-    if len(evaluations):
-        _evaluations(axes, evaluations)
-    _levels(axes, baseline, solved)
-    axes.margins(x=0.02)
-    axes.set_ylim(bottom=min(0.0, *low))
-    style.legend(axes, loc='upper left', bbox_to_anchor=(-0.09, -0.14), ncol=2)
-    style.save(path, chart)
 
 
 def _evaluations(axes: Axes, rows: Rows) -> None:
@@ -188,84 +192,4 @@ def _levels(
             label=f'game: random policy, {mean:.0f}',
         )
     if solved is not None:
-        axes.axhline(
-            solved,
-            color=style.INK,
-            linewidth=1.2,
-            linestyle=(0, (1, 2)),
-            label=f'solved, {solved:g}',
-        )
-
-
-def returns_histogram(
-    path: str | os.PathLike,
-    returns: Mapping[str, np.ndarray],
-    solved: float | None = 750.0,
-    title: str = '',
-    xlabel: str = 'return of an episode (time steps survived)',
-    bins: int = 24,
-) -> None:
-    """Histograms of returns, one panel per policy on one common axis.
-
-    Each panel marks its mean and says mean ± std (and of how many episodes);
-    the line of ``solved`` (None: no line) runs through all of them.
-
-    Args:
-        returns: name ('agent', 'random', ...) -> (episodes,).
-    """
-    values = {
-        name: np.asarray(each, float).reshape(-1)
-        for name, each in returns.items()
-    }
-    for name, each in values.items():
-        if not len(each) or not np.isfinite(each).all():
-            raise ValueError(
-                f'the returns of {name!r} are {len(each)} values'
-                ', of which at least one must be there and all '
-                'be finite: did the evaluation finish?'
-            )
-    chart = style.figure(7.4, 1.0 + 1.25 * len(values))
-    panels = chart.subplots(len(values), 1, sharex=True, squeeze=False)[:, 0]
-    edges = _edges(np.concatenate(list(values.values())), bins)
-    for axes, (name, each), colour in zip(
-        panels, values.items(), style.colours(values)
-    ):
-        style.dress(axes, ylabel='episodes')
-        axes.hist(each, edges, color=colour, alpha=0.85)
-        axes.axvline(each.mean(), color=style.INK, linewidth=1.6)
-        if solved is not None:
-            axes.axvline(
-                solved, color=style.INK, linewidth=1.2, linestyle=(0, (1, 2))
-            )
-        spread = f' ± {each.std(ddof=1):.0f}' if len(each) > 1 else ''
-        axes.set_title(
-            f'{name}: {each.mean():.0f}{spread}, {len(each)} episodes',
-            fontsize=style.LABEL,
-            loc='left',
-            color=style.INK,
-        )
-        axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    panels[-1].set_xlabel(xlabel, fontsize=style.LABEL, color=style.INK)
-    if solved is not None:
-        panels[0].annotate(
-            f'  solved above {solved:g}',
-            (solved, 0.98),
-            xycoords=('data', 'axes fraction'),
-            va='top',
-            fontsize=style.TICK,
-            color=style.INK,
-        )
-    if title:
-        chart.suptitle(
-            title, fontsize=style.TITLE, color=style.INK, x=0.01, ha='left'
-        )
-    style.save(path, chart)
-
-
-def _edges(values: np.ndarray, bins: int) -> np.ndarray:
-    low, high = values.min(), values.max()
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    if low >= 0:
-        low = 0.0
-    return np.linspace(low, high, bins + 1)
+        style.limit(axes, solved, label=f'solved, {solved:g}')

@@ -41,31 +41,17 @@ def memory_trace(
 
     Args:
         trace: any of usage (T, N), write_weights (T, N), read_weights
-            (T, R, N), allocation_gate and write_gate (T,) or
-            (T, 1), free_gates
-            (T, R), read_modes (T, R, 3) in the order backward, content,
-            forward. Other keys are ignored; what is missing is not drawn.
+            (T, R, N), allocation_gate and write_gate (T,) or (T, 1),
+            free_gates (T, R), read_modes (T, R, 3) in the order backward,
+            content, forward: what ``DNC.trace`` gives for one lane. Other
+            keys are ignored; what is missing is not drawn.
         marks: names of time steps to draw a line at, e.g. {'recall': 12}.
 
     Raises:
         ValueError: an array of another shape, or nothing to draw.
     """
     arrays, heads = _checked(trace)
-    maps = [
-        (label, arrays[key])
-        for key, label in (
-            ('usage', 'slot usage'),
-            ('write_weights', 'slot written'),
-        )
-        if key in arrays
-    ]
-    maps += [
-        (
-            f'slot read,\nhead {head + 1}' if heads > 1 else 'slot read',
-            arrays['read_weights'][:, head],
-        )
-        for head in range(heads if 'read_weights' in arrays else 0)
-    ]
+    maps = _maps(arrays, heads)
     lines = _gate_lines(arrays)
     modes = heads if 'read_modes' in arrays else 0
     ratios = [1.35] * len(maps) + [1.0] * bool(lines) + [0.55] * modes
@@ -121,6 +107,20 @@ def _squeezed(values: np.ndarray, axes: str) -> np.ndarray:
     values = np.asarray(values, float)
     one = axes == 'T' and values.ndim == 2 and values.shape[1] == 1
     return values[:, 0] if one else values
+
+
+def _maps(arrays: Mapping, heads: int) -> list[tuple[str, np.ndarray]]:
+    """Label and (T, N) of each heat map."""
+    named = {'usage': 'slot usage', 'write_weights': 'slot written'}
+    maps = [
+        (label, arrays[key]) for key, label in named.items() if key in arrays
+    ]
+    if 'read_weights' in arrays:
+        for head in range(heads):
+            which = f',\nhead {head + 1}' if heads > 1 else ''
+            weights = arrays['read_weights'][:, head]
+            maps.append((f'slot read{which}', weights))
+    return maps
 
 
 def _gate_lines(arrays: Mapping) -> list[tuple[str, str, np.ndarray]]:
@@ -241,7 +241,4 @@ def _finish(
     panels[-1].set_xlim(-0.5, length - 0.5)
     panels[-1].set_xlabel('time step', fontsize=style.LABEL, color=style.INK)
     panels[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    if title:
-        chart.suptitle(
-            title, fontsize=style.TITLE, color=style.INK, x=0.01, ha='left'
-        )
+    style.heading(chart, title)

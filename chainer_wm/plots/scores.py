@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,10 +38,7 @@ def calibration(
     chart = style.figure(10.4 if death else 5.6, 4.9)
     panels = chart.subplots(1, 2 if death else 1, squeeze=False)[0]
     _scores(panels[0], rows, unit)
-    if title:
-        chart.suptitle(
-            title, fontsize=style.TITLE, x=0.01, ha='left', color=style.INK
-        )
+    style.heading(chart, title)
     if death:
         _reliability(panels[1], *death, done_weight)
     style.save(path, chart)
@@ -55,7 +51,7 @@ def _scores(axes: Axes, rows: Rows, unit: str) -> None:
         f'score in the game ({unit})',
         grid='both',
     )
-    reach = 0.0
+    reach = []
     for row, colour, marker in zip(
         rows,
         style.colours([row['name'] for row in rows]),
@@ -64,9 +60,9 @@ def _scores(axes: Axes, rows: Rows, unit: str) -> None:
         across, up = (
             1.96 * standard_error(row[where]) for where in ('dream', 'game')
         )
+        at = row['dream']['mean'], row['game']['mean']
         axes.errorbar(
-            row['dream']['mean'],
-            row['game']['mean'],
+            *at,
             up,
             across,
             color=colour,
@@ -75,18 +71,19 @@ def _scores(axes: Axes, rows: Rows, unit: str) -> None:
             capsize=3,
             linewidth=1.4,
             linestyle='',
-            label=row['name'],
+            label=row['name'].replace('_', ' '),
         )
-        reach = max(
-            reach, row['dream']['mean'] + across, row['game']['mean'] + up
-        )
-    low = min(
-        0.0,
-        *(row[where]['mean'] for row in rows for where in ('dream', 'game')),
-    )
+        reach += [*at, at[0] + across, at[1] + up]
+    _diagonal(axes, min(0.0, *reach), max(reach))
+    style.legend(axes, loc='upper left', handletextpad=0.4)
+
+
+def _diagonal(axes: Axes, low: float, high: float) -> None:
+    """Equal axes, and the line on which dream and game agree."""
+    limits = low, high + 0.06 * (high - low)
     axes.plot(
-        [low, reach * 1.06],
-        [low, reach * 1.06],
+        limits,
+        limits,
         color=style.PALE_INK,
         linewidth=1.0,
         linestyle=(0, (5, 2)),
@@ -94,16 +91,15 @@ def _scores(axes: Axes, rows: Rows, unit: str) -> None:
     )
     axes.annotate(
         'dream = game ',
-        (reach, reach),
+        (high, high),
         ha='right',
         va='bottom',
         fontsize=style.TICK,
         color=style.PALE_INK,
     )
-    axes.set_xlim(low, reach * 1.06)
-    axes.set_ylim(low, reach * 1.06)
+    axes.set_xlim(limits)
+    axes.set_ylim(limits)
     axes.set_aspect('equal')
-    style.legend(axes, loc='upper left', handletextpad=0.4)
 
 
 def _reliability(
@@ -232,63 +228,3 @@ def wilson(
         share * (1 - share) / trials + z * z / (4 * trials * trials)
     )
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
-
-
-def temperature_table(
-    path: str | os.PathLike,
-    rows: Rows,
-    title: str = '',
-    references: Sequence[Mapping] = (),
-) -> None:
-    """Scores by the temperature of the dream the agent was raised in.
-
-    Args:
-        rows: 'temperature', and 'dream' and 'game', each {'mean', 'std'}.
-        references: other people's results to print under ours, as rows with
-            a 'name', a 'game', and perhaps 'temperature' and 'dream'.
-    """
-    lines = [
-        (
-            f'{row["temperature"]:.2f}',
-            _spread(row.get('dream')),
-            _spread(row['game']),
-        )
-        for row in rows
-    ]
-    lines += [
-        (
-            row.get('name', '') or f'{row["temperature"]:.2f}',
-            _spread(row.get('dream')),
-            _spread(row['game']),
-        )
-        for row in references
-    ]
-    chart = style.figure(6.0, 0.9 + 0.3 * len(lines), constrained=False)
-    axes = chart.add_axes((0.03, 0.03, 0.94, 0.94))
-    axes.set_axis_off()
-    axes.set_ylim(len(lines) + 1.2, -1)
-    axes.set_xlim(0, 1)
-    axes.text(0, -0.5, title, fontsize=style.TITLE, color=style.INK)
-    for at, cells in enumerate(
-        [('temperature', 'score in the dream', 'score in the game'), *lines]
-    ):
-        for x, cell, side in zip(
-            (0, 0.68, 1), cells, ('left', 'right', 'right')
-        ):
-            axes.text(
-                x,
-                at + 0.5,
-                cell,
-                ha=side,
-                fontsize=style.LABEL,
-                color=style.INK,
-                va='center',
-                weight='bold' if not at else 'normal',
-            )
-    for rule in (0.0, 1.0, 1.0 + len(rows), 1.0 + len(lines)):
-        axes.axhline(rule, color=style.PALE_INK, linewidth=0.8)
-    style.save(path, chart)
-
-
-def _spread(score: Mapping | None) -> str:
-    return f'{score["mean"]:.0f} ± {score["std"]:.0f}' if score else '-'

@@ -42,56 +42,46 @@ def contact_sheet(
     """
     frames = as_frames(frames)
     count = len(frames)
-    for name, words in (
-        ('captions', captions),
-        ('notes', notes),
-        ('marks', marks),
-    ):
-        if len(words) != count and (len(words) or name == 'captions'):
+    _check(count, captions=captions, notes=notes, marks=marks)
+    columns = max(1, min(columns, count))
+    face = text.font(max(10, 6 * scale))
+    size = frames.shape[2] * scale, frames.shape[1] * scale
+    cell = size[0] + GAP, size[1] + GAP + round(face.size * 1.5)
+    top = GAP + (round(face.size * 2.2) if title else 0)
+    sheet = Image.new(
+        'RGB',
+        (columns * cell[0] + GAP, -(-count // columns) * cell[1] + top),
+        'white',
+    )
+    draw = ImageDraw.Draw(sheet)
+    large = text.font(face.size + 3)
+    title = text.fitted(title, large, sheet.width - 2 * GAP)
+    draw.text((GAP, GAP), title, style.INK, font=large)
+    for index in range(count):
+        at = (
+            GAP + index % columns * cell[0],
+            top + index // columns * cell[1],
+        )
+        sheet.paste(Image.fromarray(enlarged(frames[index], scale)), at)
+        note = notes[index] if notes else ''
+        _words(draw, at, size, captions[index], note, face)
+        if marks and marks[index]:
+            _mark(draw, at, size, marks[index], face)
+    with files.atomic_write(path) as file:
+        sheet.save(file, 'PNG')
+
+
+def _check(count: int, **words: Sequence[str]) -> None:
+    for name, each in words.items():
+        if len(each) != count and (len(each) or name == 'captions'):
             raise ValueError(
-                f'{len(words)} {name} for {count} frames: one each is needed'
+                f'{len(each)} {name} for {count} frames: one each is needed'
             )
     if count > MAX_CELLS:
         raise ValueError(
             f'{count} frames are more than the {MAX_CELLS} that '
             'fit on a sheet: show every n-th'
         )
-    columns = max(1, min(columns, count))
-    face = text.font(max(10, 6 * scale))
-    height, width = (size * scale for size in frames.shape[1:3])
-    cell = (height + round(face.size * 1.5) + GAP, width + GAP)
-    top = GAP + (round(face.size * 2.2) if title else 0)
-    sheet = Image.new(
-        'RGB',
-        (columns * cell[1] + GAP, -(-count // columns) * cell[0] + top),
-        'white',
-    )
-    draw = ImageDraw.Draw(sheet)
-    draw.text(
-        (GAP, GAP),
-        text.fitted(title, text.font(face.size + 3), sheet.width - 2 * GAP),
-        style.INK,
-        font=text.font(face.size + 3),
-    )
-    for index in range(count):
-        at = (
-            GAP + index % columns * cell[1],
-            top + index // columns * cell[0],
-        )
-        picture = Image.fromarray(enlarged(frames[index], scale))
-        sheet.paste(picture, at)
-        _words(
-            draw,
-            at,
-            picture.size,
-            captions[index],
-            notes[index] if notes else '',
-            face,
-        )
-        if marks and marks[index]:
-            _mark(draw, at, picture.size, marks[index], face)
-    with files.atomic_write(path) as file:
-        sheet.save(file, 'PNG')
 
 
 def _words(

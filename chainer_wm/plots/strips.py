@@ -96,7 +96,8 @@ def open_loop(
     rows = _rows(truth, one_step, dreamed, context, reconstruction)
     height, width = (n * scale for n in rows[0].frames.shape[1:3])
     length = len(rows[0].frames)
-    time = _Time(length, max(2, min(count, length)), width + GAP, first_step)
+    cells = max(2, min(count, length))
+    time = _Time(length, cells, width + GAP, first_step)
     page = Page(
         MARGIN + time.width + 14,
         _top(title)
@@ -106,17 +107,7 @@ def open_loop(
         + 2 * LINE,
     )
     top = _film(page, rows, time, context, scale, title)
-    panels = {
-        'pixel error\n(RMS, 0..255)': {
-            row.name: (row.colour, _error(row, rows[0])) for row in rows[1:]
-        }
-    }
-    if done:
-        colours = style.colours(done)
-        panels['P(done)'] = {
-            name: (colour, _late(name, values, length))
-            for (name, values), colour in zip(done.items(), colours)
-        }
+    panels = _panels(rows, done or {})
     for index, (label, curves) in enumerate(panels.items()):
         axes = page.box(MARGIN, top + index * (PANEL + 14), time.width, PANEL)
         _curves(axes, label, curves, time, context, died_at)
@@ -195,22 +186,13 @@ def _film(
         shown = enlarged(row.frames[time.shown], scale)
         shown[time.shown < row.start] = EMPTY
         page.picture(MARGIN, y, grid(shown, len(shown), 1, GAP))
-        page.words(
-            MARGIN - 10,
-            y + (height - GAP) / 2,
-            row.name,
-            'right',
-            color=row.colour,
-            weight='bold',
-        )
+        look = {'color': row.colour, 'weight': 'bold'}
+        middle = y + (height - GAP) / 2
+        page.words(MARGIN - 10, middle, row.name, 'right', **look)
     bottom = top + LINE + len(rows) * height
     for column, step in enumerate(time.shown):
-        page.words(
-            MARGIN + (column + 0.5) * time.cell - GAP / 2,
-            bottom + LINE / 3,
-            f'{time.first + step}',
-            'center',
-        )
+        x = MARGIN + (column + 0.5) * time.cell - GAP / 2
+        page.words(x, bottom + LINE / 3, f'{time.first + step}', 'center')
     page.stroke(
         split,
         top + 4,
@@ -228,6 +210,24 @@ def _error(row: _Row, truth: _Row) -> np.ndarray:
         gap = row.frames[step].astype(float) - truth.frames[step]
         error[step] = np.sqrt((gap * gap).mean())
     return error
+
+
+def _panels(rows: list[_Row], done: Mapping[str, np.ndarray]) -> dict:
+    """Label of each panel -> {curve: (colour, (T,))}."""
+    panels = {
+        'pixel error\n(RMS, 0..255)': {
+            row.name: (row.colour, _error(row, rows[0])) for row in rows[1:]
+        }
+    }
+    if done:
+        length = len(rows[0].frames)
+        panels['P(done)'] = {
+            name: (colour, _late(name, values, length))
+            for (name, values), colour in zip(
+                done.items(), style.colours(done)
+            )
+        }
+    return panels
 
 
 def _late(name: str, values: np.ndarray, length: int) -> np.ndarray:

@@ -107,6 +107,18 @@ def dress(
     return axes
 
 
+def heading(chart: Figure, title: str) -> None:
+    """A title over all panels, where there is one."""
+    if title:
+        chart.suptitle(title, fontsize=TITLE, color=INK, x=0.01, ha='left')
+
+
+def limit(axes: Axes, value: float, upright: bool = False, **options) -> None:
+    """A dotted line through the panel at a value that means something."""
+    draw = axes.axvline if upright else axes.axhline
+    draw(value, color=INK, linewidth=1.2, linestyle=(0, (1, 2)), **options)
+
+
 def legend(axes: Axes, **options) -> None:
     """A frameless legend, where there is anything to name."""
     if axes.get_legend_handles_labels()[0]:

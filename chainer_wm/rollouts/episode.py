@@ -65,11 +65,25 @@ class Rollout:
         return len(self.rewards)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the npz, whole or not at all; same episode, same bytes."""
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        """Write the npz, whole or not at all; same episode, same bytes.
+
+        As ``numpy.savez_compressed`` would, but at zlib's level 3: measured
+        on frames of Take Cover it takes 0.4 of the time of NumPy's level 6,
+        which costs as much as playing the game; files are 6% larger.
+        """
         text = json.dumps(self.info, sort_keys=True, default=files.to_plain)
-        with files.atomic_write(path) as file:
-            np.savez_compressed(file, info=np.array(text), **arrays)
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        with (
+            files.atomic_write(path) as file,
+            zipfile.ZipFile(
+                file, 'w', zipfile.ZIP_DEFLATED, compresslevel=3
+            ) as npz,
+        ):
+            for name, array in {**arrays, 'info': np.array(text)}.items():
+                with npz.open(f'{name}.npy', 'w', force_zip64=True) as member:
+                    np.lib.format.write_array(
+                        member, np.asanyarray(array), allow_pickle=False
+                    )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Rollout:

@@ -90,6 +90,13 @@ def _generation(es: CMAES, dream: Dream, act: Callable, episodes: int,
     return returns
 
 
+def read_history(folder: str | os.PathLike
+                 ) -> tuple[list[dict], list[dict]]:
+    """Rows per generation, and evaluations in the game, of an evolution."""
+    table = files.read_json(pathlib.Path(folder) / 'history.json')
+    return table['generations'], table['evaluations']
+
+
 class _Log:
     """The search's state and its history, saved so that they agree."""
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from chainer_wm import evaluation, plots
 from chainer_wm.dream import DOOM_FEATURES, Dream, rollout
+from chainer_wm.stages.foresight import death_detection, foresee
 from chainer_wm.streams import stream
 from chainer_wm.vision import to_frames
 
@@ -38,10 +39,10 @@ def score_in_game(policies: Mapping[str, MakePolicy], make_env: Callable,
                   episodes: int, seed: int, workers: int,
                   max_steps: int | None = None) -> dict[str, dict]:
     """Every policy on the same seeds: name -> ``evaluation.summary``."""
-    return {name: evaluation.summary(evaluation.evaluate(
-        make_env, make_policy, episodes, seed, workers=workers,
-        max_steps=max_steps, label=f'{name} in the game'))
-        for name, make_policy in policies.items()}
+    returns = evaluation.evaluate(make_env, policies, episodes, seed,
+                                  workers=workers, max_steps=max_steps)
+    return {name: evaluation.summary(values)
+            for name, values in returns.items()}
 
 
 def score_in_dream(policies: Mapping[str, Any], dream: Dream, episodes: int,
@@ -118,3 +119,30 @@ def film_game(make_env: Callable, make_policy: MakePolicy, seed: int,
         env.close()
     assert film is not None
     return film
+
+
+def draw_foresight(path, model: Any, vision: Any, store: Any, latents: Any,
+                   episode: int, seed: int, context: int = 20,
+                   most: int = 120) -> None:
+    """A held-out episode's end: V's and M's pictures beside the game's.
+
+    The last ``most`` steps, so that the death is in it; M sees ``context`` of
+    them and then dreams alone, with the actions that were taken.
+    """
+    rows = latents.rows(episode)
+    length = rows.stop - rows.start
+    first = max(0, length - most)
+    part = slice(rows.start + first, rows.stop)
+    context = min(context, length - first - 1)
+    seen = foresee(model, latents.mu[part], latents.actions[part], context,
+                   stream(seed, 'foresight'))
+    rollout = store.read(episode)
+    died = length - first - 1 if rollout.terminated[-1] else None
+    plots.open_loop(
+        path, rollout.observations[first:], decode(vision, seen.one_step),
+        decode(vision, seen.dreamed), context,
+        reconstruction=decode(vision, latents.mu[part]),
+        done={'one-step': seen.p_done_one_step,
+              'open-loop': seen.p_done_dreamed},
+        died_at=died, first_step=first,
+        title=f'M along held-out episode {episode}')

@@ -11,7 +11,7 @@ Scripts that use workers need the usual guard: ``if __name__ == '__main__':``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from chainer_wm.workers.pool import WorkerError, WorkerPool
@@ -27,7 +27,7 @@ def run_tasks(
     retries: int = 2,
     timeout: float | None = None,
     tasks_per_worker: int | None = None,
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """Yield (index, result) of every task, in the order they finish.
 
     The arguments are those of `WorkerPool`, which is there for callers who

@@ -7,7 +7,7 @@ import pathlib
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing import connection
 from typing import Any
 
@@ -68,7 +68,9 @@ class WorkerPool:
             self._folder.cleanup()
             self._folder = None
 
-    def run(self, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    def run(
+        self, tasks: Sequence[Any]
+    ) -> Generator[tuple[int, Any], None, None]:
         """Yield (index, result) of every task, in the order they finish.
 
         Raises:
@@ -86,7 +88,9 @@ class WorkerPool:
         crash_file = pathlib.Path(self._folder.name, f'{self._started}.txt')
         self.workers.append(Worker(self.function, self.setup, crash_file))
 
-    def _run_here(self, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    def _run_here(
+        self, tasks: Sequence[Any]
+    ) -> Generator[tuple[int, Any], None, None]:
         if self._inline is None:
             self._inline = bind(self.function, self.setup)
         for index, task in enumerate(tasks):
@@ -109,7 +113,7 @@ class _Run:
         self.failures: collections.Counter[int | None] = collections.Counter()
         self.unfinished = len(tasks)
 
-    def results(self) -> Iterator[tuple[int, Any]]:
+    def results(self) -> Generator[tuple[int, Any], None, None]:
         try:
             while self.unfinished:
                 self._hand_out()

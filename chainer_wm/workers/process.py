@@ -7,6 +7,7 @@ import faulthandler
 import multiprocessing
 import os
 import pathlib
+import shutil
 import signal
 import threading
 import time
@@ -32,11 +33,12 @@ def bind(
     return lambda task: function(context, task)
 
 
-def _leave_with_parent() -> None:
-    """Wait until the parent is gone, then end this process group."""
+def _leave_with_parent(folder: pathlib.Path) -> None:
+    """Wait until the parent is gone; remove its folder, end this group."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
+    shutil.rmtree(folder, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 
 
@@ -48,7 +50,10 @@ def _serve(
 ) -> None:
     """Body of a worker: set up, then one task after the other."""
     os.setpgid(0, 0)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    folder = pathlib.Path(crash_file).parent
+    threading.Thread(
+        target=_leave_with_parent, args=(folder,), daemon=True
+    ).start()
     with open(crash_file, 'w') as crash:
         faulthandler.enable(crash)  # a segmentation fault leaves its trace
         try:

@@ -207,6 +207,33 @@ def test_links_outside_the_given_ones_are_still_told_apart(dtype):
     assert caught.value.culprit.name == 'input 1'
 
 
+def test_methods_of_links_are_told_apart_too(dtype):
+    class Core(chainer.Chain):
+        def sequence(self, xs):
+            return F.exp(xs)
+
+    class Model(chainer.Chain):
+        def __init__(self):
+            super().__init__()
+            with self.init_scope():
+                self.core = Core()
+
+        def loss(self, xs):
+            return F.sum(self.core.sequence(xs) * 2)
+
+    model = Model()
+    x = chainer.Variable(np.zeros((2, 3), dtype))
+    with pytest.raises(NonFiniteError) as caught, find_non_finite(model):
+        model.loss(x + 1000)
+    assert caught.value.link == 'Model/core (Core)'
+    assert caught.value.call is None
+    with pytest.raises(NonFiniteError) as caught, find_non_finite(model):
+        loss = model.loss(x)
+        loss.grad = np.array(np.nan, dtype)
+        loss.backward()
+    assert caught.value.link == 'Model (Model)'
+
+
 def test_integers_and_missing_gradients_are_finite():
     with find_non_finite():
         x = chainer.Variable(np.ones((2, 3)))

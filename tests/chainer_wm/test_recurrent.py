@@ -98,6 +98,7 @@ def test_gradients_against_finite_differences(engine):
         grads,
         params=tuple(link.params()),
         dtype=np.float64,
+        eps=1e-5,
         atol=1e-7,
         rtol=1e-6,
     )

@@ -218,7 +218,7 @@ def full_disk(*arguments, **options):
 
 def test_a_full_disk_leaves_the_store_valid(store, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(np, 'savez_compressed', full_disk)
+        patch.setattr(np.lib.format, 'write_array', full_disk)
         with pytest.raises(OSError, match='No space'):
             store.add(4, rollout())
     with monkeypatch.context() as patch:

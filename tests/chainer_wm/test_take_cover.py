@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 from gym.utils import env_checker
 
+from chainer_wm.collection import collect
 from chainer_wm.envs import take_cover
 from chainer_wm.envs.take_cover import TakeCover
+from chainer_wm.policies import HeldRandom
+from chainer_wm.rollouts import RolloutStore
 
 pytest.importorskip('vizdoom')
 
@@ -159,6 +162,28 @@ def test_the_small_picture_is_the_paper_s():
         for axis in (1, 2):  # another camera is farther off
             moved = np.roll(frames, step, axis)
             assert np.abs(moved - expected).mean() > 1.4 * difference
+
+
+def test_two_workers_record_what_one_process_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    contents = []
+    for workers in (0, 2):
+        store = RolloutStore(tmp_path / str(workers))
+        collect(
+            store,
+            TakeCover,
+            HeldRandom,
+            2,
+            3,
+            workers,
+            max_steps=40,
+            progress=False,
+        )
+        assert store.manifest['settings']['skill'] == 4
+        paths = sorted(store.path.glob('episodes/*'))
+        contents.append([path.read_bytes() for path in paths])
+    assert contents[0] == contents[1] and len(contents[0]) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['0', '2']
 
 
 def test_render_shows_the_cropped_screen(env):

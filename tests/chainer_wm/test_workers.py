@@ -289,6 +289,7 @@ def parent_program(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env={**os.environ, 'TMPDIR': str(tmp_path)},
     )
 
 
@@ -302,3 +303,4 @@ def test_workers_do_not_outlive_their_parent(tmp_path, how):
         parent.send_signal(how)
         parent.wait(10)
     wait_until_gone(pids)
+    assert [path.name for path in tmp_path.iterdir()] == ['parent.py']

@@ -74,18 +74,18 @@ print(before, os.environ['OMP_WAIT_POLICY'])
 
 def test_chainer_first_is_mended_too():
     code = """
-import warnings; warnings.simplefilter('ignore')
-try:
-    import chainer
-except ImportError:
-    print('mended')
-else:
-    import dnc.runtime
-    from chainer.functions.connection import deconvolution_2d as d
-    mended = d.Deconvolution2DFunction._set_cover_all
-    print('mended' if hasattr(mended, '__wrapped__') else 'as it was')
+import contextlib
+import warnings
+warnings.simplefilter('ignore')
+with contextlib.suppress(ImportError, AttributeError):
+    import chainer  # it fails on Python 3.12 and on NumPy 2
+import dnc.runtime
+import chainer
+from chainer.functions.connection import deconvolution_2d as module
+mended = module.Deconvolution2DFunction._set_cover_all
+print(chainer.Variable is not None and hasattr(mended, '__wrapped__'))
 """
-    assert fresh(code) == 'mended'
+    assert fresh(code) == 'True'
 
 
 def test_a_second_time_changes_nothing():
@@ -114,6 +114,13 @@ def test_images_are_resized():
     x = np.arange(16, dtype='float32').reshape(1, 1, 4, 4)
     y = F.resize_images(x, (2, 2)).array
     np.testing.assert_allclose(y, [[[[0, 3], [12, 15]]]])
+
+
+def test_names_that_numpy_removed_are_back_without_a_warning():
+    names = vars(np)
+    assert names['bool8'] is np.bool_
+    assert names['float'] is float
+    assert np.float32 in names['sctypes']['float']
 
 
 def test_single_thread_overrides(monkeypatch):

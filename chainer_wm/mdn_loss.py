@@ -1,0 +1,101 @@
+"""Head and loss of M as one function that never holds the whole mixture.
+
+The head's output is by far the largest array of M's training: it is computed,
+scored and turned into its own gradient a block of rows at a time, and each
+block is gone before the next one comes. Equal to the composed functions of
+``model.MDNRNN`` with the engine 'reference'.
+"""
+
+from __future__ import annotations
+
+import chainer
+from chainer import backend
+from chainer.utils import type_check
+
+from chainer_wm.kernels import kernels_for
+
+BLOCK_ROWS = 2048  # time steps times lanes whose mixtures exist at once
+
+
+class MixtureLoss(chainer.FunctionNode):
+    """(ys, W, b) -> loss, the weighted sum over all steps, a scalar.
+
+    The gradients are computed on the way forward, if there will be a backward
+    pass. ``nll`` and ``done_loss`` are the two parts of the loss, arrays.
+
+    Args:
+        z_next: targets, (T, B, Z).
+        weight: (T, B): of the sum of the NLL over the dims of a step; a
+            target is not read where it is 0.
+        done: (T, B) 0 or 1, or None where death is not predicted.
+        done_weight: (T, B): of the binary cross entropy of a step.
+    """
+
+    def __init__(self, z_next, weight, done=None, done_weight=None) -> None:
+        super().__init__()
+        self._z_next = z_next
+        self._weights = weight, done, done_weight
+        self.nll = self.done_loss = None
+
+    def check_type_forward(self, in_types) -> None:
+        ys, W, b = in_types
+        type_check.expect(
+            ys.dtype.kind == 'f',
+            W.dtype == ys.dtype,
+            b.dtype == ys.dtype,
+            ys.ndim == 3,
+            W.shape[1] == ys.shape[2],
+            W.shape[0] == b.shape[0],
+        )
+
+    def forward(self, inputs):
+        ys, W, b = inputs
+        xp = backend.get_array_module(ys)
+        training = chainer.config.enable_backprop
+        rows = ys.reshape(-1, ys.shape[2])
+        out = xp.empty((min(BLOCK_ROWS, len(rows)), len(W)), ys.dtype)
+        W_rows = xp.ascontiguousarray(W)
+        grads = xp.empty_like(rows), xp.zeros_like(W), xp.zeros_like(b)
+        parts = xp.zeros((2, 1), ys.dtype)
+        self.nll, self.done_loss = (part.reshape(()) for part in parts)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            here = slice(start, start + BLOCK_ROWS)
+            block = out[: len(rows[here])]
+            xp.matmul(rows[here], W_rows.T, out=block)
+            self._score(xp, block, b, here, training)
+            if training:
+                xp.matmul(block, W_rows, out=grads[0][here])
+                grads[1][...] += block.T @ rows[here]
+                grads[2][...] += block.sum(axis=0)
+        self._grads = (grads[0].reshape(ys.shape), *grads[1:])
+        return (xp.asarray(parts.sum()),)
+
+    def backward(self, indexes, grads):
+        if chainer.config.enable_backprop:
+            raise RuntimeError(
+                'the fused loss has no second derivative: use '
+                'engine="reference"'
+            )
+        return tuple(
+            chainer.as_variable(self._grads[n] * grads[0].array)
+            for n in indexes
+        )
+
+    def _score(self, xp, block, b, here: slice, training: bool) -> None:
+        """Add a block's losses; turn the block into its gradient."""
+        z = self._z_next.reshape(-1, self._z_next.shape[-1])[here]
+        weight, done, done_weight = (
+            part if part is None else part.reshape(-1)[here]
+            for part in self._weights
+        )
+        if done is not None:
+            logit = block[:, -1] + b[-1]
+            entropy = xp.logaddexp(0, logit) - logit * done
+            self.done_loss += (entropy * done_weight).sum()
+            block[:, -1] = done_weight * (_sigmoid(xp, logit) - done)
+        nll = kernels_for(block).mixture_loss(block, b, z, weight, training)
+        self.nll += (nll * weight).sum()
+
+
+def _sigmoid(xp, x):
+    return 0.5 * xp.tanh(0.5 * x) + 0.5

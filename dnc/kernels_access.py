@@ -1,0 +1,172 @@
+"""One step of the memory for a whole batch on the CPU: lanes in parallel.
+
+The equations are those of `dnc.access.access`; the numbers that the backward
+pass needs go onto the tape. Memory and link come in and go out as arrays of
+their own, so that the caller decides which of them are kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from dnc.kernels_address import (
+    activate,
+    allocation_forward,
+    ascending_order,
+    content_forward,
+    usage_forward,
+)
+from dnc.kernels_cell import ENTRY
+from dnc.kernels_link import link_forward, link_rows
+from dnc.kernels_math import OPTIONS
+from dnc.kernels_memory import combine, inverse_norms, scores, write
+from dnc.kernels_sparse import (
+    clear_entries,
+    list_entries,
+    sharpen,
+    sparse_forward,
+)
+
+
+@njit(**OPTIONS)
+def write_forward(t, b, tape, zeros, fresh, memory, new, epsilon):
+    """Free, allocate, address and write: everything before the link."""
+    heads, slots = zeros.reads.shape
+    width = zeros.memory.shape[0]
+    xi = tape.xi[t, b]
+    activate(xi, tape.slopes[t, b], heads, width)
+    one = xi[0] * 0 + np.float32(1)
+    key = heads * width + heads
+    erase = xi[key + width + 1:key + 2 * width + 1]
+    vector = xi[key + 2 * width + 1:key + 3 * width + 1]
+    gates = key + 3 * width + 1
+    free = xi[gates:gates + heads]
+    mix, gate = xi[gates + heads], xi[gates + heads + 1]
+    usage = tape.usage[t + 1, b]
+    before = zeros.slots if fresh else tape.usage[t, b]
+    written = zeros.slots if fresh else tape.write_weights[t, b]
+    read = zeros.reads if fresh else tape.read_weights[t, b]
+    norms = zeros.norms if fresh else tape.norms[t, b]
+    usage_forward(free, read, before, written, usage)
+    order, allocated = tape.order[t, b], tape.allocation[t, b]
+    ascending_order(usage, order)
+    allocation_forward(usage, order, allocated)
+    cosine, content = tape.write_cosine[t, b], tape.write_content[t, b]
+    scores(memory, xi[key:key + width].reshape(1, width), cosine)
+    content_forward(xi[key:key + width], xi[key + width], norms, epsilon,
+                    cosine[0], content)
+    weights = tape.write_weights[t + 1, b]
+    p, total = tape.precedence[t + 1, b], one - one
+    for i in range(slots):
+        weights[i] = gate * (mix * allocated[i] + (one - mix) * content[i])
+        total += weights[i]
+    if fresh:
+        p[:] = weights
+    else:
+        for i in range(slots):
+            p[i] = (one - total) * tape.precedence[t, b, i] + weights[i]
+    write(memory, new, weights, erase, vector)
+    inverse_norms(new, epsilon, tape.norms[t + 1, b])
+
+
+@njit(**OPTIONS)
+def read_forward(t, b, tape, memory, epsilon, out):
+    """Address by content, mix with the links, read: after the link."""
+    width, slots = memory.shape
+    heads = tape.read_weights.shape[2]
+    xi = tape.xi[t, b]
+    keys = xi[:heads * width].reshape(heads, width)
+    modes = xi[xi.shape[0] - 3 * heads:]
+    cosine, content = tape.read_cosine[t, b], tape.read_content[t, b]
+    norms, weights = tape.norms[t + 1, b], tape.read_weights[t + 1, b]
+    forward, backward = tape.forward[t, b], tape.backward[t, b]
+    scores(memory, keys, cosine)
+    for r in range(heads):
+        content_forward(keys[r], xi[heads * width + r], norms, epsilon,
+                        cosine[r], content[r])
+        x, y, z = modes[3 * r], modes[3 * r + 1], modes[3 * r + 2]
+        for i in range(slots):
+            weights[r, i] = (x * backward[r, i] + y * content[r, i]
+                             + z * forward[r, i])
+    combine(memory, weights, out.reshape(heads, width))
+
+
+@njit(**ENTRY)
+def access_forward(t, tape, zeros, fresh, memory, new_memory, link, new_link,
+                   epsilon, out):
+    """Step t with the dense link.
+
+    Args:
+        tape, zeros: see `dnc.tape`; tape.xi[t] comes in raw.
+        fresh: (B,) bool, lanes whose state before is zero.
+        memory, new_memory: (B, W, N), not the same array.
+        link, new_link: (B, N, N), not the same array.
+        out: receives the read vectors, (B, R W).
+    """
+    for b in prange(memory.shape[0]):
+        m = zeros.memory if fresh[b] else memory[b]
+        write_forward(t, b, tape, zeros, fresh[b], m, new_memory[b], epsilon)
+        link_forward(
+            zeros.link if fresh[b] else link[b], new_link[b],
+            tape.write_weights[t + 1, b],
+            zeros.slots if fresh[b] else tape.precedence[t, b],
+            zeros.reads if fresh[b] else tape.read_weights[t, b],
+            tape.forward[t, b], tape.backward[t, b])
+        read_forward(t, b, tape, new_memory[b], epsilon, out[b])
+
+
+@njit(**ENTRY)
+def access_forward_sparse(t, tape, zeros, fresh, memory, new_memory, link,
+                          sparse, scaled, threshold, epsilon, out):
+    """Step t with the sparse link, which is updated in place."""
+    for b in prange(memory.shape[0]):
+        m = zeros.memory if fresh[b] else memory[b]
+        write_forward(t, b, tape, zeros, fresh[b], m, new_memory[b], epsilon)
+        if fresh[b]:
+            clear_entries(link[b], sparse.live[b], sparse.count[b])
+            sparse.count[b] = 0
+        chosen, sharp = sparse.chosen[b], sparse.sharp[b]
+        size = sharpen(tape.write_weights[t + 1, b], chosen[0], scaled,
+                       epsilon, sharp[0])
+        sharpen(zeros.slots if fresh[b] else tape.precedence[t, b],
+                chosen[1], scaled, epsilon, sharp[1])
+        count, recorded = sparse_forward(
+            link[b], sharp[0], sharp[1], chosen[0, :size], chosen[1, :size],
+            zeros.reads if fresh[b] else tape.read_weights[t, b],
+            tape.forward[t, b], tape.backward[t, b], sparse.live[b],
+            sparse.count[b], sparse.record[t, b], sparse.old[t, b],
+            threshold)
+        sparse.count[b], sparse.recorded[t, b] = count, recorded
+        read_forward(t, b, tape, new_memory[b], epsilon, out[b])
+
+
+@njit(**ENTRY)
+def list_links(link, sparse):
+    """Find the entries of the links (B, N, N) that are not zero."""
+    for b in prange(link.shape[0]):
+        sparse.count[b] = list_entries(link[b], sparse.live[b])
+
+
+@njit(**ENTRY)
+def start(memory, tape, epsilon):
+    """Norms of the memory (B, W, N) that a sequence starts from."""
+    for b in prange(memory.shape[0]):
+        inverse_norms(memory[b], epsilon, tape.norms[0, b])
+
+
+@njit(**ENTRY)
+def replay(t, tape, zeros, fresh, memory, new_memory, link, new_link):
+    """Memory and dense link after step t, from those before it."""
+    width = zeros.memory.shape[0]
+    heads = zeros.reads.shape[0]
+    erase = heads * width + heads + width + 1
+    for b in prange(memory.shape[0]):
+        weights = tape.write_weights[t + 1, b]
+        write(zeros.memory if fresh[b] else memory[b], new_memory[b], weights,
+              tape.xi[t, b, erase:erase + width],
+              tape.xi[t, b, erase + width:erase + 2 * width])
+        if link.shape[0]:
+            link_rows(zeros.link if fresh[b] else link[b], weights,
+                      zeros.slots if fresh[b] else tape.precedence[t, b], 0,
+                      weights.shape[0], new_link[b], 0)

@@ -1,0 +1,125 @@
+"""What the fused engine keeps from its forward for its backward pass."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Tape(NamedTuple):
+    """Vectors of the memory access; index t is step t, or t steps done.
+
+    Of the shapes below, the ones with T + 1 hold state: entry 0 is the state
+    that the sequence started from.
+    """
+
+    xi: Any  # activated interface, (T, B, S)
+    slopes: Any  # of the strengths (read heads, write), (T, B, R + 1)
+    usage: Any  # u, (T + 1, B, N)
+    precedence: Any  # p, (T + 1, B, N)
+    write_weights: Any  # w^w, (T + 1, B, N)
+    read_weights: Any  # w^r, (T + 1, B, R, N)
+    norms: Any  # 1 / |M[i]|, (T + 1, B, N)
+    order: Any  # free list phi, (T, B, N), int32
+    allocation: Any  # a, (T, B, N)
+    write_cosine: Any  # D(k^w, M_{t-1}), (T, B, 1, N)
+    write_content: Any  # c^w, (T, B, N)
+    read_cosine: Any  # D(k^r, M_t), (T, B, R, N)
+    read_content: Any  # c^r, (T, B, R, N)
+    forward: Any  # f, (T, B, R, N)
+    backward: Any  # b, (T, B, R, N)
+
+
+class Zeros(NamedTuple):
+    """The state before an episode, for lanes that are reset."""
+
+    slots: Any  # (N,)
+    reads: Any  # (R, N)
+    memory: Any  # (W, N)
+    link: Any  # (N, N)
+    norms: Any  # of the empty memory, (N,)
+
+
+class Sparse(NamedTuple):
+    """Lists of the sparse link's entries."""
+
+    live: Any  # flat indices, (B, C), int32
+    count: Any  # of live ones, (B,), int32
+    record: Any  # every entry a step looked at, (T, B, C), int32
+    old: Any  # its value before, (T, B, C)
+    recorded: Any  # how many, (T, B), int32
+    chosen: Any  # slots of the K largest, (B, 2, K), int32
+    sharp: Any  # sharpened w^w and p and their gradients, (B, 4, N)
+
+
+class Gradients(NamedTuple):
+    """Of the state that passes backward from step to step, and scratch."""
+
+    memory: Any  # (B, W, N)
+    usage: Any  # (B, N)
+    precedence: Any  # (B, N)
+    link: Any  # (B, N, N)
+    write_weights: Any  # (B, N)
+    read_weights: Any  # (B, R, N)
+    forward: Any  # scratch, (B, R, N)
+    backward: Any  # scratch, (B, R, N)
+    content: Any  # scratch, (B, R, N)
+    slots: Any  # scratch, (B, 6, N)
+    words: Any  # scratch, (B, R, W)
+
+
+def tape_shapes(t, b, n, w, r, interface):
+    """Shapes of a Tape, in its order."""
+    slots, heads = (t, b, n), (t, b, r, n)
+    state, state_heads = (t + 1, b, n), (t + 1, b, r, n)
+    return Tape(
+        xi=(t, b, interface), slopes=(t, b, r + 1), usage=state,
+        precedence=state, write_weights=state, read_weights=state_heads,
+        norms=state, order=slots, allocation=slots,
+        write_cosine=(t, b, 1, n), write_content=slots, read_cosine=heads,
+        read_content=heads, forward=heads, backward=heads)
+
+
+class Arena:
+    """Named blocks of memory that are used again, call after call.
+
+    The first touch of fresh memory costs more than the arithmetic on it.
+    """
+
+    def __init__(self):
+        self._blocks: dict[str, np.ndarray] = {}
+
+    def take(self, name: str, shape, dtype) -> np.ndarray:
+        """An uninitialised array, aligned for vector instructions."""
+        dtype = np.dtype(dtype)
+        size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        block = self._blocks.get(name)
+        if block is None or block.size < size + 64:
+            self._blocks.pop(name, None)
+            block = self._blocks[name] = np.empty(size + 64, np.uint8)
+        start = -block.ctypes.data % 64
+        return block[start:start + size].view(dtype).reshape(shape)
+
+
+class Arenas:
+    """Arenas that no pass is using; belongs to a link.
+
+    A copy or a pickle of the link starts with none.
+    """
+
+    def __init__(self):
+        self._free: list[Arena] = []
+
+    def borrow(self) -> Arena:
+        return self._free.pop() if self._free else Arena()
+
+    def give_back(self, arena: Arena) -> None:
+        if len(self._free) < 2:
+            self._free.append(arena)
+
+    def __deepcopy__(self, memo):
+        return Arenas()
+
+    def __reduce__(self):
+        return Arenas, ()

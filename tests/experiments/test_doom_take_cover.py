@@ -1,0 +1,124 @@
+"""Take Cover end to end, on tiny settings: killed in every stage, reused."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip('vizdoom')
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TINY = ['--episodes', '4', '--held-out', '0.25', '--min-length', '40',
+        '--vision-batch', '64', '--vision-epochs', '0.5', '--latent-size',
+        '4', '--hidden-size', '8', '--memory-length', '4', '--memory-width',
+        '4', '--read-heads', '1', '--model-batch', '2', '--window', '25',
+        '--model-epochs', '2', '--population', '4', '--dreams', '2',
+        '--generations', '3', '--evaluate-every', '2', '--evaluate-episodes',
+        '1', '--max-steps', '30', '--test-episodes', '2']
+STAGES = ('collect', 'vision', 'encode', 'model', 'controller', 'evaluate')
+
+
+def start(data, run, *more):
+    return subprocess.Popen(
+        [sys.executable, 'experiments/doom_take_cover.py', '--data',
+         str(data), '--run', run, *TINY, *more], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def folder(data, run):
+    return data / 'doom_take_cover' / run
+
+
+def started(data, run):
+    log = folder(data, run) / 'log.jsonl'
+    if not log.exists():
+        return []
+    return [line['stage'] for line in map(json.loads,
+                                          log.read_text().splitlines())
+            if line['event'] == 'start']
+
+
+def kill_in(stage, data, run, delay):
+    process = start(data, run)
+    while stage not in started(data, run):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def results(data, run):
+    found = json.loads((folder(data, run) / 'results.json').read_text())
+    for changing in ('seconds', 'config', 'run'):
+        found.pop(changing)
+    return found
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    data = tmp_path_factory.mktemp('data')
+    finish(start(data, 'whole'))
+    return data
+
+
+def test_killed_in_every_stage_gives_the_numbers_of_an_unbroken_run(whole):
+    rng = np.random.default_rng(0)
+    for stage in STAGES:
+        kill_in(stage, whole, 'killed', rng.uniform(0, 0.6))
+    finish(start(whole, 'killed', '--workers', '1'))
+    assert results(whole, 'killed') == results(whole, 'whole')
+
+
+def test_complete_run_is_not_repeated(whole):
+    output = finish(start(whole, 'whole'))
+    assert all(f'{stage}: complete, skipped' in output for stage in STAGES)
+
+
+def test_dnc_by_a_flag_on_the_same_rollouts_and_vision(whole):
+    finish(start(whole, 'dnc', '--model', 'dnc', '--reuse', 'whole'))
+    found = results(whole, 'dnc')
+    assert found['random_baseline'] == results(whole,
+                                               'whole')['random_baseline']
+    assert found['evaluation']['episodes'] == 2
+    assert np.isfinite(found['model']['nll'])
+    assert not (folder(whole, 'dnc') / 'rollouts').exists()
+
+
+def test_damaged_episode_is_collected_again(whole):
+    finish(start(whole, 'damaged', '--stages', 'collect'))
+    path = next((folder(whole, 'damaged') / 'rollouts/episodes').iterdir())
+    before = path.read_bytes()
+    path.write_bytes(before[:2000])
+    (folder(whole, 'damaged') / 'stages.json').unlink()
+    output = finish(start(whole, 'damaged', '--stages', 'collect'))
+    assert path.name.split('.')[0].lstrip('0') in output or 'set aside' \
+        in output
+    assert path.read_bytes() == before
+
+
+def test_figures_and_films_are_there(whole):
+    names = {path.name for path in (folder(whole, 'whole') /
+                                    'figures').iterdir()}
+    assert {'vision_training.png', 'reconstructions.png', 'foresight.png',
+            'model_training.png', 'evolution.png', 'returns.png',
+            'calibration.png', 'game.gif', 'dream.gif',
+            'game_and_dream.gif'} <= names
+
+
+def test_reusing_an_unfinished_run_is_refused(whole):
+    process = start(whole, 'early', '--reuse', 'nothing')
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert '--reuse nothing' in output and 'Traceback' not in output
