@@ -39,28 +39,40 @@ class WorldModelAgent:
         ValueError: V, M and C do not fit (names both sizes).
     """
 
-    def __init__(self, vision: Any, model: Any, controller: Any,
-                 features: Sequence[str] = FEATURES, sample: bool = True):
+    def __init__(
+        self,
+        vision: Any,
+        model: Any,
+        controller: Any,
+        features: Sequence[str] = FEATURES,
+        sample: bool = True,
+    ):
         if vision.latent_size != model.latent_size:
             raise ValueError(
                 f'V makes {vision.latent_size} latents but M takes '
-                f'{model.latent_size}: was M trained on another VAE?')
+                f'{model.latent_size}: was M trained on another VAE?'
+            )
         width = features_width(model, features)
         if width != controller.feature_size:
             raise ValueError(
                 f'features {", ".join(features)} are {width} wide but C takes '
                 f'{controller.feature_size}: was C evolved for another M, or '
-                'for other features?')
+                'for other features?'
+            )
         self.vision, self.model, self.controller = vision, model, controller
         self.features, self.sample = tuple(features), sample
 
     def start(self, rngs: Sequence[np.random.Generator]) -> AgentState:
         """The state before the first frame, one lane per generator."""
-        return AgentState(self.model.initial_state(len(rngs)),
-                          np.ones(len(rngs), self.model.dtype), tuple(rngs))
+        return AgentState(
+            self.model.initial_state(len(rngs)),
+            np.ones(len(rngs), self.model.dtype),
+            tuple(rngs),
+        )
 
-    def act(self, observations: np.ndarray, state: AgentState
-            ) -> tuple[np.ndarray, AgentState]:
+    def act(
+        self, observations: np.ndarray, state: AgentState
+    ) -> tuple[np.ndarray, AgentState]:
         """Choose actions, then let M take the step.
 
         Args:
@@ -75,15 +87,19 @@ class WorldModelAgent:
             found = model.features(state.memory, z)
             seen = model.xp.concatenate(
                 [chainer.as_array(found[name]) for name in self.features],
-                axis=1)
+                axis=1,
+            )
             actions = self.controller.act(seen)
             restart = model.device.send(state.restart)
-            _, memory = model.step(z, actions.astype(z.dtype), state.memory,
-                                   restart)
+            _, memory = model.step(
+                z, actions.astype(z.dtype), state.memory, restart
+            )
         memory = type(memory)(*(chainer.as_array(part) for part in memory))
         on_cpu = chainer.get_device('@numpy').send(actions)
-        return (on_cpu.astype(np.float32),
-                AgentState(memory, np.zeros_like(state.restart), state.rngs))
+        return (
+            on_cpu.astype(np.float32),
+            AgentState(memory, np.zeros_like(state.restart), state.rngs),
+        )
 
     def _encode(self, observations, rngs):
         vision = self.vision
@@ -93,7 +109,8 @@ class WorldModelAgent:
             return mu
         eps = np.stack([rng.standard_normal(mu.shape[1]) for rng in rngs])
         return mu + vision.xp.exp(ln_var / 2) * vision.xp.asarray(
-            eps, mu.dtype)
+            eps, mu.dtype
+        )
 
 
 def features_width(model: Any, features: Sequence[str]) -> int:
@@ -105,6 +122,8 @@ def features_width(model: Any, features: Sequence[str]) -> int:
     sizes = model.feature_sizes
     missing = [name for name in features if name not in sizes]
     if missing:
-        raise ValueError(f'features {missing} are not in this model, which '
-                         f'has {sorted(sizes)}: r needs --model dnc')
+        raise ValueError(
+            f'features {missing} are not in this model, which '
+            f'has {sorted(sizes)}: r needs --model dnc'
+        )
     return sum(sizes[name] for name in features)

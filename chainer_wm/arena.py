@@ -29,14 +29,15 @@ class Arena:
     def __reduce__(self) -> tuple[type[Arena], tuple]:
         return Arena, ()
 
-    def take(self, shape: int | tuple[int, ...],
-             dtype: np.dtype | type | str) -> np.ndarray:
+    def take(
+        self, shape: int | tuple[int, ...], dtype: np.dtype | type | str
+    ) -> np.ndarray:
         """A contiguous, aligned NumPy array with arbitrary contents."""
         dtype = np.dtype(dtype)
         size = int(np.prod(shape)) * dtype.itemsize
         block = self._free_block(1 << max(size - 1, 1).bit_length())
         start = -block.ctypes.data % _ALIGNMENT
-        return block[start:start + size].view(dtype).reshape(shape)
+        return block[start : start + size].view(dtype).reshape(shape)
 
     def _free_block(self, size: int) -> np.ndarray:
         with self._lock:

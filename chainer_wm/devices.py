@@ -20,6 +20,7 @@ from chainer_wm.non_finite import (
     check_parameters,
     find_non_finite,
 )
+from dnc import runtime
 
 __all__ = [
     'DTYPES',
@@ -94,16 +95,18 @@ def get_device(device_spec: str) -> backend.Device:
 def _count_gpus(device_spec: str) -> int:
     # CuPy imports without a GPU, so that Chainer calls it available: only
     # the driver knows
+    reasons = []
     if not cuda.available:
-        reason = cuda._resolution_error
+        reasons.append(str(cuda._resolution_error))
     else:
         try:
             return cuda.cupy.cuda.runtime.getDeviceCount()
         except cuda.cupy.cuda.runtime.CUDARuntimeError as error:
-            reason = error
+            reasons.append(str(error))
+    reasons += runtime.load_shared_libraries(['libcuda.so.1'])  # the driver
     raise DeviceError(
-        f'{device_spec} asked for, but CuPy does not run here ({reason}). '
-        f'What it needs: {_INSTALL}'
+        f'{device_spec} asked for, but CuPy does not run here '
+        f'({"; ".join(reasons)}). What it needs: {_INSTALL}'
     )
 
 

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
-from chainer_wm.mixture import sample_mixture
-
 Streams = np.random.Generator | Sequence[np.random.Generator]
 DOOM_FEATURES = ('z', 'c', 'h')
 
@@ -157,9 +155,10 @@ class Dream:
         index = np.asarray(index)
         z, tau = self._draw_starts(self._stream[index])
         self._z = self._z.copy()  # the caller may hold the old one
-        self._z[index] = self._send(z)
         self._tau[index] = tau
         self._ages[index] = 0
+        index = self.model.device.send(index)
+        self._z[index] = self._send(z)
         for field in self._state:
             field[index] = 0
 
@@ -188,21 +187,15 @@ class Dream:
             self._noise.draw('standard_normal', z_size),
         )
         u_done = self._noise.draw('random') if self.sample_done else None
-        with chainer.no_backprop_mode(), chainer.using_config('train', False):
-            prediction, state = self.model.step(
-                self._z,
-                self._send(actions),
-                self._state,
-                self._send(self._ages == 0),
-            )
-        self._state = type(state)(*map(chainer.as_array, state))
-        self._z = sample_mixture(
-            prediction.mixture,
-            temperature=self._tau,
-            noise=tuple(part[self._stream] for part in noise),
+        self._z, logit, self._state = self.model.sample(
+            *(self._z, self._send(actions), self._state),
+            self._send(self._ages == 0),
+            noise=tuple(self._send(part) for part in noise),
+            stream=self.model.device.send(self._stream),
+            temperature=self._send(self._tau),
         )
         self._ages = self._ages + 1
-        terminated = self._ends(prediction.done_logit, u_done)
+        terminated = self._ends(logit, u_done)
         self._check_finite()
         return DreamStep(
             self._z,
@@ -244,7 +237,7 @@ class Dream:
     def _ends(self, logit, u) -> np.ndarray:
         if logit is None:
             return np.zeros(self.lanes, bool)
-        logit = chainer.get_device('@numpy').send(chainer.as_array(logit))
+        logit = chainer.get_device('@numpy').send(logit)
         if not np.isfinite(logit).all():
             raise FloatingPointError(self._not_finite('P(end)'))
         if u is not None:
@@ -297,7 +290,9 @@ def evaluate_population(
     candidates = np.asarray(candidates)
     population = len(candidates)
     dream.reset(episodes, rng, repeats=population)
-    theta = np.repeat(candidates, episodes, axis=0)
+    send = dream.model.device.send
+    theta = np.repeat(candidates.astype(dream.model.dtype), episodes, axis=0)
+    theta = send(theta)
     lane = np.arange(population * episodes)
     alive = np.ones(len(lane), bool)
     returns = np.zeros(len(lane))
@@ -311,7 +306,8 @@ def evaluate_population(
             progress(steps, int(alive.sum()))
         if alive.any() and alive.sum() <= 0.8 * len(alive):
             dream.keep(alive)
-            theta, lane, alive = theta[alive], lane[alive], alive[alive]
+            theta = theta[send(alive)]
+            lane, alive = lane[alive], alive[alive]
     return returns.reshape(population, episodes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -30,15 +31,25 @@ def summary(returns: Iterable[float]) -> dict[str, Any]:
     values = np.asarray(list(returns), np.float64)
     if not len(values):
         raise ValueError('no returns to summarise: were 0 episodes asked for?')
-    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.
-    return {'episodes': len(values), 'mean': float(values.mean()),
-            'std': spread, 'standard_error': spread / len(values) ** .5,
-            'returns': values.tolist()}
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return {
+        'episodes': len(values),
+        'mean': float(values.mean()),
+        'std': spread,
+        'standard_error': spread / len(values) ** 0.5,
+        'returns': values.tolist(),
+    }
 
 
-def play(env: gym.Env, policy: Any, seed: int, purpose: str, episode: int,
-         max_steps: int | None = None, film: bool = False
-         ) -> tuple[float, Film | None]:
+def play(
+    env: gym.Env,
+    policy: Any,
+    seed: int,
+    purpose: str,
+    episode: int,
+    max_steps: int | None = None,
+    film: bool = False,
+) -> tuple[float, Film | None]:
     """One episode; its randomness is named by (seed, purpose, episode).
 
     Args:
@@ -50,9 +61,9 @@ def play(env: gym.Env, policy: Any, seed: int, purpose: str, episode: int,
         The return (sum of rewards), and the Film or None.
     """
     rng = stream(seed, purpose, episode)
-    observation, _ = env.reset(seed=int(rng.integers(2 ** 31)))
+    observation, _ = env.reset(seed=int(rng.integers(2**31)))
     state = policy.start([rng])
-    total, steps, over = 0., 0, False
+    total, steps, over = 0.0, 0, False
     terminated = False
     frames, actions, rewards = [], [], []
     while not over and (max_steps is None or steps < max_steps):
@@ -68,14 +79,24 @@ def play(env: gym.Env, policy: Any, seed: int, purpose: str, episode: int,
             rewards.append(reward)
     if not film:
         return total, None
-    return total, Film(np.stack(frames), np.stack(actions),
-                       np.asarray(rewards, np.float32), bool(terminated))
+    return total, Film(
+        np.stack(frames),
+        np.stack(actions),
+        np.asarray(rewards, np.float32),
+        bool(terminated),
+    )
 
 
-def evaluate(make_env: MakeEnv, policies: Mapping[str, Callable[[], Any]],
-             episodes: int, seed: int, purpose: str = 'evaluate',
-             workers: int = 1, max_steps: int | None = None,
-             label: str = 'evaluate') -> dict[str, np.ndarray]:
+def evaluate(
+    make_env: MakeEnv,
+    policies: Mapping[str, Callable[[], Any]],
+    episodes: int,
+    seed: int,
+    purpose: str = 'evaluate',
+    workers: int = 1,
+    max_steps: int | None = None,
+    label: str = 'evaluate',
+) -> dict[str, np.ndarray]:
     """Returns of every policy over the same episodes, by several processes.
 
     Episode ``e`` is the same for every policy and any number of workers: the
@@ -92,15 +113,27 @@ def evaluate(make_env: MakeEnv, policies: Mapping[str, Callable[[], Any]],
         workers.WorkerError: an episode failed twice.
     """
     returns = {name: np.full(episodes, np.nan) for name in policies}
-    tasks = [(name, seed, purpose, episode, max_steps)
-             for name in policies for episode in range(episodes)]
+    tasks = [
+        (name, seed, purpose, episode, max_steps)
+        for name in policies
+        for episode in range(episodes)
+    ]
     results = worker_processes.run_tasks(
-        _play_task, tasks, workers=workers,
-        setup=functools.partial(_setup, make_env, dict(policies)))
-    for index, value in tqdm.tqdm(results, total=len(tasks), desc=label,
-                                  unit='episode', mininterval=1.):
-        name, _, _, episode, _ = tasks[index]
-        returns[name][episode] = value
+        _play_task,
+        tasks,
+        workers=workers,
+        setup=functools.partial(_setup, make_env, dict(policies)),
+    )
+    with contextlib.closing(results):  # on an error, workers end at once
+        for index, value in tqdm.tqdm(
+            results,
+            total=len(tasks),
+            desc=label,
+            unit='episode',
+            mininterval=1.0,
+        ):
+            name, _, _, episode, _ = tasks[index]
+            returns[name][episode] = value
     return returns
 
 

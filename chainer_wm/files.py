@@ -71,7 +71,8 @@ def read_json(path: str | os.PathLike) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(
             f'{path} is not valid JSON ({error}): was it edited, or cut off '
-            'by another program?') from error
+            'by another program?'
+        ) from error
 
 
 def to_plain(value: Any) -> Any:
@@ -82,5 +83,6 @@ def to_plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    raise TypeError(f'{value!r} of type {type(value).__name__} has no JSON '
-                    'form')
+    raise TypeError(
+        f'{value!r} of type {type(value).__name__} has no JSON form'
+    )

@@ -1,8 +1,8 @@
 """A whole LSTM sequence as one function with an analytic backward pass.
 
-Every step is one matrix product, [h, x, 1] times [U, W, b] stacked, and one
-fused element-wise kernel; the weights' gradients are taken a block of time at
-a time, as large products. The equations are those of ``recurrent.LSTM.step``.
+Every step is one matrix product, [h, x, 1] times W, and one fused element-wise
+kernel; the gradient of W is taken a block of time at a time, as a large
+product. The equations are those of ``recurrent.LSTM.step``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BLOCK_ROWS = 2048  # time steps times lanes in one product of the backward pass
 
 
 class LSTMSequence(chainer.FunctionNode):
-    """(xs, c, h, W, U, b) -> (ys, c, h).
+    """(xs, c, h, W) -> (ys, c, h).
 
     Args:
         reset: (T, B) of 0 and 1, or None, see ``recurrent.LSTM.sequence``.
@@ -33,47 +33,49 @@ class LSTMSequence(chainer.FunctionNode):
         self._recompute = recompute
 
     def check_type_forward(self, in_types) -> None:
-        xs, c, h, W, U, b = in_types
+        xs, c, h, W = in_types
         type_check.expect(
             xs.dtype.kind == 'f',
-            *(other.dtype == xs.dtype for other in (c, h, W, U, b)),
+            c.dtype == xs.dtype,
+            h.dtype == xs.dtype,
+            W.dtype == xs.dtype,
             xs.ndim == 3,
             c.shape == h.shape,
             c.shape[0] == xs.shape[1],
-            W.shape[1] == xs.shape[2],
-            U.shape[1] == c.shape[1],
+            W.shape[0] == 4 * c.shape[1],
+            W.shape[1] == c.shape[1] + xs.shape[2] + 1,
         )
 
     def forward(self, inputs):
-        xs, c0, h0, W, U, b = inputs
+        xs, c_prev, h, W = inputs
         xp = backend.get_array_module(xs)
-        steps, lanes, _ = xs.shape
-        size = U.shape[1]
+        c_prev = xp.ascontiguousarray(c_prev)
+        (steps, lanes, _), size = xs.shape, h.shape[1]
         taped = chainer.config.enable_backprop
-        # without a backward pass two slots of time take turns
-        slots = steps + 1 if taped else 2
+        # without a backward pass the same memory serves every step
         gate_slots = steps if taped and not self._recompute else 1
-        weights = xp.concatenate((U, W, b[:, None]), axis=1)
-        keep = self._keep(xp, xs)
         gates = xp.empty((gate_slots, lanes, 4 * size), xs.dtype)
-        c = xp.empty((slots, lanes, size), xs.dtype)
-        staged = xp.empty((slots, lanes, weights.shape[1]), xs.dtype)
+        c = xp.empty((steps if taped else min(2, steps), *h.shape), xs.dtype)
+        slots = steps + 1 if taped else 1
+        staged = xp.empty((slots, lanes, W.shape[1]), xs.dtype)
         ys = xp.empty((steps, lanes, size), xs.dtype)
+        keep = self._keep(xp, xs)
+        self._tape = W, keep, gates, c, c_prev, staged
+        xp.multiply(h, keep[0, :, None], out=staged[0, :, :size])
         staged[:, :, -1] = 1
-        staged[0, :, :size] = h0 * keep[0, :, None]
-        c[0] = c0
         advance = kernels_for(xs).lstm_forward
         for t in range(steps):
-            now, after, gate = t % slots, (t + 1) % slots, t % gate_slots
-            staged[now, :, size:-1] = xs[t]
-            xp.matmul(staged[now], weights.T, out=gates[gate])
+            stage, gate = staged[t % slots], gates[t % gate_slots]
+            stage[:, size:-1] = xs[t]
+            xp.matmul(stage, W.T, out=gate)
             advance(
-                *(gates[gate], c[now], keep[t], keep[t + 1]),
-                *(c[after], ys[t], staged[after]),
+                *(gate, c_prev, keep[t], keep[t + 1]),
+                *(c[t % len(c)], ys[t], staged[(t + 1) % slots]),
             )
-        if taped:
-            self._tape = weights, keep, gates, c, staged
-        return ys, c[steps % slots].copy(), ys[-1].copy()
+            c_prev = c[t % len(c)]
+        if steps > 1:  # the state shall not hold on to the whole sequence
+            return ys, c_prev.copy(), ys[-1].copy()
+        return ys, c_prev, ys[-1]
 
     def backward(self, indexes, grads):
         if chainer.config.enable_backprop:
@@ -81,27 +83,22 @@ class LSTMSequence(chainer.FunctionNode):
                 'the fused LSTM has no second derivative: use '
                 'engine="reference"'
             )
-        weights, keep, _, c, staged = self._tape
+        W, keep, _, c, _, staged = self._tape
         xp = backend.get_array_module(c)
-        size = c.shape[2]
-        zeros = xp.zeros(c.shape[1:], c.dtype)
+        steps, lanes, size = c.shape
+        zeros = xp.zeros((lanes, size), c.dtype)
         gys, gc, gh = (g if g is None else g.array for g in grads)
         gc, gh = (zeros.copy() if g is None else g.copy() for g in (gc, gh))
-        steps, lanes = c.shape[0] - 1, c.shape[1]
-        gxs = xp.empty((steps, lanes, staged.shape[2] - size - 1), c.dtype)
-        W = xp.ascontiguousarray(weights[:, size:-1])
-        gweights = xp.zeros_like(weights)
+        gxs = xp.empty((steps, lanes, W.shape[1] - size - 1), c.dtype)
+        W_x = xp.ascontiguousarray(W[:, size:-1])
+        gW = xp.zeros_like(W)
         for start, stop, ga in self._blocks(gys, gc, gh, zeros):
             ga = ga.reshape(-1, 4 * size)
-            gweights += ga.T @ staged[start:stop].reshape(len(ga), -1)
+            gW += ga.T @ staged[start:stop].reshape(len(ga), -1)
             if 0 in indexes:
-                xp.matmul(ga, W, out=gxs[start:stop].reshape(len(ga), -1))
+                xp.matmul(ga, W_x, out=gxs[start:stop].reshape(len(ga), -1))
         gh *= keep[0, :, None]
-        gU, gW, gb = (
-            xp.ascontiguousarray(gweights[:, part])
-            for part in (slice(size), slice(size, -1), -1)
-        )
-        found = gxs, gc, gh, gW, gU, gb
+        found = gxs, gc, gh, gW
         return tuple(chainer.as_variable(found[n]) for n in indexes)
 
     def _blocks(self, gys, gc, gh, zeros):
@@ -110,13 +107,13 @@ class LSTMSequence(chainer.FunctionNode):
         The array is used again for the next block. gc and gh (B, H) hold the
         gradients of the cell and of the unmasked h, and are overwritten.
         """
-        weights, keep, gates, c, staged = self._tape
+        W, keep, gates, c, c_first, staged = self._tape
         xp = backend.get_array_module(c)
-        steps, (lanes, size) = len(c) - 1, zeros.shape
+        steps, lanes, size = c.shape
         length = max(1, min(steps, BLOCK_ROWS // lanes))
         ga = xp.empty((length, lanes, 4 * size), c.dtype)
         again = xp.empty_like(ga) if self._recompute else None
-        U_rows = xp.ascontiguousarray(weights[:, :size].T)
+        W_h = xp.ascontiguousarray(W[:, :size].T)
         gys = None if gys is None else xp.ascontiguousarray(gys)
         kernels = kernels_for(c)
         for stop in range(steps, 0, -length):
@@ -124,14 +121,14 @@ class LSTMSequence(chainer.FunctionNode):
             if self._recompute:
                 rows = again[: stop - start].reshape(-1, 4 * size)
                 inputs = staged[start:stop].reshape(len(rows), -1)
-                kernels.lstm_activate(xp.matmul(inputs, weights.T, out=rows))
+                kernels.lstm_activate(xp.matmul(inputs, W.T, out=rows))
             for t in range(stop - 1, start - 1, -1):
                 kernels.lstm_backward(
                     again[t - start] if self._recompute else gates[t],
-                    *(c[t + 1], c[t], keep[t], keep[t + 1]),
+                    *(c[t], c[t - 1] if t else c_first, keep[t], keep[t + 1]),
                     *(zeros if gys is None else gys[t], gh, gc, ga[t - start]),
                 )
-                xp.matmul(ga[t - start], U_rows.T, out=gh)
+                xp.matmul(ga[t - start], W_h.T, out=gh)
             yield start, stop, ga[: stop - start]
 
     def _keep(self, xp, xs):

@@ -99,3 +99,21 @@ class MixtureLoss(chainer.FunctionNode):
 
 def _sigmoid(xp, x):
     return 0.5 * xp.tanh(0.5 * x) + 0.5
+
+
+def nll_weight(mask, latent_size: int, dtype):
+    """(T, B) weights that make a mean over the dims of the known steps."""
+    xp = backend.get_array_module(mask)
+    known = (mask != 0).astype(dtype)
+    return known / (xp.maximum(known.sum(), 1) * latent_size)
+
+
+def entropy_weight(done, done_weight: float, dtype):
+    """(T, B) weights of a mean over the steps where done is not -1.
+
+    A step where done is 1 has done_weight times the weight of the others.
+    """
+    xp = backend.get_array_module(done)
+    known = (done >= 0).astype(dtype)
+    weight = known / xp.maximum(known.sum(), 1)
+    return xp.where(done > 0, done_weight * weight, weight).astype(dtype)

@@ -113,7 +113,7 @@ def sample_mixture(
     logits, mu, ln_sigma = (chainer.as_array(field) for field in mixture)
     if (rng is None) == (noise is None):
         raise ValueError('give either rng or noise')
-    if np.any(np.asarray(temperature) <= 0):
+    if chainer.backend.get_array_module(temperature).any(temperature <= 0):
         raise ValueError(f'temperature must be positive, not {temperature}')
     shape = mu.shape[:-2] + mu.shape[-1:]
     u, eps = draw_noise(rng, shape) if rng is not None else noise

@@ -15,9 +15,10 @@ import chainer.links as L
 import numpy as np
 from chainer import initializers
 
-from chainer_wm.mdn_loss import MixtureLoss
-from chainer_wm.mixture import Mixture, mixture_nll
-from chainer_wm.recurrent import LSTM
+from chainer_wm.kernels import kernels_for
+from chainer_wm.mdn_loss import MixtureLoss, entropy_weight, nll_weight
+from chainer_wm.mixture import Mixture, mixture_nll, sample_mixture
+from chainer_wm.recurrent import LSTM, detach
 from dnc import DNC
 
 CORES = ('lstm', 'dnc')
@@ -214,6 +215,33 @@ class MDNRNN(chainer.Chain):
         ys, state = self.core.sequence(self._inputs(z, a, reset), state, reset)
         return self._predict(ys), state
 
+    def sample(self, z, a, state, restart, noise, stream, temperature):
+        """One step of a dream: draw the next z. Arrays, without gradients.
+
+        Args:
+            z, a, state, restart: as in ``step``.
+            noise: (u, eps), each (E, Z), see ``mixture.draw_noise``.
+            stream: (B,) integers: the row of the noise that each lane uses.
+            temperature: (B,).
+
+        Returns:
+            (z, done_logit, state): (B, Z), (B,) or None, and the new state.
+        """
+        with chainer.no_backprop_mode(), chainer.using_config('train', False):
+            inputs = self._inputs(z, a, restart)
+            y, state = self.core.step(inputs, state)
+        y, state = chainer.as_array(y), detach(state)
+        if self.engine == 'fused':
+            W, b = self.head.W.array, self.head.b.array
+            out = y @ W.T
+            draw = kernels_for(out).sample_mixture
+            z = draw(out, b, *noise, stream, temperature)
+            return z, out[:, -1] + b[-1] if self.predict_done else None, state
+        mixture, logit = self._predict(y)
+        noise = tuple(part[stream] for part in noise)
+        z = sample_mixture(mixture, temperature=temperature, noise=noise)
+        return z, None if logit is None else logit.array, state
+
     def loss(
         self,
         z,
@@ -305,24 +333,6 @@ class MDNRNN(chainer.Chain):
         return Prediction(
             Mixture(*fields), out[..., -1] if self.predict_done else None
         )
-
-
-def nll_weight(mask, latent_size: int, dtype):
-    """(T, B) weights that make a mean over the dims of the known steps."""
-    xp = chainer.backend.get_array_module(mask)
-    known = (mask != 0).astype(dtype)
-    return known / (xp.maximum(known.sum(), 1) * latent_size)
-
-
-def entropy_weight(done, done_weight: float, dtype):
-    """(T, B) weights of a mean over the steps where done is not -1.
-
-    A step where done is 1 has done_weight times the weight of the others.
-    """
-    xp = chainer.backend.get_array_module(done)
-    known = (done >= 0).astype(dtype)
-    weight = known / xp.maximum(known.sum(), 1)
-    return xp.where(done > 0, done_weight * weight, weight).astype(dtype)
 
 
 def _check_targets(z, z_next, mask, done) -> None:

@@ -20,8 +20,9 @@ class AdamRule(adam.AdamRule):
     take Chainer's own steps, as does every other device.
     """
 
-    def __init__(self, *args: Any, gradient_clip: float | None = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, gradient_clip: float | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.gradient_clip = gradient_clip
 
@@ -38,9 +39,21 @@ class AdamRule(adam.AdamRule):
         self._check_eps(real)
         clip = np.inf if self.gradient_clip is None else self.gradient_clip
         step = _step if param.size < _SHARED else _shared_step
-        step(*(array.reshape(-1) for array in arrays), *map(real, (
-            clip, 1. - hp.beta1, 1. - hp.beta2, self.alpha_t, hp.eps,
-            1. - hp.eta * hp.weight_decay_rate, hp.eta)))
+        step(
+            *(array.reshape(-1) for array in arrays),
+            *map(
+                real,
+                (
+                    clip,
+                    1.0 - hp.beta1,
+                    1.0 - hp.beta2,
+                    self.alpha_t,
+                    hp.eps,
+                    1.0 - hp.eta * hp.weight_decay_rate,
+                    hp.eta,
+                ),
+            ),
+        )
 
     def update_core_gpu(self, param: chainer.Parameter) -> None:
         if param.grad is not None:
@@ -66,11 +79,14 @@ class Adam(adam.Adam):
         ValueError: if ``gradient_clip`` is not positive.
     """
 
-    def __init__(self, *args: Any, gradient_clip: float | None = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, gradient_clip: float | None = None, **kwargs: Any
+    ) -> None:
         if gradient_clip is not None and not gradient_clip > 0:
-            raise ValueError(f'gradient_clip is {gradient_clip} but must be '
-                             'positive: use None for no clipping')
+            raise ValueError(
+                f'gradient_clip is {gradient_clip} but must be '
+                'positive: use None for no clipping'
+            )
         super().__init__(*args, **kwargs)
         self.gradient_clip = gradient_clip
 
@@ -79,9 +95,13 @@ class Adam(adam.Adam):
 
 
 def _plain(arrays: tuple[Any, ...]) -> bool:
-    return all(isinstance(array, np.ndarray) and array.flags.c_contiguous
-               and array.dtype == arrays[0].dtype and array.itemsize >= 4
-               for array in arrays)
+    return all(
+        isinstance(array, np.ndarray)
+        and array.flags.c_contiguous
+        and array.dtype == arrays[0].dtype
+        and array.itemsize >= 4
+        for array in arrays
+    )
 
 
 @numba.njit(cache=True, nogil=True, error_model='numpy')
@@ -97,9 +117,19 @@ def _step(param, grad, m, v, clip, rate1, rate2, alpha, eps, keep, eta):
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
-def _shared_step(param, grad, m, v, clip, rate1, rate2, alpha, eps, keep,
-                 eta):
+def _shared_step(param, grad, m, v, clip, rate1, rate2, alpha, eps, keep, eta):
     for block in numba.prange(-(-param.size // _BLOCK)):
         i, j = block * _BLOCK, min(param.size, (block + 1) * _BLOCK)
-        _step(param[i:j], grad[i:j], m[i:j], v[i:j], clip, rate1, rate2,
-              alpha, eps, keep, eta)
+        _step(
+            param[i:j],
+            grad[i:j],
+            m[i:j],
+            v[i:j],
+            clip,
+            rate1,
+            rate2,
+            alpha,
+            eps,
+            keep,
+            eta,
+        )

@@ -91,16 +91,16 @@ class LSTM(chainer.Chain):
     """One layer of long short-term memory with one bias and no peepholes.
 
     Equations (Hochreiter and Schmidhuber 1997, with the forget gate of Gers
-    et al. 2000), rows of the weights in the order i, f, o, g::
+    et al. 2000); the rows of W are those of i, f, o, g::
 
-        i, f, o = sigmoid(W x + U h + b),  g = tanh(W x + U h + b)
+        i, f, o = sigmoid(W [h; x; 1]),  g = tanh(W [h; x; 1])
         c' = f c + i g,  h' = o tanh(c')
 
     Args:
         input_size: X, features of one input.
         hidden_size: H, features of the output.
-        seed: of the initial weights: LeCun normal, biases 0 and 1 for the
-            forget gate.
+        seed: of the initial weights: LeCun normal for h and for x, biases 0,
+            and 1 for the forget gate.
         engine: 'fused' (analytic backward over the whole sequence) or
             'reference' (the composed functions); both give the same numbers
             to rounding. Only the reference has a second derivative.
@@ -109,6 +109,7 @@ class LSTM(chainer.Chain):
             again.
 
     Attributes:
+        W: (4H, H + X + 1), the only parameter; the last column is the bias.
         input_size, hidden_size, output_size: X, H and H.
     """
 
@@ -127,18 +128,16 @@ class LSTM(chainer.Chain):
         self.engine = check_engine(engine)
         self.recompute = recompute
         rng = np.random.RandomState(seed)
-        bias = np.zeros(4 * hidden_size, chainer.get_dtype())
-        bias[hidden_size : 2 * hidden_size] = 1
+        W = np.zeros(
+            (4 * hidden_size, hidden_size + input_size + 1),
+            chainer.get_dtype(),
+        )
+        draw = initializers.LeCunNormal(rng=rng)
+        draw(W[:, :hidden_size])
+        draw(W[:, hidden_size:-1])
+        W[hidden_size : 2 * hidden_size, -1] = 1
         with self.init_scope():
-            self.W = chainer.Parameter(
-                initializers.LeCunNormal(rng=rng),
-                (4 * hidden_size, input_size),
-            )
-            self.U = chainer.Parameter(
-                initializers.LeCunNormal(rng=rng),
-                (4 * hidden_size, hidden_size),
-            )
-            self.b = chainer.Parameter(bias)
+            self.W = chainer.Parameter(W)
 
     def initial_state(self, batch: int) -> LSTMState:
         """All zeros: c and h, each (batch, H), dtype and device of W."""
@@ -161,7 +160,8 @@ class LSTM(chainer.Chain):
         if self.engine == 'fused':
             ys, state = self._fused(x[None], state)
             return ys[0], state
-        gates = F.linear(x, self.W, self.b) + F.linear(state.h, self.U)
+        one = self.xp.ones((len(x), 1), self.W.dtype)
+        gates = F.linear(F.concat((state.h, x, one)), self.W)
         size = self.hidden_size
         i, f, o = F.split_axis(F.sigmoid(gates[:, : 3 * size]), 3, axis=1)
         c = f * state.c + i * F.tanh(gates[:, 3 * size :])
@@ -196,6 +196,6 @@ class LSTM(chainer.Chain):
 
     def _fused(self, xs, state: LSTMState, reset=None):
         ys, c, h = LSTMSequence(reset, self.recompute).apply(
-            (xs, state.c, state.h, self.W, self.U, self.b)
+            (xs, state.c, state.h, self.W)
         )
         return ys, LSTMState(c, h)

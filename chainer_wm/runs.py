@@ -43,10 +43,14 @@ class Run:
             both values), or another process works on it.
     """
 
-    def __init__(self, folder: str | os.PathLike, config: dict[str, Any],
-                 free: tuple[str, ...] = (),
-                 extensions: dict[str, str] | None = None,
-                 stages: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        config: dict[str, Any],
+        free: tuple[str, ...] = (),
+        extensions: dict[str, str] | None = None,
+        stages: tuple[str, ...] = (),
+    ):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._release = weakref.finalize(self, os.close, _lock(self.folder))
@@ -71,7 +75,7 @@ class Run:
     @contextlib.contextmanager
     def working_on(self, stage: str) -> Iterator[None]:
         """Count the stage's wall time; mark it done when the block ends."""
-        spent = self._stage_table().get(stage, {}).get('seconds', 0.)
+        spent = self._stage_table().get(stage, {}).get('seconds', 0.0)
         self._timer = (stage, spent, time.monotonic())
         self.log(event='start', stage=stage)
         try:
@@ -80,8 +84,7 @@ class Run:
             self._note_time(done=False)
             raise
         self._note_time(done=True)
-        self.log(event='done', stage=stage,
-                 seconds=self.seconds()[stage])
+        self.log(event='done', stage=stage, seconds=self.seconds()[stage])
         self._timer = None
 
     def tick(self) -> None:
@@ -90,13 +93,15 @@ class Run:
 
     def seconds(self) -> dict[str, float]:
         """Wall seconds of every stage, interrupted attempts included."""
-        return {stage: row['seconds']
-                for stage, row in self._stage_table().items()}
+        return {
+            stage: row['seconds'] for stage, row in self._stage_table().items()
+        }
 
     def log(self, **values: Any) -> None:
         """Append one line to ``log.jsonl``."""
-        line = json.dumps({'time': round(time.time(), 3), **values},
-                          default=files.to_plain)
+        line = json.dumps(
+            {'time': round(time.time(), 3), **values}, default=files.to_plain
+        )
         with open(self.path('log.jsonl'), 'a') as file:
             file.write(line + '\n')
 
@@ -107,44 +112,54 @@ class Run:
 
     def add_results(self, **values: Any) -> None:
         """Add to (or replace in) ``results.json``."""
-        files.write_json(self.path('results.json'),
-                         {**self.results(), **values})
+        files.write_json(
+            self.path('results.json'), {**self.results(), **values}
+        )
 
     def _note_time(self, done: bool) -> None:
         if self._timer is None:
             return
         stage, spent, start = self._timer
         table = self._stage_table()
-        table[stage] = {'done': done,
-                        'seconds': round(spent + time.monotonic() - start, 2)}
+        table[stage] = {
+            'done': done,
+            'seconds': round(spent + time.monotonic() - start, 2),
+        }
         files.write_json(self.path('stages.json'), table)
 
     def _stage_table(self) -> dict[str, dict]:
         path = self.path('stages.json')
         return files.read_json(path) if path.exists() else {}
 
-    def _reopen_changed(self, config: dict, free: tuple[str, ...],
-                        extensions: dict[str, str]) -> None:
+    def _reopen_changed(
+        self, config: dict, free: tuple[str, ...], extensions: dict[str, str]
+    ) -> None:
         path = self.path('config.json')
         if not path.exists():
             return
         old = files.read_json(path)
         new = json.loads(json.dumps(config, default=files.to_plain))
-        changed = [name for name in new
-                   if name not in free and old.get(name) != new[name]]
+        changed = [
+            name
+            for name in new
+            if name not in free and old.get(name) != new[name]
+        ]
         fixed = [name for name in changed if name not in extensions]
         if fixed:
-            said = '; '.join(f'{name} was {old.get(name)!r}, now {new[name]!r}'
-                             for name in fixed)
+            said = '; '.join(
+                f'{name} was {old.get(name)!r}, now {new[name]!r}'
+                for name in fixed
+            )
             raise RunError(
                 f'{self.folder} was made with other settings ({said}): give '
-                'another --run, or repeat the old settings to resume it')
+                'another --run, or repeat the old settings to resume it'
+            )
         for name in changed:
             self._forget_from(extensions[name])
 
     def _forget_from(self, stage: str) -> None:
         table = self._stage_table()
-        for later in self.stages[self.stages.index(stage):]:
+        for later in self.stages[self.stages.index(stage) :]:
             if later in table:
                 table[later]['done'] = False
         files.write_json(self.path('stages.json'), table)
@@ -159,7 +174,8 @@ def _lock(folder: pathlib.Path) -> int:
         os.close(descriptor)
         raise RunError(
             f'{folder} is in use by process {holder}: wait for it, stop it, '
-            'or give another --run') from error
+            'or give another --run'
+        ) from error
     os.ftruncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())
     return descriptor
@@ -168,8 +184,10 @@ def _lock(folder: pathlib.Path) -> int:
 def versions(*packages: str) -> dict[str, str]:
     """Versions of Python, the named packages, and this project's own."""
     names = ('numpy', 'chainer', 'numba', 'gym', *packages)
-    return {'python': platform.python_version(),
-            **{name: _version(name) for name in names}}
+    return {
+        'python': platform.python_version(),
+        **{name: _version(name) for name in names},
+    }
 
 
 def _version(package: str) -> str:

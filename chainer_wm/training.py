@@ -10,10 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import re
 import sys
-import warnings
-import zipfile
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,8 +20,9 @@ import tqdm
 from chainer import training
 from chainer.training import extensions, triggers
 
-from chainer_wm import devices, files
-from chainer_wm.archives import read_archive, write_archive
+from chainer_wm import devices
+from chainer_wm.links import save_link
+from chainer_wm.snapshots import Snapshots
 
 Loss = Callable[[int, Any], tuple[chainer.Variable, Any]]
 
@@ -43,13 +41,18 @@ class NumberedUpdater(training.Updater):
         debug: name the first non-finite value, at the cost of speed.
     """
 
-    def __init__(self, optimizer: chainer.Optimizer, loss: Loss,
-                 state: Any = None, updates_per_epoch: float = 1.,
-                 debug: bool = False):
+    def __init__(
+        self,
+        optimizer: chainer.Optimizer,
+        loss: Loss,
+        state: Any = None,
+        updates_per_epoch: float = 1.0,
+        debug: bool = False,
+    ):
         self.iteration = 0
         self.state = state
         self.is_new_epoch = False
-        self.previous_epoch_detail = None
+        self.previous_epoch_detail: float | None = None
         self._optimizer = optimizer
         self._loss = loss
         self._updates_per_epoch = updates_per_epoch
@@ -77,14 +80,18 @@ class NumberedUpdater(training.Updater):
 
     def update(self) -> None:
         link = self._optimizer.target
-        watch = (devices.find_non_finite(link) if self._debug
-                 else contextlib.nullcontext())
+        watch = (
+            devices.find_non_finite(link)
+            if self._debug
+            else contextlib.nullcontext()
+        )
         with watch:
             loss, state = self._loss(self.iteration, self.state)
             value = float(loss.array)
             if not np.isfinite(value):
                 raise devices.NonFiniteError(
-                    f'the loss is {value} at update {self.iteration}')
+                    f'the loss is {value} at update {self.iteration}'
+                )
             link.cleargrads()
             loss.backward()
             del loss
@@ -99,9 +106,12 @@ class NumberedUpdater(training.Updater):
         self._optimizer.serialize(serializer['optimizer'])
         self._optimizer.target.serialize(serializer['model'])
         if self.state is not None:
-            self.state = type(self.state)(*(
-                serializer(f'state_{name}', array) for name, array
-                in zip(self.state._fields, self.state)))
+            self.state = type(self.state)(
+                *(
+                    serializer(f'state_{name}', array)
+                    for name, array in zip(self.state._fields, self.state)
+                )
+            )
 
 
 def detached(state: Any) -> Any:
@@ -123,9 +133,13 @@ class HeldOut(training.Extension):
 
     priority = training.PRIORITY_WRITER
 
-    def __init__(self, measure: Callable[[], dict[str, float]],
-                 criterion: str, keep: str | os.PathLike,
-                 patience: int | None = None):
+    def __init__(
+        self,
+        measure: Callable[[], dict[str, float]],
+        criterion: str,
+        keep: str | os.PathLike,
+        patience: int | None = None,
+    ):
         self.measure = measure
         self.criterion = criterion
         self.keep = pathlib.Path(keep)
@@ -140,7 +154,8 @@ class HeldOut(training.Extension):
     def __call__(self, trainer) -> None:
         values = self.measure()
         trainer.observation.update(
-            {f'held_out/{name}': value for name, value in values.items()})
+            {f'held_out/{name}': value for name, value in values.items()}
+        )
         self.since_best += 1
         if values[self.criterion] < self.best:
             self.best = float(values[self.criterion])
@@ -152,62 +167,28 @@ class HeldOut(training.Extension):
         self.since_best = int(serializer('since_best', self.since_best))
 
 
-class Snapshots:
-    """The last two snapshots of a trainer, each whole or absent."""
-
-    KEPT = 2
-
-    def __init__(self, folder: str | os.PathLike):
-        self.folder = pathlib.Path(folder)
-
-    def paths(self) -> list[pathlib.Path]:
-        """Snapshots, the newest first."""
-        found = [(int(match[1]), path) for path in self.folder.glob('*.npz')
-                 if (match := re.fullmatch(r'update-(\d+)\.npz', path.name))]
-        return [path for _, path in sorted(found, reverse=True)]
-
-    def save(self, trainer: training.Trainer) -> None:
-        """Write a snapshot, then drop the ones before the last two."""
-        path = self.folder / f'update-{trainer.updater.iteration:08d}.npz'
-        with files.atomic_write(path) as file:
-            chainer.serializers.save_npz(file, trainer, compression=False)
-        for old in self.paths()[self.KEPT:]:
-            old.unlink()
-
-    def resume(self, trainer: training.Trainer) -> pathlib.Path | None:
-        """Load the newest readable snapshot; name each unreadable one."""
-        for path in self.paths():
-            try:
-                with open(path, 'rb') as file, \
-                        np.load(file, allow_pickle=False) as archive:
-                    arrays = {name: archive[name] for name in archive.files}
-            except (OSError, ValueError, EOFError,
-                    zipfile.BadZipFile) as error:
-                warnings.warn(f'{path} is damaged ({error}): set aside, going '
-                              'on from the snapshot before it', stacklevel=2)
-                path.rename(path.with_suffix('.damaged'))
-                continue
-            chainer.serializers.NpzDeserializer(arrays).load(trainer)
-            return path
-        return None
-
-
 class ProgressBar(training.Extension):
     """Updates done, their rate, the time left and the last loss."""
 
     trigger = 1, 'iteration'
     priority = training.PRIORITY_READER
 
-    def __init__(self, total: int, label: str,
-                 tick: Callable[[], None] = lambda: None):
+    def __init__(
+        self, total: int, label: str, tick: Callable[[], None] = lambda: None
+    ):
         self._total, self._label, self._tick = total, label, tick
         self._bar: tqdm.tqdm | None = None
 
     def initialize(self, trainer) -> None:
         self._bar = tqdm.tqdm(
-            total=self._total, initial=trainer.updater.iteration,
-            desc=self._label, unit='update', mininterval=1.,
-            file=sys.stderr, dynamic_ncols=True)
+            total=self._total,
+            initial=trainer.updater.iteration,
+            desc=self._label,
+            unit='update',
+            mininterval=1.0,
+            file=sys.stderr,
+            dynamic_ncols=True,
+        )
 
     def __call__(self, trainer) -> None:
         assert self._bar is not None
@@ -215,8 +196,9 @@ class ProgressBar(training.Extension):
         if trainer.updater.iteration % 20 == 0:
             loss = trainer.observation.get('main/loss')
             if loss is not None:
-                self._bar.set_postfix_str(f'loss {_number(loss):.4g}',
-                                          refresh=False)
+                self._bar.set_postfix_str(
+                    f'loss {_number(loss):.4g}', refresh=False
+                )
             self._tick()
 
     def finalize(self) -> None:
@@ -228,12 +210,18 @@ def _number(value: Any) -> float:
     return float(getattr(value, 'array', value))
 
 
-def fit(folder: str | os.PathLike, updater: NumberedUpdater, updates: int,
-        label: str, held_out: HeldOut | None = None,
-        measure_every: int = 100, log_every: int = 20,
-        snapshot_seconds: float = 60.,
-        tick: Callable[[], None] = lambda: None,
-        extra: Iterable[training.Extension] = ()) -> training.Trainer:
+def fit(
+    folder: str | os.PathLike,
+    updater: NumberedUpdater,
+    updates: int,
+    label: str,
+    held_out: HeldOut | None = None,
+    measure_every: int = 100,
+    log_every: int = 20,
+    snapshot_seconds: float = 60.0,
+    tick: Callable[[], None] = lambda: None,
+    extra: Iterable[training.Extension] = (),
+) -> training.Trainer:
     """Train up to ``updates`` updates, from the last snapshot if there is one.
 
     Writes ``log.json`` (Chainer's LogReport) and snapshots under ``folder``.
@@ -246,18 +234,27 @@ def fit(folder: str | os.PathLike, updater: NumberedUpdater, updates: int,
     snapshots = Snapshots(pathlib.Path(folder) / 'snapshots')
 
     def finished(trainer) -> bool:
-        return (trainer.updater.iteration >= updates
-                or (held_out is not None and held_out.exhausted))
+        return trainer.updater.iteration >= updates or (
+            held_out is not None and held_out.exhausted
+        )
 
     trainer = training.Trainer(updater, finished, out=os.fspath(folder))
     if held_out is not None:
-        trainer.extend(held_out, name='held_out',
-                       trigger=(measure_every, 'iteration'))
-    trainer.extend(extensions.LogReport(
-        trigger=(max(1, min(log_every, updates)), 'iteration'), filename='log.json'))
-    trainer.extend(lambda trainer: snapshots.save(trainer), name='snapshot',
-                   trigger=triggers.TimeTrigger(snapshot_seconds),
-                   priority=-100)
+        trainer.extend(
+            held_out, name='held_out', trigger=(measure_every, 'iteration')
+        )
+    trainer.extend(
+        extensions.LogReport(
+            trigger=(max(1, min(log_every, updates)), 'iteration'),
+            filename='log.json',
+        )
+    )
+    trainer.extend(
+        lambda trainer: snapshots.save(trainer),
+        name='snapshot',
+        trigger=triggers.TimeTrigger(snapshot_seconds),
+        priority=-100,
+    )
     trainer.extend(ProgressBar(updates, label, tick), name='progress')
     for extension in extra:
         trainer.extend(extension)
@@ -270,8 +267,7 @@ def fit(folder: str | os.PathLike, updater: NumberedUpdater, updates: int,
     return trainer
 
 
-def _run(trainer: training.Trainer, label: str,
-         snapshots: Snapshots) -> None:
+def _run(trainer: training.Trainer, label: str, snapshots: Snapshots) -> None:
     try:
         trainer.run(show_loop_exception_msg=False)
     except devices.NonFiniteError as error:
@@ -284,32 +280,3 @@ def _run(trainer: training.Trainer, label: str,
 def history(trainer: training.Trainer) -> list[dict[str, float]]:
     """The log's entries, one per ``log_every`` updates."""
     return trainer.get_extension('LogReport').log
-
-
-def save_link(path: str | os.PathLike, link: chainer.Link) -> None:
-    """Write a link's weights with ``link.config``, whole or not at all.
-
-    ``config`` holds the constructor's arguments, so that ``load_link`` can
-    build the link again.
-    """
-    serializer = chainer.serializers.DictionarySerializer()
-    serializer.save(link)
-    write_archive(path, _kind(type(link)), {'config': link.config},
-                  serializer.target)
-
-
-def load_link(path: str | os.PathLike, kind: type[chainer.Link]) -> Any:
-    """Build ``kind`` from the saved configuration and load its weights.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or holds another kind of link.
-    """
-    settings, arrays = read_archive(path, _kind(kind))
-    link = kind(**settings['config'])
-    chainer.serializers.NpzDeserializer(arrays).load(link)
-    return link
-
-
-def _kind(link: type[chainer.Link]) -> str:
-    return f'{link.__name__}/1'

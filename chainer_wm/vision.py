@@ -24,13 +24,16 @@ from chainer_wm.arena import Arena
 FRAME_SHAPE = (3, 64, 64)
 """Channels, height and width of a frame inside the model."""
 
-_ENCODER = ((3, 32), (32, 64), (64, 128), (128, 256))
-_DECODER = ((1024, 128, 5), (128, 64, 5), (64, 32, 6), (32, 3, 6))
+_CONVOLUTIONS = ((3, 32), (32, 64), (64, 128), (128, 256))
+_TRANSPOSED = ((1024, 128, 5), (128, 64, 5), (64, 32, 6), (32, 3, 6))
+_ENCODER = 'conv1', 'conv2', 'conv3', 'conv4', 'mu', 'ln_var'
+_DECODER = 'fc', 'deconv1', 'deconv2', 'deconv3', 'deconv4'
 _FLAT = 1024
 
 
 class Posterior(NamedTuple):
     """q(z | frame): a Gaussian with a diagonal covariance."""
+
     mu: Variable  # (B, Z)
     ln_var: Variable  # (B, Z), natural logarithm of the variance
 
@@ -52,34 +55,49 @@ class ConvVAE(chainer.Chain):
             engine has another name.
     """
 
-    def __init__(self, latent_size: int, *, seed: int = 0,
-                 engine: str = 'fused') -> None:
+    def __init__(
+        self, latent_size: int, *, seed: int = 0, engine: str = 'fused'
+    ) -> None:
         super().__init__()
         if latent_size != int(latent_size) or latent_size < 1:
-            raise ValueError(f'latent_size is {latent_size!r} but V needs at '
-                             'least one latent')
+            raise ValueError(
+                f'latent_size is {latent_size!r} but V needs at '
+                'least one latent'
+            )
         if engine not in ('fused', 'reference'):
-            raise ValueError(f"engine is {engine!r}, not 'fused' or "
-                             "'reference'")
+            raise ValueError(
+                f"engine is {engine!r}, not 'fused' or 'reference'"
+            )
         self.engine, self._arena = engine, Arena()
         self.latent_size, self.seed = int(latent_size), int(seed)
         w = init.LeCunNormal(rng=np.random.default_rng(self.seed))
         with self.init_scope():
-            for i, (inputs, outputs) in enumerate(_ENCODER, 1):
-                setattr(self, f'conv{i}', L.Convolution2D(
-                    inputs, outputs, 4, stride=2, initialW=w))
+            for i, (inputs, outputs) in enumerate(_CONVOLUTIONS, 1):
+                setattr(
+                    self,
+                    f'conv{i}',
+                    L.Convolution2D(inputs, outputs, 4, stride=2, initialW=w),
+                )
             self.mu = L.Linear(_FLAT, self.latent_size, initialW=w)
             self.ln_var = L.Linear(_FLAT, self.latent_size, initialW=w)
             self.fc = L.Linear(self.latent_size, _FLAT, initialW=w)
-            for i, (inputs, outputs, size) in enumerate(_DECODER, 1):
-                setattr(self, f'deconv{i}', L.Deconvolution2D(
-                    inputs, outputs, size, stride=2, initialW=w))
+            for i, (inputs, outputs, size) in enumerate(_TRANSPOSED, 1):
+                setattr(
+                    self,
+                    f'deconv{i}',
+                    L.Deconvolution2D(
+                        inputs, outputs, size, stride=2, initialW=w
+                    ),
+                )
 
     @property
     def config(self) -> dict[str, Any]:
         """JSON-able constructor arguments: ``ConvVAE(**config)``."""
-        return {'latent_size': self.latent_size, 'seed': self.seed,
-                'engine': self.engine}
+        return {
+            'latent_size': self.latent_size,
+            'seed': self.seed,
+            'engine': self.engine,
+        }
 
     @property
     def dtype(self) -> np.dtype:
@@ -101,9 +119,10 @@ class ConvVAE(chainer.Chain):
         """
         check_frames(frames, self.dtype)
         if self._fused:
-            return Posterior(*vision_engine.Encode(self._arena).apply(
-                (frames, *self._parameters('conv1', 'conv2', 'conv3', 'conv4',
-                                           'mu', 'ln_var'))))
+            encode = vision_engine.Encode(self._arena)
+            return Posterior(
+                *encode.apply((frames, *self._parameters(_ENCODER)))
+            )
         h = chainer.as_variable(frames)
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
             h = F.relu(layer(h))
@@ -118,13 +137,16 @@ class ConvVAE(chainer.Chain):
         if z.ndim != 2 or z.shape[1] != self.latent_size:
             raise ValueError(
                 f'z has shape {z.shape} but V decodes (B, {self.latent_size})'
-                ': was z made by another VAE?')
+                ': was z made by another VAE?'
+            )
         if z.dtype != self.dtype:
-            raise ValueError(f'z is {z.dtype} but V computes in {self.dtype}:'
-                             ' cast z, or build V with the other dtype')
+            raise ValueError(
+                f'z is {z.dtype} but V computes in {self.dtype}:'
+                ' cast z, or build V with the other dtype'
+            )
         if self._fused:
-            return vision_engine.Decode(self._arena).apply(
-                (z, *self._decoder_parameters()))[0]
+            decode = vision_engine.Decode(self._arena)
+            return decode.apply((z, *self._parameters(_DECODER)))[0]
         h = self.fc(chainer.as_variable(z))[:, :, None, None]
         for layer in (self.deconv1, self.deconv2, self.deconv3):
             h = F.relu(layer(h))
@@ -134,9 +156,14 @@ class ConvVAE(chainer.Chain):
         """Frames (B, 3, 64, 64) decoded from the posterior means."""
         return self.decode(self.encode(frames).mu)
 
-    def loss(self, frames: Any, eps: Any = None, *,
-             rng: np.random.Generator | None = None,
-             kl_tolerance: float = 0.5) -> Variable:
+    def loss(
+        self,
+        frames: Any,
+        eps: Any = None,
+        *,
+        rng: np.random.Generator | None = None,
+        kl_tolerance: float = 0.5,
+    ) -> Variable:
         """Squared error plus KL divergence with a floor, a scalar.
 
         mean_b sum_pixels (x - x')^2 + mean_b max(sum_d KL_d, tolerance * Z).
@@ -159,41 +186,50 @@ class ConvVAE(chainer.Chain):
         per_frame = F.sum(kl, axis=1)
         floor = kl_tolerance * self.latent_size
         loss = error + F.mean(F.relu(per_frame - floor)) + floor
-        chainer.report({
-            'loss': loss, 'reconstruction': error,
-            'kl': self.xp.mean(per_frame.array),
-            'active_latents': active_latents(kl.array)}, self)
+        chainer.report(
+            {
+                'loss': loss,
+                'reconstruction': error,
+                'kl': self.xp.mean(per_frame.array),
+                'active_latents': active_latents(kl.array),
+            },
+            self,
+        )
         return loss
 
     def _reconstruction_error(self, z: Variable, frames: Any) -> Variable:
         """Squared error per frame, a scalar."""
         if self._fused:
-            return vision_engine.ReconstructionError(self._arena).apply(
-                (z, frames, *self._decoder_parameters()))[0]
+            error = vision_engine.ReconstructionError(self._arena)
+            return error.apply((z, frames, *self._parameters(_DECODER)))[0]
         return F.sum(F.square(self.decode(z) - frames)) / len(frames)
 
     @property
     def _fused(self) -> bool:
-        return self.engine == 'fused' and self.xp is np
+        return (
+            self.engine == 'fused'
+            and self.xp is np
+            and self.dtype.itemsize >= 4
+        )
 
-    def _parameters(self, *names: str) -> list[Variable]:
+    def _parameters(self, names: tuple[str, ...]) -> list[Variable]:
         return [p for name in names for p in (self[name].W, self[name].b)]
 
-    def _decoder_parameters(self) -> list[Variable]:
-        return self._parameters('fc', 'deconv1', 'deconv2', 'deconv3',
-                                'deconv4')
-
-    def _noise(self, shape: tuple[int, int], eps: Any,
-               rng: np.random.Generator | None) -> Any:
+    def _noise(
+        self, shape: tuple[int, int], eps: Any, rng: np.random.Generator | None
+    ) -> Any:
         if (eps is None) == (rng is None):
-            raise ValueError('loss needs either eps or rng, exactly one: got '
-                             f'eps={type(eps).__name__}, '
-                             f'rng={type(rng).__name__}')
+            raise ValueError(
+                'loss needs either eps or rng, exactly one: got '
+                f'eps={type(eps).__name__}, '
+                f'rng={type(rng).__name__}'
+            )
         if eps is None:
             eps = rng.standard_normal(shape)  # type: ignore[union-attr]
         if eps.shape != shape:
-            raise ValueError(f'eps has shape {eps.shape} but the latents have '
-                             f'{shape}')
+            raise ValueError(
+                f'eps has shape {eps.shape} but the latents have {shape}'
+            )
         return self.xp.asarray(eps, self.dtype)
 
 
@@ -222,18 +258,21 @@ def check_frames(frames: Any, dtype: np.dtype) -> None:
         raise ValueError(
             f'frames have shape {array.shape} but V takes (B, 3, 64, 64): '
             'are they stored frames (B, 64, 64, 3) that to_input() has not '
-            'converted?')
+            'converted?'
+        )
     if array.dtype != dtype:
         raise ValueError(
             f'frames are {array.dtype} but V computes in {np.dtype(dtype)}: '
-            'to_input() makes them from stored uint8 frames')
+            'to_input() makes them from stored uint8 frames'
+        )
     if not len(array):
         return
     low, high = float(array.min()), float(array.max())
     if low < 0 or high > 1:
         raise ValueError(
             f'frames lie in [{low:g}, {high:g}] but V takes [0, 1]: were '
-            'they not divided by 255?')
+            'they not divided by 255?'
+        )
 
 
 def to_input(frames: Any, xp: Any = np, dtype: Any = np.float32) -> Any:
@@ -245,14 +284,20 @@ def to_input(frames: Any, xp: Any = np, dtype: Any = np.float32) -> Any:
         dtype: its floating-point type.
 
     Returns:
-        (..., 3, 64, 64) array in [0, 1].
+        (..., 3, 64, 64) array in [0, 1]. In memory the channels stay last,
+        as the fused engine reads them.
 
     Raises:
         ValueError: another shape or dtype.
     """
-    _check_stored(frames)
-    channels_first = np.moveaxis(frames, -1, -3)
-    return xp.asarray(channels_first, order='C').astype(dtype) / dtype(255)
+    if frames.shape[-3:] != (64, 64, 3) or frames.dtype != np.uint8:
+        raise ValueError(
+            f'frames are {frames.dtype} of shape {frames.shape} but stored '
+            'frames are uint8 (..., 64, 64, 3): were they converted twice?'
+        )
+    x = xp.asarray(frames, order='C').astype(dtype)
+    x /= x.dtype.type(255)
+    return xp.moveaxis(x, -1, -3)
 
 
 def to_frames(x: Any) -> np.ndarray:
@@ -266,14 +311,9 @@ def to_frames(x: Any) -> np.ndarray:
     """
     x = chainer.backend.CpuDevice().send(getattr(x, 'array', x))
     if x.shape[-3:] != FRAME_SHAPE or x.dtype.kind != 'f':
-        raise ValueError(f'x is {x.dtype} of shape {x.shape} but V makes '
-                         'floats (..., 3, 64, 64)')
+        raise ValueError(
+            f'x is {x.dtype} of shape {x.shape} but V makes '
+            'floats (..., 3, 64, 64)'
+        )
     pixels = np.clip(np.moveaxis(x, -3, -1) * 255 + 0.5, 0, 255)
     return np.ascontiguousarray(pixels.astype(np.uint8))
-
-
-def _check_stored(frames: Any) -> None:
-    if frames.shape[-3:] != (64, 64, 3) or frames.dtype != np.uint8:
-        raise ValueError(
-            f'frames are {frames.dtype} of shape {frames.shape} but stored '
-            'frames are uint8 (..., 64, 64, 3): were they converted twice?')

@@ -17,6 +17,7 @@ import numpy as np
 from chainer_wm import convolution as conv
 from chainer_wm.arena import Arena
 
+_STRIDE = 2
 _PIECE = 128  # pictures at a time where nothing is kept for a backward pass
 
 
@@ -33,18 +34,12 @@ class _Engine(chainer.FunctionNode):
 
     def backward(self, indexes, grads):
         if chainer.config.enable_backprop:
-            raise RuntimeError("V's fused layers have no second derivative: "
-                               'use engine="reference"')
+            raise RuntimeError(
+                "V's fused layers have no second derivative: use "
+                'engine="reference"'
+            )
         found = self.gradients(indexes, grads)
         return tuple(chainer.as_variable(found[i]) for i in indexes)
-
-    def weights(self, large, small, layer, indexes, index, found, of_large):
-        """Gradients of the weights ``index`` and of the bias after them."""
-        if index in indexes:
-            found[index] = conv.weight_gradient(
-                large, small, layer, self.arena)
-        if index + 1 in indexes:
-            found[index + 1] = conv.channel_sums(large if of_large else small)
 
 
 class Encode(_Engine):
@@ -57,46 +52,57 @@ class Encode(_Engine):
             self.saved = self._hidden(frames, layers), layers, heads
             return _heads(self.saved[0][-1], heads)
         pieces = [
-            _heads(self._hidden(frames[i:i + _PIECE], layers)[-1], heads)
-            for i in range(0, len(frames), _PIECE)]
+            _heads(self._hidden(piece, layers)[-1], heads)
+            for piece in _pieces(frames)
+        ]
         return tuple(np.concatenate(outputs) for outputs in zip(*pieces))
 
     def _hidden(self, frames, layers):
-        """Frames and hidden layers, channels last; the last one flat."""
+        """Frames and hidden layers, channels last; the last one also flat."""
         hidden = [_channels_last(frames, self.arena)]
         for w, b in zip(layers[::2], layers[1::2]):
-            hidden.append(conv.shrink(
-                hidden[-1], w, _layer(hidden[-1], w), self.arena, bias=b,
-                kind=conv.BIAS_RELU))
+            x = hidden[-1]
+            layer = conv.Layer.of_large(x, w, _STRIDE)
+            hidden.append(conv.shrink(x, w, layer, self.arena, b, relu=True))
         flat = _channels_first(hidden[-1], self.arena)
         return [*hidden, flat.reshape(len(frames), -1)]
 
     def gradients(self, indexes, grads):
         (*hidden, flat), layers, heads = self.saved
-        last = len(layers) + 1
-        found, g = {}, np.zeros_like(flat)
-        for i, grad in enumerate(grads):
-            if grad is not None:
-                g += grad.array @ heads[2 * i]
-            grad = np.zeros((len(flat), len(heads[2 * i])), flat.dtype) \
-                if grad is None else grad.array
-            found[last + 2 * i] = grad.T @ flat
-            found[last + 2 * i + 1] = grad.sum(axis=0)
-        shape = hidden[-1].shape
-        g *= flat > 0
-        g = _channels_last(g.reshape(shape[0], shape[3], *shape[1:3]),
-                           self.arena)
+        found, g = self._below_heads(flat, heads, grads, len(layers) + 1)
+        batch, height, width, channels = hidden[-1].shape
+        g = _channels_last(
+            g.reshape(batch, channels, height, width), self.arena
+        )
         for i in range(len(layers) - 2, -1, -2):
             below, w = hidden[i // 2], layers[i]
-            layer = _layer(below, w)
-            self.weights(below, g, layer, indexes, i + 1, found, False)
+            layer = conv.Layer.of_large(below, w, _STRIDE)
+            if i + 1 in indexes:
+                found[i + 1] = conv.weight_gradient(
+                    below, g, layer, self.arena
+                )
+            found[i + 2] = conv.channel_sums(g)
             if i:
-                g = conv.grow(g, w, layer, self.arena, mask=below,
-                              kind=conv.MASK)
+                g = conv.grow(g, w, layer, self.arena, mask=below)
             elif 0 in indexes:
                 g = conv.grow(g, w, layer, self.arena)
-                found[0] = _channels_first(g, self.arena)
+                found[0] = _channels_first(g)
         return found
+
+    @staticmethod
+    def _below_heads(flat, heads, grads, first):
+        """Gradients of the heads, ``first`` on, and of what feeds them."""
+        found, total = {}, np.zeros_like(flat)
+        for i, grad in enumerate(grads):
+            w = heads[2 * i]
+            g = np.zeros((len(flat), len(w)), w.dtype)
+            if grad is not None:
+                g = grad.array
+                total += g @ w
+            found[first + 2 * i] = g.T @ flat
+            found[first + 2 * i + 1] = g.sum(axis=0)
+        total *= flat > 0
+        return found, total
 
 
 class Decode(_Engine):
@@ -110,10 +116,12 @@ class Decode(_Engine):
         z, *layers = inputs
         if chainer.config.enable_backprop:
             self.saved = self.run(z, layers), z, layers
-            return _channels_first(self.saved[0][-1]),
-        pieces = [_channels_first(self.run(z[i:i + _PIECE], layers)[-1])
-                  for i in range(0, len(z), _PIECE)]
-        return np.concatenate(pieces),
+            return (_channels_first(self.saved[0][-1]),)
+        pieces = [
+            _channels_first(self.run(piece, layers)[-1])
+            for piece in _pieces(z)
+        ]
+        return (np.concatenate(pieces),)
 
     def run(self, z, layers):
         """Features, hidden layers and frames, channels last."""
@@ -125,22 +133,26 @@ class Decode(_Engine):
         y = _channels_last(y.reshape(len(z), *w.shape[1:]), self.arena)
         y += b
         hidden = [features, np.maximum(y, 0, out=y)]
-        for w, b in zip(layers[4::2], layers[5::2]):
-            final = w is layers[-2]
-            hidden.append(conv.grow(
-                hidden[-1], w, _layer_above(hidden[-1], w), self.arena,
-                bias=b, kind=conv.BIAS if final else conv.BIAS_RELU))
+        for i in range(4, len(layers), 2):
+            x, w, b = hidden[-1], layers[i], layers[i + 1]
+            layer = conv.Layer.of_small(x, w, _STRIDE)
+            rectified = i + 2 < len(layers)
+            hidden.append(
+                conv.grow(x, w, layer, self.arena, b, relu=rectified)
+            )
         _logistic(hidden[-1])
         return hidden
 
     def gradients(self, indexes, grads):
         y = self.saved[0][-1]
-        g = _channels_last(grads[0].array, self.arena)
-        _logistic_gradient(g.reshape(-1), y.reshape(-1))
+        g = self.arena.take(y.shape, y.dtype)
+        np.subtract(1, y, out=g)
+        g *= y
+        g *= grads[0].array.transpose(0, 2, 3, 1)
         return self.below(g, indexes, 1)
 
     def below(self, g, indexes, first):
-        """Gradients from that before the logistic function, g.
+        """Gradients from g, that before the logistic function.
 
         ``first`` is the index of the first weights.
         """
@@ -148,16 +160,20 @@ class Decode(_Engine):
         found: dict[int, np.ndarray] = {}
         for i in range(len(layers) - 2, 2, -2):
             x, w = hidden[i // 2 - 2], layers[i]
-            layer = _layer_above(x, w)
-            self.weights(g, x, layer, indexes, first + i, found, True)
-            g = conv.shrink(g, w, layer, self.arena, mask=x, kind=conv.MASK)
+            layer = conv.Layer.of_small(x, w, _STRIDE)
+            if first + i in indexes:
+                found[first + i] = conv.weight_gradient(
+                    g, x, layer, self.arena
+                )
+            found[first + i + 1] = conv.channel_sums(g)
+            g = conv.shrink(g, w, layer, self.arena, mask=x)
         fc, _, w, _ = layers[:4]
         found[first + 3] = conv.channel_sums(g)
         g = _channels_first(g, self.arena).reshape(len(g), -1)
         if first + 2 in indexes:
-            found[first + 2] = np.matmul(
-                features.T, g, out=self.arena.take(
-                    (len(w), g.shape[1]), w.dtype)).reshape(w.shape)
+            gw = self.arena.take((len(w), g.shape[1]), w.dtype)
+            np.matmul(features.T, g, out=gw)
+            found[first + 2] = gw.reshape(w.shape)
         g = g @ w.reshape(len(w), -1).T
         found[first], found[first + 1] = g.T @ z, g.sum(axis=0)
         found[0] = g @ fc
@@ -172,32 +188,25 @@ class ReconstructionError(Decode):
         self.saved = self.run(z, layers), z, layers
         y = self.saved[0][-1]
         self.target = _channels_last(frames, self.arena)
-        sums = _squared_errors(y.reshape(len(z), -1),
-                               self.target.reshape(len(z), -1))
-        return np.asarray(sums.sum() / len(z), z.dtype),
+        shape = len(z), -1
+        sums = _squared_errors(y.reshape(shape), self.target.reshape(shape))
+        return (np.asarray(sums.sum() / len(z), z.dtype),)
 
     def gradients(self, indexes, grads):
         y = self.saved[0][-1]
         scale = grads[0].array * y.dtype.type(2 / len(y))
-        g = self.arena.take(y.shape, y.dtype)
-        np.subtract(y, self.target, out=g)
-        g *= scale
         found = {}
         if 1 in indexes:
-            found[1] = -_channels_first(g)
-        _logistic_gradient(g.reshape(-1), y.reshape(-1))
+            found[1] = _channels_first((self.target - y) * scale)
+        g = self.arena.take(y.shape, y.dtype)
+        flat = (a.reshape(-1) for a in (g, y, self.target))
+        _error_gradient(*flat, y.dtype.type(scale))
         return {**self.below(g, indexes, 2), **found}
 
 
-def _layer(large, w):
-    return conv.Layer(*large.shape[1:], w.shape[2], 2, len(w))
-
-
-def _layer_above(small, w):
-    """The layer whose small picture this is: just large enough."""
-    kernel = w.shape[2]
-    height, width = ((n - 1) * 2 + kernel for n in small.shape[1:3])
-    return conv.Layer(height, width, w.shape[1], kernel, 2, len(w))
+def _pieces(x):
+    """x in pieces of at most ``_PIECE`` rows, at least one."""
+    return [x[i : i + _PIECE] for i in range(0, max(1, len(x)), _PIECE)]
 
 
 def _heads(flat, heads):
@@ -206,16 +215,21 @@ def _heads(flat, heads):
 
 
 def _channels_last(x, arena):
-    y = arena.take((x.shape[0], *x.shape[2:], x.shape[1]), x.dtype)
-    y[...] = x.transpose(0, 2, 3, 1)
+    """(B, C, H, W) -> (B, H, W, C) contiguous, a copy only where needed."""
+    x = x.transpose(0, 2, 3, 1)
+    if x.flags.c_contiguous:
+        return x
+    y = arena.take(x.shape, x.dtype)
+    y[...] = x
     return y
 
 
 def _channels_first(x, arena=None):
-    shape = x.shape[0], x.shape[3], *x.shape[1:3]
-    y = np.empty(shape, x.dtype) if arena is None else arena.take(
-        shape, x.dtype)
-    y[...] = x.transpose(0, 3, 1, 2)
+    """(B, H, W, C) -> (B, C, H, W), always a copy."""
+    x = x.transpose(0, 3, 1, 2)
+    take = np.empty if arena is None else arena.take
+    y = take(x.shape, x.dtype)
+    y[...] = x
     return y
 
 
@@ -229,9 +243,18 @@ def _logistic(x):
 
 
 @numba.njit(cache=True, parallel=True, nogil=True)
-def _logistic_gradient(g, y):
+def _error_gradient(g, y, x, scale):
+    """Gradient before the logistic function y of scale (y - x)^2 / 2."""
     for i in numba.prange(g.size):
-        g[i] *= y[i] * (1 - y[i])
+        g[i] = scale * (y[i] - x[i]) * y[i] * (1 - y[i])
+
+
+@numba.njit(cache=True, nogil=True, fastmath={'reassoc', 'contract'})
+def _squared_error(y, x):
+    total = y.dtype.type(0)
+    for i in range(y.size):
+        total += (y[i] - x[i]) ** 2
+    return total
 
 
 @numba.njit(cache=True, parallel=True, nogil=True)
@@ -239,5 +262,5 @@ def _squared_errors(y, x):
     """Per picture, so that the sum does not depend on the threads."""
     sums = np.empty(len(y), y.dtype)
     for b in numba.prange(len(y)):
-        sums[b] = np.sum((y[b] - x[b]) ** 2)
+        sums[b] = _squared_error(y[b], x[b])
     return sums

@@ -18,6 +18,7 @@ from chainer import function_node
 from dnc import kernels_access, kernels_access_backward
 from dnc.access import interface_size
 from dnc.fused_controller import Controller
+from dnc.product import Product
 from dnc.state import DNCState
 from dnc.tape import Arena, Arenas, Gradients, Sparse, Tape, Zeros, tape_shapes
 
@@ -82,7 +83,7 @@ class FusedSequence(function_node.FunctionNode):
         self._prepare(xs, state, inputs[10:])
         for t in range(len(xs)):
             h = self.controller.step(t)
-            np.matmul(h, self.w_interface.T, out=self.tape.xi[t])
+            self.to_interface(h, self.tape.xi[t])
             self._access(t)
             self.controller.finish_step(t)
         outputs = self._outputs()
@@ -103,7 +104,10 @@ class FusedSequence(function_node.FunctionNode):
             self.fresh[:-1] = self.reset
         self.out = np.empty((steps, batch, units + reads), dtype)
         self.reads = arena.take('reads', (batch, reads), dtype)
-        *layers, self.w_interface = weights
+        *layers, w_interface = weights
+        self.to_interface = Product(arena, 'interface', w_interface.T, batch)
+        self.from_interface = Product(
+            arena, 'd interface', w_interface, batch)
         self.controller = Controller(
             arena, xs, list(zip(layers[::2], layers[1::2])), self.out, reads,
             self.fresh)
@@ -160,9 +164,11 @@ class FusedSequence(function_node.FunctionNode):
         arena, link = self.arena, self.link.last
         assert arena is not None
         steps, (batch, slots, _) = len(self.xs), link.shape
-        most = int(max(np.count_nonzero(lane) for lane in link))
+        lengths = np.empty(batch, np.int32)
+        kernels_access.count_links(link, lengths)
+        most = int(lengths.max())
         room = min(most + steps * k, slots * slots) + k * k
-        shapes = Sparse(live=(batch, room), count=(batch,),
+        shapes = Sparse(live=(batch, room), length=(batch,),
                         record=(steps, batch, room), old=(steps, batch, room),
                         recorded=(steps, batch), chosen=(batch, 2, k),
                         sharp=(batch, 4, slots))
@@ -170,6 +176,7 @@ class FusedSequence(function_node.FunctionNode):
             arena.take('sparse ' + name, shape, self.xs.dtype
                        if name in ('old', 'sharp') else np.int32)
             for name, shape in shapes._asdict().items()))
+        sparse.length[...] = lengths
         kernels_access.list_links(link, sparse)
         return sparse
 
@@ -226,7 +233,7 @@ class FusedSequence(function_node.FunctionNode):
             if g_out is not None:
                 flat_reads += g_out[t][:, units:]
             self._access_backward(t, d_reads, d_state, d_xi[t])
-            np.matmul(d_xi[t], self.w_interface, out=d_h)
+            self.from_interface(d_xi[t], d_h)
             if g_out is not None:
                 d_h += g_out[t][:, :units]
             self.controller.backward(t, d_h)
@@ -275,7 +282,7 @@ class FusedSequence(function_node.FunctionNode):
         every = self.memory.every
         if every == 1 or (t + 1) % every or t + 1 == len(self.xs):
             return
-        empty = self.memory.first[:0, :0]
+        empty = self.memory.first[:, :0, :0]
         for s in range(t + 1 - every, t):
             links = (empty, empty)
             if self.sparse is None:
@@ -329,7 +336,7 @@ class FusedSequence(function_node.FunctionNode):
             self.arenas.give_back(self.arena)
         self.arena = None
         for name in ('tape', 'zeros', 'memory', 'link', 'sparse',
-                     'controller'):
+                     'controller', 'to_interface', 'from_interface'):
             setattr(self, name, None)
 
 

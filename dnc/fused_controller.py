@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from dnc.kernels_cell import cell_backward, cell_forward
+from dnc.product import Product
 from dnc.tape import Arena
 
 
@@ -23,9 +24,11 @@ class Layer:
                  size: int, reads: int):
         steps, batch, width = xs.shape
         self.size, self.reads, self.index = size, reads, index
-        self.w_input, self.w_recurrent = weight[:, :width], weight[:, width:]
+        self.w_input, w_recurrent = weight[:, :width], weight[:, width:]
         dtype, name = weight.dtype, f'layer {index} '
-        seen = self.w_recurrent.shape[1]
+        seen = w_recurrent.shape[1]
+        self.to_gates = Product(arena, name + 'w', w_recurrent.T, batch)
+        self.from_gates = Product(arena, name + 'd_w', w_recurrent, batch)
         self.z = arena.take(name + 'z', (steps + 1, batch, seen), dtype)
         self.c = arena.take(name + 'c', (steps + 1, batch, size), dtype)
         self.gates = arena.take(
@@ -39,7 +42,7 @@ class Layer:
         flat += bias
 
     def step(self, t: int, fresh) -> np.ndarray:
-        np.matmul(self.z[t], self.w_recurrent.T, out=self.sums)
+        self.to_gates(self.z[t], self.sums)
         cell_forward(self.sums, self.gates[t], self.c[t], self.c[t + 1],
                      self.h, fresh)
         return self.h
@@ -48,7 +51,7 @@ class Layer:
         """Gradient of z[t] from that of h; gates[t] become gradients."""
         cell_backward(self.gates[t], self.c[t], self.c[t + 1], d_h, self.d_c,
                       fresh)
-        np.matmul(self.gates[t], self.w_recurrent, out=self.d_z)
+        self.from_gates(self.gates[t], self.d_z)
         return self.d_z
 
     def weight_gradients(self, xs):

@@ -23,6 +23,7 @@ from dnc.kernels_math import OPTIONS
 from dnc.kernels_memory import combine, inverse_norms, scores, write
 from dnc.kernels_sparse import (
     clear_entries,
+    count_entries,
     list_entries,
     sharpen,
     sparse_forward,
@@ -50,6 +51,8 @@ def write_forward(t, b, tape, zeros, fresh, memory, new, epsilon):
     norms = zeros.norms if fresh else tape.norms[t, b]
     usage_forward(free, read, before, written, usage)
     order, allocated = tape.order[t, b], tape.allocation[t, b]
+    for i in range(slots):
+        order[i] = i if t == 0 else tape.order[t - 1, b, i]
     ascending_order(usage, order)
     allocation_forward(usage, order, allocated)
     cosine, content = tape.write_cosine[t, b], tape.write_content[t, b]
@@ -92,6 +95,46 @@ def read_forward(t, b, tape, memory, epsilon, out):
     combine(memory, weights, out.reshape(heads, width))
 
 
+@njit(**OPTIONS)
+def _forward(t, b, tape, zeros, fresh, memory, new_memory, link, new_link,
+             epsilon, out):
+    m = zeros.memory if fresh else memory
+    write_forward(t, b, tape, zeros, fresh, m, new_memory, epsilon)
+    link_forward(
+        zeros.link if fresh else link, new_link, tape.write_weights[t + 1, b],
+        zeros.slots if fresh else tape.precedence[t, b],
+        zeros.reads if fresh else tape.read_weights[t, b],
+        tape.forward[t, b], tape.backward[t, b])
+    read_forward(t, b, tape, new_memory, epsilon, out)
+
+
+@njit(**OPTIONS)
+def _forward_sparse(t, b, tape, zeros, fresh, memory, new_memory, link,
+                    sparse, scaled, threshold, epsilon, out):
+    m = zeros.memory if fresh else memory
+    write_forward(t, b, tape, zeros, fresh, m, new_memory, epsilon)
+    if fresh:
+        clear_entries(link, sparse.live[b], sparse.length[b])
+        sparse.length[b] = 0
+    chosen, sharp = sparse.chosen[b], sparse.sharp[b]
+    size = sharpen(tape.write_weights[t + 1, b], chosen[0], scaled, epsilon,
+                   sharp[0])
+    sharpen(zeros.slots if fresh else tape.precedence[t, b], chosen[1],
+            scaled, epsilon, sharp[1])
+    count, recorded = sparse_forward(
+        link, sharp[0], sharp[1], chosen[0, :size], chosen[1, :size],
+        zeros.reads if fresh else tape.read_weights[t, b],
+        tape.forward[t, b], tape.backward[t, b], sparse.live[b],
+        sparse.length[b], sparse.record[t, b], sparse.old[t, b], threshold)
+    sparse.length[b] = count
+    sparse.recorded[t, b] = recorded
+    read_forward(t, b, tape, new_memory, epsilon, out)
+
+
+# The entries hold nothing but the call for one lane: Numba's parallel
+# compiler may reorder array statements of a prange body around calls, or drop them.
+
+
 @njit(**ENTRY)
 def access_forward(t, tape, zeros, fresh, memory, new_memory, link, new_link,
                    epsilon, out):
@@ -105,15 +148,8 @@ def access_forward(t, tape, zeros, fresh, memory, new_memory, link, new_link,
         out: receives the read vectors, (B, R W).
     """
     for b in prange(memory.shape[0]):
-        m = zeros.memory if fresh[b] else memory[b]
-        write_forward(t, b, tape, zeros, fresh[b], m, new_memory[b], epsilon)
-        link_forward(
-            zeros.link if fresh[b] else link[b], new_link[b],
-            tape.write_weights[t + 1, b],
-            zeros.slots if fresh[b] else tape.precedence[t, b],
-            zeros.reads if fresh[b] else tape.read_weights[t, b],
-            tape.forward[t, b], tape.backward[t, b])
-        read_forward(t, b, tape, new_memory[b], epsilon, out[b])
+        _forward(t, b, tape, zeros, fresh[b], memory[b], new_memory[b],
+                 link[b], new_link[b], epsilon, out[b])
 
 
 @njit(**ENTRY)
@@ -121,31 +157,36 @@ def access_forward_sparse(t, tape, zeros, fresh, memory, new_memory, link,
                           sparse, scaled, threshold, epsilon, out):
     """Step t with the sparse link, which is updated in place."""
     for b in prange(memory.shape[0]):
-        m = zeros.memory if fresh[b] else memory[b]
-        write_forward(t, b, tape, zeros, fresh[b], m, new_memory[b], epsilon)
-        if fresh[b]:
-            clear_entries(link[b], sparse.live[b], sparse.count[b])
-            sparse.count[b] = 0
-        chosen, sharp = sparse.chosen[b], sparse.sharp[b]
-        size = sharpen(tape.write_weights[t + 1, b], chosen[0], scaled,
-                       epsilon, sharp[0])
-        sharpen(zeros.slots if fresh[b] else tape.precedence[t, b],
-                chosen[1], scaled, epsilon, sharp[1])
-        count, recorded = sparse_forward(
-            link[b], sharp[0], sharp[1], chosen[0, :size], chosen[1, :size],
-            zeros.reads if fresh[b] else tape.read_weights[t, b],
-            tape.forward[t, b], tape.backward[t, b], sparse.live[b],
-            sparse.count[b], sparse.record[t, b], sparse.old[t, b],
-            threshold)
-        sparse.count[b], sparse.recorded[t, b] = count, recorded
-        read_forward(t, b, tape, new_memory[b], epsilon, out[b])
+        _forward_sparse(t, b, tape, zeros, fresh[b], memory[b],
+                        new_memory[b], link[b], sparse, scaled, threshold,
+                        epsilon, out[b])
+
+
+@njit(**OPTIONS)
+def _count_link(b, link, counts):
+    counts[b] = count_entries(link)
+
+
+@njit(**ENTRY)
+def count_links(link, counts):
+    """How many entries of each link (B, N, N) are not zero."""
+    for b in prange(link.shape[0]):
+        _count_link(b, link[b], counts)
+
+
+@njit(**OPTIONS)
+def _list_link(b, link, sparse):
+    sparse.length[b] = list_entries(link, sparse.live[b], sparse.length[b])
 
 
 @njit(**ENTRY)
 def list_links(link, sparse):
-    """Find the entries of the links (B, N, N) that are not zero."""
+    """List the entries of the links (B, N, N) that are not zero.
+
+    sparse.length holds how many there are.
+    """
     for b in prange(link.shape[0]):
-        sparse.count[b] = list_entries(link[b], sparse.live[b])
+        _list_link(b, link[b], sparse)
 
 
 @njit(**ENTRY)
@@ -155,18 +196,26 @@ def start(memory, tape, epsilon):
         inverse_norms(memory[b], epsilon, tape.norms[0, b])
 
 
+@njit(**OPTIONS)
+def _replay(t, b, tape, zeros, fresh, memory, new_memory, link, new_link):
+    width, heads = zeros.memory.shape[0], zeros.reads.shape[0]
+    erase = heads * width + heads + width + 1
+    weights = tape.write_weights[t + 1, b]
+    write(zeros.memory if fresh else memory, new_memory, weights,
+          tape.xi[t, b, erase:erase + width],
+          tape.xi[t, b, erase + width:erase + 2 * width])
+    if link.shape[0]:
+        link_rows(zeros.link if fresh else link, weights,
+                  zeros.slots if fresh else tape.precedence[t, b], 0,
+                  weights.shape[0], new_link, 0)
+
+
 @njit(**ENTRY)
 def replay(t, tape, zeros, fresh, memory, new_memory, link, new_link):
-    """Memory and dense link after step t, from those before it."""
-    width = zeros.memory.shape[0]
-    heads = zeros.reads.shape[0]
-    erase = heads * width + heads + width + 1
+    """Memory and dense link after step t, from those before it.
+
+    link may be (B, 0, 0): then it is the memory alone.
+    """
     for b in prange(memory.shape[0]):
-        weights = tape.write_weights[t + 1, b]
-        write(zeros.memory if fresh[b] else memory[b], new_memory[b], weights,
-              tape.xi[t, b, erase:erase + width],
-              tape.xi[t, b, erase + width:erase + 2 * width])
-        if link.shape[0]:
-            link_rows(zeros.link if fresh[b] else link[b], weights,
-                      zeros.slots if fresh[b] else tape.precedence[t, b], 0,
-                      weights.shape[0], new_link[b], 0)
+        _replay(t, b, tape, zeros, fresh[b], memory[b], new_memory[b],
+                link[b], new_link[b])

@@ -160,6 +160,48 @@ def write_step_backward(t, b, tape, zeros, fresh, memory, epsilon, grads,
         grads.read_weights[b, :] = 0
 
 
+@njit(**OPTIONS)
+def _backward(t, b, tape, zeros, fresh, memory, new_memory, link, epsilon,
+              d_out, grads, d_xi):
+    read_backward(t, b, tape, new_memory, d_out, epsilon, grads, d_xi)
+    precedence_backward(t, b, tape, zeros, fresh, grads)
+    link_backward(
+        zeros.link if fresh else link, tape.write_weights[t + 1, b],
+        zeros.slots if fresh else tape.precedence[t, b],
+        zeros.reads if fresh else tape.read_weights[t, b],
+        grads.forward[b], grads.backward[b], grads.link[b],
+        grads.write_weights[b], grads.precedence[b], grads.read_weights[b],
+        grads.slots[b, 1:5])
+    if fresh:
+        grads.link[b, :] = 0
+    m = zeros.memory if fresh else memory
+    write_step_backward(t, b, tape, zeros, fresh, m, epsilon, grads, d_xi)
+
+
+@njit(**OPTIONS)
+def _backward_sparse(t, b, tape, zeros, fresh, memory, new_memory, sparse,
+                     scaled, epsilon, d_out, grads, d_xi):
+    read_backward(t, b, tape, new_memory, d_out, epsilon, grads, d_xi)
+    precedence_backward(t, b, tape, zeros, fresh, grads)
+    chosen, sharp = sparse.chosen[b], sparse.sharp[b]
+    weights = tape.write_weights[t + 1, b]
+    before = zeros.slots if fresh else tape.precedence[t, b]
+    sharpen(weights, chosen[0], scaled, epsilon, sharp[0])
+    sharpen(before, chosen[1], scaled, epsilon, sharp[1])
+    sharp[2:] = 0
+    sparse_backward(
+        sparse.record[t, b], sparse.old[t, b], sparse.recorded[t, b],
+        sharp[0], sharp[1], zeros.reads if fresh else tape.read_weights[t, b],
+        grads.forward[b], grads.backward[b], grads.link[b], sharp[2],
+        sharp[3], grads.read_weights[b], fresh, t == 0)
+    sharpen_backward(weights, chosen[0], scaled, epsilon, sharp[2],
+                     grads.write_weights[b])
+    sharpen_backward(before, chosen[1], scaled, epsilon, sharp[3],
+                     grads.precedence[b])
+    m = zeros.memory if fresh else memory
+    write_step_backward(t, b, tape, zeros, fresh, m, epsilon, grads, d_xi)
+
+
 @njit(**ENTRY)
 def access_backward(t, tape, zeros, fresh, memory, new_memory, link, epsilon,
                     d_out, grads, d_xi):
@@ -172,22 +214,8 @@ def access_backward(t, tape, zeros, fresh, memory, new_memory, link, epsilon,
         d_xi: receives the gradient of the raw interface, (B, S).
     """
     for b in prange(memory.shape[0]):
-        read_backward(
-            t, b, tape, new_memory[b], d_out[b], epsilon, grads, d_xi[b])
-        precedence_backward(t, b, tape, zeros, fresh[b], grads)
-        link_backward(
-            zeros.link if fresh[b] else link[b],
-            tape.write_weights[t + 1, b],
-            zeros.slots if fresh[b] else tape.precedence[t, b],
-            zeros.reads if fresh[b] else tape.read_weights[t, b],
-            grads.forward[b], grads.backward[b], grads.link[b],
-            grads.write_weights[b], grads.precedence[b],
-            grads.read_weights[b], grads.slots[b, 1:5])
-        if fresh[b]:
-            grads.link[b, :] = 0
-        write_step_backward(
-            t, b, tape, zeros, fresh[b],
-            zeros.memory if fresh[b] else memory[b], epsilon, grads, d_xi[b])
+        _backward(t, b, tape, zeros, fresh[b], memory[b], new_memory[b],
+                  link[b], epsilon, d_out[b], grads, d_xi[b])
 
 
 @njit(**ENTRY)
@@ -195,25 +223,6 @@ def access_backward_sparse(t, tape, zeros, fresh, memory, new_memory, sparse,
                            scaled, epsilon, d_out, grads, d_xi):
     """Step t with the sparse link."""
     for b in prange(memory.shape[0]):
-        read_backward(
-            t, b, tape, new_memory[b], d_out[b], epsilon, grads, d_xi[b])
-        precedence_backward(t, b, tape, zeros, fresh[b], grads)
-        chosen, sharp = sparse.chosen[b], sparse.sharp[b]
-        weights = tape.write_weights[t + 1, b]
-        before = zeros.slots if fresh[b] else tape.precedence[t, b]
-        sharpen(weights, chosen[0], scaled, epsilon, sharp[0])
-        sharpen(before, chosen[1], scaled, epsilon, sharp[1])
-        sharp[2:] = 0
-        sparse_backward(
-            sparse.record[t, b], sparse.old[t, b], sparse.recorded[t, b],
-            sharp[0], sharp[1],
-            zeros.reads if fresh[b] else tape.read_weights[t, b],
-            grads.forward[b], grads.backward[b], grads.link[b], sharp[2],
-            sharp[3], grads.read_weights[b], fresh[b], t == 0)
-        sharpen_backward(weights, chosen[0], scaled, epsilon, sharp[2],
-                         grads.write_weights[b])
-        sharpen_backward(before, chosen[1], scaled, epsilon, sharp[3],
-                         grads.precedence[b])
-        write_step_backward(
-            t, b, tape, zeros, fresh[b],
-            zeros.memory if fresh[b] else memory[b], epsilon, grads, d_xi[b])
+        _backward_sparse(t, b, tape, zeros, fresh[b], memory[b],
+                         new_memory[b], sparse, scaled, epsilon, d_out[b],
+                         grads, d_xi[b])

@@ -10,6 +10,39 @@ from dnc.kernels_math import OPTIONS, sigmoid, tanh
 ENTRY = {**OPTIONS, 'parallel': True, 'cache': True}
 
 
+@njit(**OPTIONS)
+def _forward(recurrent, gates, c, new_c, new_h, fresh):
+    size = c.shape[0]
+    for k in range(3 * size):
+        gates[k] = sigmoid(gates[k] + recurrent[k])
+    for k in range(3 * size, 4 * size):
+        gates[k] = tanh(gates[k] + recurrent[k])
+    keep = c[0] * 0 if fresh else c[0] * 0 + np.float32(1)
+    for k in range(size):
+        new_c[k] = (gates[k] * gates[3 * size + k]
+                    + keep * gates[size + k] * c[k])
+    for k in range(size):
+        new_h[k] = gates[2 * size + k] * tanh(new_c[k])
+
+
+@njit(**OPTIONS)
+def _backward(gates, c, new_c, d_h, d_c, fresh):
+    size = c.shape[0]
+    one = gates[0] * 0 + np.float32(1)
+    keep = one - one if fresh else one
+    for k in range(size):
+        i, f = gates[k], gates[size + k]
+        o, g = gates[2 * size + k], gates[3 * size + k]
+        squashed = tanh(new_c[k])
+        dh = d_h[k]
+        dc = d_c[k] + dh * o * (one - squashed * squashed)
+        gates[k] = dc * g * i * (one - i)
+        gates[size + k] = dc * keep * c[k] * f * (one - f)
+        gates[2 * size + k] = dh * squashed * o * (one - o)
+        gates[3 * size + k] = dc * i * (one - g * g)
+        d_c[k] = dc * f * keep
+
+
 @njit(**ENTRY)
 def cell_forward(recurrent, gates, c, new_c, new_h, fresh):
     """gates (B, 4 H) come in as the share of the input and the bias.
@@ -18,19 +51,8 @@ def cell_forward(recurrent, gates, c, new_c, new_h, fresh):
     output, candidate) stay in gates. Where fresh (B,) is set, the cell
     before is zero.
     """
-    size = c.shape[1]
     for b in prange(c.shape[0]):
-        for k in range(3 * size):
-            gates[b, k] = sigmoid(gates[b, k] + recurrent[b, k])
-        for k in range(3 * size, 4 * size):
-            gates[b, k] = tanh(gates[b, k] + recurrent[b, k])
-        for k in range(size):
-            value = gates[b, k] * gates[b, 3 * size + k]
-            if not fresh[b]:
-                value += gates[b, size + k] * c[b, k]
-            new_c[b, k] = value
-        for k in range(size):
-            new_h[b, k] = gates[b, 2 * size + k] * tanh(new_c[b, k])
+        _forward(recurrent[b], gates[b], c[b], new_c[b], new_h[b], fresh[b])
 
 
 @njit(**ENTRY)
@@ -39,18 +61,5 @@ def cell_backward(gates, c, new_c, d_h, d_c, fresh):
 
     d_c goes from the cell after the step to the one before it.
     """
-    size = c.shape[1]
-    one = gates[0, 0] * 0 + np.float32(1)
     for b in prange(c.shape[0]):
-        for k in range(size):
-            i, f = gates[b, k], gates[b, size + k]
-            o, g = gates[b, 2 * size + k], gates[b, 3 * size + k]
-            squashed = tanh(new_c[b, k])
-            dh = d_h[b, k]
-            dc = d_c[b, k] + dh * o * (one - squashed * squashed)
-            before = one - one if fresh[b] else c[b, k]
-            gates[b, k] = dc * g * i * (one - i)
-            gates[b, size + k] = dc * before * f * (one - f)
-            gates[b, 2 * size + k] = dh * squashed * o * (one - o)
-            gates[b, 3 * size + k] = dc * i * (one - g * g)
-            d_c[b, k] = one - one if fresh[b] else dc * f
+        _backward(gates[b], c[b], new_c[b], d_h[b], d_c[b], fresh[b])

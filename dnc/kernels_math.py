@@ -81,7 +81,7 @@ def _exp64(x):
     return p * _float_of_bits((np.int64(np.int32(n)) + 1023) << 52)
 
 
-@overload(exp, jit_options=EXACT)
+@overload(exp, jit_options={**EXACT, 'forceinline': True})
 def _exp_overload(x):
     return _exp32 if x == types.float32 else _exp64
 
@@ -112,12 +112,12 @@ def _tanh64(x):
     return small if abs(x) < 0.625 else large
 
 
-@overload(tanh, jit_options=EXACT)
+@overload(tanh, jit_options={**EXACT, 'forceinline': True})
 def _tanh_overload(x):
     return _tanh32 if x == types.float32 else _tanh64
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, forceinline=True)
 def sigmoid(x):
     one = x * 0 + np.float32(1)  # of the type of x: literals are float64
     return one / (one + exp(-x))

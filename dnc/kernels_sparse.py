@@ -5,6 +5,8 @@ not zero (flat indices i N + j). Rows sum to at most 1 and entries below 1 / K
 are dropped, so the list is short, and a step costs the length of the list
 plus K^2 instead of N^2. Every step records its list for the backward pass:
 old values, and dropped entries by the complement of their index.
+
+Strict arithmetic here: with K = 1 an entry sits exactly on the threshold.
 """
 
 from __future__ import annotations
@@ -12,10 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from dnc.kernels_math import OPTIONS
+from dnc.kernels_math import EXACT
 
 
-@njit(**OPTIONS)
+@njit(**EXACT)
 def _largest(values, chosen):
     """Indices of the largest values into chosen (K,); earlier slots first.
 
@@ -37,7 +39,7 @@ def _largest(values, chosen):
     return count
 
 
-@njit(**OPTIONS)
+@njit(**EXACT)
 def _scale(values, chosen, count, scaled, epsilon):
     """Sum of the chosen, and min(1, sum of all) where that scales them."""
     zero = values[0] * 0
@@ -54,7 +56,7 @@ def _scale(values, chosen, count, scaled, epsilon):
     return total, one
 
 
-@njit(**OPTIONS)
+@njit(**EXACT)
 def sharpen(values, chosen, scaled, epsilon, out):
     """The K largest at their own slots over their sum; the rest zero."""
     count = _largest(values, chosen)
@@ -66,7 +68,7 @@ def sharpen(values, chosen, scaled, epsilon, out):
     return count
 
 
-@njit(**OPTIONS)
+@njit(**EXACT)
 def sharpen_backward(values, chosen, scaled, epsilon, d_out, d_values):
     """Backward through `sharpen`; adds to d_values."""
     count = _largest(values, chosen)
@@ -83,12 +85,24 @@ def sharpen_backward(values, chosen, scaled, epsilon, d_out, d_values):
             d_values[i] += mean
 
 
-@njit(**OPTIONS)
-def list_entries(link, live):
-    """Collect what is not zero; returns how many."""
+@njit(**EXACT)
+def count_entries(link):
+    """How many are not zero."""
+    count = 0
+    for i in range(link.shape[0]):
+        row = np.int32(0)
+        for j in range(link.shape[1]):
+            row += np.int32(link[i, j] != 0)
+        count += row
+    return count
+
+
+@njit(**EXACT)
+def list_entries(link, live, expected):
+    """Collect what is not zero; returns how many: expected."""
     count = 0
     size = link.shape[0]
-    for i in range(size):
+    for i in range(size if expected else 0):
         for j in range(size):
             if link[i, j] != 0:
                 live[count] = i * size + j
@@ -96,13 +110,13 @@ def list_entries(link, live):
     return count
 
 
-@njit(**OPTIONS)
+@njit(**EXACT)
 def clear_entries(link, live, count):
     for e in range(count):
         link[live[e] // link.shape[0], live[e] % link.shape[0]] = 0
 
 
-@njit(**OPTIONS)
+@njit(**EXACT)
 def _add_candidates(link, weights, precedence, rows, columns, live, count):
     """List the entries that the outer product w p^T may bring to life."""
     size = link.shape[0]
@@ -115,7 +129,7 @@ def _add_candidates(link, weights, precedence, rows, columns, live, count):
     return count
 
 
-@njit(**OPTIONS)
+@njit(**EXACT)
 def sparse_forward(link, weights, precedence, rows, columns, reads, forward,
                    backward, live, count, record, old, threshold):
     """One update of link in place, with f and b.
@@ -157,7 +171,7 @@ def sparse_forward(link, weights, precedence, rows, columns, reads, forward,
     return count, recorded
 
 
-@njit(**OPTIONS)
+@njit(**EXACT)
 def sparse_backward(record, old, recorded, weights, precedence, reads,
                     d_forward, d_backward, d_link, d_weights, d_precedence,
                     d_reads, fresh, first):

@@ -24,9 +24,8 @@ What is too late when other packages were imported first? ``import numpy`` and
 ``import numba`` before this module cost nothing: the waiting policy is read
 when the OpenMP library loads, which is at numba's first parallel function
 (earlier with a NumPy whose BLAS uses OpenMP itself, or after ``import torch``
-or scikit-learn where they share that library). The number of BLAS threads
-(:func:`single_thread`) is read when NumPy loads. ``import chainer`` before
-this module fails on Python 3.12 and on NumPy 2 (it works when repeated after
+or scikit-learn where they share that library). ``import chainer`` before this
+module fails on Python 3.12 and on NumPy 2 (it works when repeated after
 this module), and elsewhere it has looked for CUDA before the wheels' libraries
 were loaded.
 """
@@ -40,6 +39,7 @@ import os
 import pathlib
 import sys
 import types
+import warnings
 from collections.abc import Iterable
 
 _PASSIVE_WAITING = {'OMP_WAIT_POLICY': 'passive', 'GOMP_SPINCOUNT': '0'}
@@ -74,10 +74,10 @@ def wait_passively() -> None:
 
 
 def single_thread() -> None:
-    """One thread for every pool of this process: what a worker process wants.
+    """One thread per pool in processes started from now on: workers.
 
-    Call it before NumPy is loaded, or in the environment of a process that is
-    about to start. It overrides what the parent chose for itself.
+    It overrides what the user set for the whole. The libraries of this process
+    have read their settings when they loaded: its own pools stay as they are.
     """
     os.environ.update(dict.fromkeys(_SINGLE_THREAD, '1'))
 
@@ -174,7 +174,10 @@ def prepare_chainer() -> None:
     _forget_failed_import()
     _skip_environment_check()
     _restore_numpy_names()
-    _mend_deconvolution()
+    with warnings.catch_warnings():
+        # CuPy 13 asks for NCCL, which only several GPUs need
+        warnings.filterwarnings('ignore', r'\s*nccl library', UserWarning)
+        _mend_deconvolution()
 
 
 wait_passively()

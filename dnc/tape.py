@@ -45,7 +45,7 @@ class Sparse(NamedTuple):
     """Lists of the sparse link's entries."""
 
     live: Any  # flat indices, (B, C), int32
-    count: Any  # of live ones, (B,), int32
+    length: Any  # of live ones, (B,), int32
     record: Any  # every entry a step looked at, (T, B, C), int32
     old: Any  # its value before, (T, B, C)
     recorded: Any  # how many, (T, B), int32

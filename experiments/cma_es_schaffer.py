@@ -35,8 +35,10 @@ from experiments.common import main, opt, parse
 from experiments.toys import ToyConfig, ToyRun
 
 NAME = 'cma_es_schaffer'
+Box = tuple[float, float, float, float]  # left, right, bottom, top
+
 OPTIMUM = 10.0
-VIEW = (-5.0, 15.0, -5.0, 15.0)  # left, right, bottom, top
+VIEW: Box = (-5.0, 15.0, -5.0, 15.0)
 FILM = 40  # generations that are shown
 PRESETS = {
     'smoke': {'run': 'smoke', 'seeds': 10},
@@ -114,12 +116,13 @@ def arrived(config: Config, history: list[Generation]) -> bool:
     return history[-1].best >= config.target
 
 
-def landscape(left, right, bottom, top, pixels: int) -> np.ndarray:
+def landscape(limits: Box, pixels: int) -> np.ndarray:
     """f on a grid (pixels, pixels), ripples finer than a pixel averaged out.
 
     sin^2 u = (1 - cos 2u) / 2, and a mean over a pixel multiplies the cosine
     by a sinc of the ripples' local frequency; squared, that is a tent filter.
     """
+    left, right, bottom, top = limits
     steps = (np.arange(pixels) + 0.5) / pixels
     a = left + steps * (right - left) - OPTIMUM
     b = (bottom + steps * (top - bottom) - OPTIMUM)[:, None]
@@ -129,37 +132,26 @@ def landscape(left, right, bottom, top, pixels: int) -> np.ndarray:
     return 0.5 - ripple / 2 / (1 + (a**2 + b**2) / 1000) ** 2
 
 
-def draw(axes: Axes, generation: Generation, limits: Sequence[float]) -> None:
+def draw(axes: Axes, generation: Generation, limits: Box) -> None:
     """Landscape, candidates, mean and the two-sigma ellipse."""
     axes.imshow(
-        landscape(*limits, 300),
-        extent=tuple(limits),
+        landscape(limits, 300),
+        extent=limits,
         origin='lower',
         cmap='Greys',
         vmin=0,
         vmax=1.6,
     )
-    dots = {'markersize': 4, 'markeredgecolor': 'white', 'mew': 0.4}
-    x, y = generation.candidates.T
-    axes.plot(x, y, 'o', color=style.ORANGE, label='candidates', **dots)
     axes.add_patch(ellipse(generation))
-    axes.plot(
-        *generation.mean,
-        '+',
-        color=style.BLUE,
-        markersize=12,
-        mew=2,
-        label='mean',
-    )
-    axes.plot(
-        OPTIMUM,
-        OPTIMUM,
-        '*',
-        color=style.VERMILLION,
-        markersize=14,
-        markeredgecolor='white',
-        label='optimum',
-    )
+    for x, mark, colour, size, edge, name in (
+        (generation.candidates.T, 'o', style.ORANGE, 4, 0.4, 'candidates'),
+        (generation.mean, '+', style.BLUE, 12, 2, 'mean'),
+        ((OPTIMUM, OPTIMUM), '*', style.VERMILLION, 14, 1, 'optimum'),
+    ):
+        rim = colour if mark == '+' else 'white'
+        axes.plot(
+            *x, mark, color=colour, ms=size, mec=rim, mew=edge, label=name
+        )
     axes.set(xlim=limits[:2], ylim=limits[2:])
     axes.tick_params(labelsize=style.TICK)
     axes.locator_params(nbins=5)

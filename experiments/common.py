@@ -15,16 +15,25 @@ from chainer_wm import devices, files, runs
 PRESETS = ('smoke', 'laptop', 'paper')
 
 
-def opt(default: Any, help: str, choices: Sequence[str] | None = None,
-        free: bool = False, extends: str | None = None) -> Any:
+def opt(
+    default: Any,
+    help: str,
+    choices: Sequence[str] | None = None,
+    free: bool = False,
+    extends: str | None = None,
+) -> Any:
     """A Config field: its default, one line of help, and how it may change.
 
     Args:
         free: changes no number, so it may differ between two starts of a run.
         extends: a budget of this stage: changing it makes the stage go on.
     """
-    metadata = {'help': help, 'choices': choices, 'free': free,
-                'extends': extends}
+    metadata = {
+        'help': help,
+        'choices': choices,
+        'free': free,
+        'extends': extends,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -33,21 +42,29 @@ class CommonConfig:
     """What every experiment's command line offers."""
 
     model: str = opt('lstm', 'recurrent core of M', ('lstm', 'dnc'))
-    preset: str = opt('smoke', 'smoke: minutes, laptop: hours on 2 cores, '
-                      'paper: what the paper ran', PRESETS)
+    preset: str = opt(
+        'smoke',
+        'smoke: minutes, laptop: hours on 2 cores, paper: what the paper ran',
+        PRESETS,
+    )
     run: str = opt('', 'name of the run folder (default: PRESET-MODEL)')
     stages: str = opt('all', 'comma-separated stages to run', free=True)
     device: str = opt('@numpy', '@numpy or @cupy:0', free=True)
-    dtype: str = opt('float32', 'floating point of all networks',
-                     ('float32', 'float64'))
+    dtype: str = opt(
+        'float32', 'floating point of all networks', ('float32', 'float64')
+    )
     seed: int = opt(0, 'root of every random stream')
     workers: int = opt(2, 'processes that play games', free=True)
     data: str = opt('data', 'folder of caches and runs', free=True)
     debug: bool = opt(False, 'stop at the first non-finite value', free=True)
 
 
-def parse(config_class: type, presets: Mapping[str, Mapping[str, Any]],
-          experiment: str, argv: Sequence[str] | None = None) -> Any:
+def parse(
+    config_class: type,
+    presets: Mapping[str, Mapping[str, Any]],
+    experiment: str,
+    argv: Sequence[str] | None = None,
+) -> Any:
     """Read the command line into a ``config_class``.
 
     Flags win over the settings of an existing run of that name, which win
@@ -56,37 +73,48 @@ def parse(config_class: type, presets: Mapping[str, Mapping[str, Any]],
     given = _read_flags(config_class, argv)
     saved = _saved_config(config_class, given, experiment)
     preset = given.get('preset', saved.get('preset', 'smoke'))
-    config = config_class(**{**presets[preset], **saved, **given,
-                             'preset': preset})
+    config = config_class(
+        **{**presets[preset], **saved, **given, 'preset': preset}
+    )
     if not config.run:
-        config = dataclasses.replace(config,
-                                     run=f'{config.preset}-{config.model}')
+        config = dataclasses.replace(
+            config, run=f'{config.preset}-{config.model}'
+        )
     return config
 
 
 def _read_flags(config_class: type, argv: Sequence[str] | None) -> dict:
     summary = (config_class.__doc__ or '').strip().splitlines()[0]
     parser = argparse.ArgumentParser(
-        description=summary, argument_default=argparse.SUPPRESS)
+        description=summary, argument_default=argparse.SUPPRESS
+    )
     kinds = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
         _add_flag(parser, field, kinds[field.name])
     return vars(parser.parse_args(argv))
 
 
-def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field,
-              kind: Any) -> None:
+def _add_flag(
+    parser: argparse.ArgumentParser, field: dataclasses.Field, kind: Any
+) -> None:
     flag = '--' + field.name.replace('_', '-')
-    text = f"{field.metadata['help']} (default: {field.default!r})"
+    text = f'{field.metadata["help"]} (default: {field.default!r})'
     if kind is bool:
-        parser.add_argument(flag, action=argparse.BooleanOptionalAction,
-                            help=text)
+        parser.add_argument(
+            flag, action=argparse.BooleanOptionalAction, help=text
+        )
     elif typing.get_origin(kind) is tuple:
-        parser.add_argument(flag, type=typing.get_args(kind)[0], nargs='+',
-                            action=_AsTuple, help=text)
+        parser.add_argument(
+            flag,
+            type=typing.get_args(kind)[0],
+            nargs='+',
+            action=_AsTuple,
+            help=text,
+        )
     else:
-        parser.add_argument(flag, type=kind, help=text,
-                            choices=field.metadata['choices'])
+        parser.add_argument(
+            flag, type=kind, help=text, choices=field.metadata['choices']
+        )
 
 
 class _AsTuple(argparse.Action):
@@ -95,43 +123,68 @@ class _AsTuple(argparse.Action):
 
 
 def _saved_config(config_class: type, given: dict, experiment: str) -> dict:
-    folder = pathlib.Path(given.get('data', 'data'), experiment,
-                          given.get('run', ''))
+    folder = pathlib.Path(
+        given.get('data', 'data'), experiment, given.get('run', '')
+    )
     path = folder / 'config.json'
     if not given.get('run') or not path.exists():
         return {}
     known = {field.name: field for field in dataclasses.fields(config_class)}
-    saved = {name: value for name, value in files.read_json(path).items()
-             if name in known and not known[name].metadata['free']}
-    return {name: tuple(value) if isinstance(value, list) else value
-            for name, value in saved.items()}
+    saved = {
+        name: value
+        for name, value in files.read_json(path).items()
+        if name in known and not known[name].metadata['free']
+    }
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in saved.items()
+    }
 
 
-def open_run(config: Any, experiment: str,
-             stages: Sequence[str]) -> runs.Run:
+def open_run(config: Any, experiment: str, stages: Sequence[str]) -> runs.Run:
     """The run's folder, made or resumed, with its settings checked."""
     fields = dataclasses.fields(config)
     return runs.Run(
         pathlib.Path(config.data, experiment, config.run),
         dataclasses.asdict(config),
         free=tuple(f.name for f in fields if f.metadata['free']),
-        extensions={f.name: f.metadata['extends'] for f in fields
-                    if f.metadata['extends']},
-        stages=tuple(stages))
+        extensions={
+            f.name: f.metadata['extends']
+            for f in fields
+            if f.metadata['extends']
+        },
+        stages=tuple(stages),
+    )
 
 
 Stage = Callable[[Any, runs.Run], None]
 
 
-def run_stages(config: Any, experiment: str,
-               stages: Mapping[str, Stage]) -> runs.Run:
-    """Run the stages asked for, in order, skipping those already complete."""
+def run_stages(
+    config: Any,
+    experiment: str,
+    stages: Mapping[str, Stage],
+    packages: Sequence[str] = (),
+) -> runs.Run:
+    """Run the stages asked for, in order, skipping those already complete.
+
+    ``results.json`` says what was run, with which versions (those of
+    ``packages`` too) and how long each stage took, beside what they add.
+    """
     wanted = _wanted(config.stages, tuple(stages))
     devices.use(config.device, config.dtype)
     run = open_run(config, experiment, tuple(stages))
-    print(f'{experiment}: run {config.run} in {run.folder} '
-          f'(preset {config.preset}, model {config.model}, '
-          f'seed {config.seed})')
+    print(
+        f'{experiment}: run {config.run} in {run.folder} '
+        f'(preset {config.preset}, model {config.model}, seed {config.seed})'
+    )
+    run.add_results(
+        experiment=experiment,
+        run=config.run,
+        config=dataclasses.asdict(config),
+        seed=config.seed,
+        versions=runs.versions(*packages),
+    )
     for name, stage in stages.items():
         if name not in wanted:
             continue
@@ -141,6 +194,7 @@ def run_stages(config: Any, experiment: str,
         with run.working_on(name):
             stage(config, run)
         print(f'{name}: done in {run.seconds()[name]:.0f} s')
+        run.add_results(seconds=run.seconds())
     return run
 
 
@@ -150,8 +204,10 @@ def _wanted(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
     wanted = tuple(part.strip() for part in text.split(',') if part.strip())
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
-        raise SystemExit(f'--stages {text}: {", ".join(unknown) or "nothing"} '
-                         f'is not a stage; choose from {", ".join(known)}')
+        raise SystemExit(
+            f'--stages {text}: {", ".join(unknown) or "nothing"} '
+            f'is not a stage; choose from {", ".join(known)}'
+        )
     return wanted
 
 

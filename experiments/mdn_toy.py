@@ -18,6 +18,9 @@ from collections.abc import Callable, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+import dnc.runtime  # noqa: F401
+
+# isort: split
 import chainer
 import chainer.functions as F
 import chainer.links as L
@@ -28,12 +31,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgb
 
 from chainer_wm import devices
-from chainer_wm.mixture import (
-    LN_2PI,
-    Mixture,
-    mixture_nll,
-    sample_mixture,
-)
+from chainer_wm.mixture import LN_2PI, Mixture, mixture_nll, sample_mixture
 from chainer_wm.plots import style
 from chainer_wm.streams import stream
 from experiments.common import main, opt, parse
@@ -181,9 +179,10 @@ def picture(path, data, samples, line, mixture, curves) -> None:
         'Its components: mean ± σ, stronger where π is larger',
         'Training',
     )
-    for axes, title in zip(panels.flat, titles):
+    corners = ('upper right', 'lower left', 'lower left', 'upper right')
+    for axes, title, corner in zip(panels.flat, titles, corners):
         axes.set_title(title, fontsize=style.TITLE, loc='left')
-        style.legend(axes, loc='best', markerscale=2)
+        style.legend(axes, loc=corner, markerscale=2)
     style.save(path, chart)
 
 
@@ -263,7 +262,7 @@ def run(argv: Sequence[str] | None = None) -> None:
         curves.append(train(config, net, loss, data, held_out, rng))
         trained.append(net)
     show(config, toy, trained, sets[0], held_out[0], curves)
-    found = scores(*trained, held_out)
+    found = scores(trained[0], trained[1], held_out)
     print(
         'held out, nats per point: mixture {mixture_nll:.3f}, least squares '
         'as a Gaussian {least_squares_nll:.3f}'.format(**found)

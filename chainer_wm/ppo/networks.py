@@ -85,9 +85,10 @@ class ActorCritic(chainer.Chain):
             self.body = Body(*body)
             self.value_body = Body(*body) if separate else None
             width = self.body.output_size
-            self.core = None
-            if core is not None:
-                self.core = make_core(
+            self.core = (
+                None
+                if core is None
+                else make_core(
                     core,
                     width,
                     core_size,
@@ -95,14 +96,13 @@ class ActorCritic(chainer.Chain):
                     engine,
                     **(core_options or {}),
                 )
-                width = self.core.output_size
+            )
+        if self.core is not None:
+            width = self.core.output_size
         self._add_heads(width, outputs, values, residual, value_scale, rng)
         with self.init_scope():
-            self.ln_sigma = None
-            if not discrete:
-                self.ln_sigma = chainer.Parameter(
-                    np.zeros(outputs, chainer.get_dtype())
-                )
+            zeros = np.zeros(outputs, chainer.get_dtype())
+            self.ln_sigma = None if discrete else chainer.Parameter(zeros)
 
     def _add_heads(
         self, width, outputs, values, residual, value_scale, rng
@@ -112,8 +112,8 @@ class ActorCritic(chainer.Chain):
             return L.Linear(width, size, initialW=init)
 
         with self.init_scope():
-            self.policy_layer = linear(width, 0.1) if residual else None
-            self.value_layer = linear(width, 0.1) if residual else None
+            self.policy_layer: Any = linear(width, 0.1) if residual else None
+            self.value_layer: Any = linear(width, 0.1) if residual else None
             self.policy_head = linear(outputs, 0.01)
             self.value_head = linear(values, value_scale)
 

@@ -27,12 +27,21 @@ class Evolution(NamedTuple):
     evaluations: list[dict[str, Any]]  # in the real game, by generation
 
 
-def evolve(folder: str | os.PathLike, es: CMAES, dream: Dream,
-           act: Callable, *, generations: int, episodes: int, seed: int,
-           features: Sequence[str] = DOOM_FEATURES,
-           evaluate: Evaluate | None = None, evaluate_every: int = 10,
-           choose: str = 'last',
-           tick: Callable[[], None] = lambda: None) -> Evolution:
+def evolve(
+    folder: str | os.PathLike,
+    es: CMAES,
+    dream: Dream,
+    act: Callable,
+    *,
+    generations: int,
+    episodes: int,
+    seed: int,
+    features: Sequence[str] = DOOM_FEATURES,
+    evaluate: Evaluate | None = None,
+    evaluate_every: int = 10,
+    choose: str = 'last',
+    tick: Callable[[], None] = lambda: None,
+) -> Evolution:
     """Run CMA-ES in the dream up to ``generations``, resuming from a save.
 
     The mean of the search distribution, not a lucky candidate, is what gets
@@ -53,28 +62,44 @@ def evolve(folder: str | os.PathLike, es: CMAES, dream: Dream,
         ValueError: ``choose`` is unknown, or 'game' without ``evaluate``.
     """
     if choose not in ('last', 'game') or (choose == 'game' and not evaluate):
-        raise ValueError(f'choose is {choose!r} but must be last, or game '
-                         'with evaluations in the game')
+        raise ValueError(
+            f'choose is {choose!r} but must be last, or game '
+            'with evaluations in the game'
+        )
     log = _Log(pathlib.Path(folder))
     es = log.resume(es)
-    with tqdm.tqdm(total=generations, initial=es.generation, desc='evolve',
-                   unit='generation', dynamic_ncols=True) as bar:
+    with tqdm.tqdm(
+        total=generations,
+        initial=es.generation,
+        desc='evolve',
+        unit='generation',
+        dynamic_ncols=True,
+    ) as bar:
         while True:
-            due = (es.generation == generations
-                   or (es.generation and es.generation % evaluate_every == 0))
+            due = es.generation == generations or (
+                es.generation and es.generation % evaluate_every == 0
+            )
             if evaluate and due and not log.evaluated(es.generation):
                 log.add_evaluation(es, evaluate(es.mean, es.generation))
             if es.generation >= generations:
                 break
-            returns = _generation(es, dream, act, episodes, seed, features,
-                                  bar)
+            returns = _generation(
+                es, dream, act, episodes, seed, features, bar
+            )
             log.add_generation(es, returns)
             tick()
     return log.outcome(es, choose)
 
 
-def _generation(es: CMAES, dream: Dream, act: Callable, episodes: int,
-                seed: int, features: Sequence[str], bar) -> np.ndarray:
+def _generation(
+    es: CMAES,
+    dream: Dream,
+    act: Callable,
+    episodes: int,
+    seed: int,
+    features: Sequence[str],
+    bar,
+) -> np.ndarray:
     candidates = es.ask()
 
     def show(steps: int, alive: int) -> None:
@@ -82,16 +107,21 @@ def _generation(es: CMAES, dream: Dream, act: Callable, episodes: int,
             bar.set_postfix_str(f'step {steps}, {alive} dreams alive')
 
     returns = evaluate_population(
-        dream, act, candidates, episodes, features=features, progress=show,
-        rng=stream(seed, 'dream', es.generation))
+        dream,
+        act,
+        candidates,
+        episodes,
+        features=features,
+        progress=show,
+        rng=stream(seed, 'dream', es.generation),
+    )
     es.tell(candidates, returns.mean(axis=1))
     bar.update()
     bar.set_description(f'evolve (dream mean {returns.mean():.0f})')
     return returns
 
 
-def read_history(folder: str | os.PathLike
-                 ) -> tuple[list[dict], list[dict]]:
+def read_history(folder: str | os.PathLike) -> tuple[list[dict], list[dict]]:
     """Rows per generation, and evaluations in the game, of an evolution."""
     table = files.read_json(pathlib.Path(folder) / 'history.json')
     return table['generations'], table['evaluations']
@@ -113,33 +143,43 @@ class _Log:
         es = CMAES.load(self.state)
         table = files.read_json(self.table)
         # the table is written first: rows past the saved state are redone
-        self.history = table['generations'][:es.generation]
-        self.evaluations = [row for row in table['evaluations']
-                            if row['generation'] <= es.generation]
+        self.history = table['generations'][: es.generation]
+        self.evaluations = [
+            row
+            for row in table['evaluations']
+            if row['generation'] <= es.generation
+        ]
         print(f'evolve: resumed at generation {es.generation}')
         return es
 
     def add_generation(self, es: CMAES, returns: np.ndarray) -> None:
         fitness = returns.mean(axis=1)
-        self.history.append({
-            'generation': es.generation, 'mean': float(fitness.mean()),
-            'std': float(fitness.std()), 'min': float(fitness.min()),
-            'max': float(fitness.max()), 'sigma': float(es.sigma)})
+        self.history.append(
+            {
+                'generation': es.generation,
+                'mean': float(fitness.mean()),
+                'std': float(fitness.std()),
+                'min': float(fitness.min()),
+                'max': float(fitness.max()),
+                'sigma': float(es.sigma),
+            }
+        )
         self._save()
         es.save(self.state)
 
     def evaluated(self, generation: int) -> bool:
-        return any(row['generation'] == generation
-                   for row in self.evaluations)
+        return any(row['generation'] == generation for row in self.evaluations)
 
     def add_evaluation(self, es: CMAES, score: dict[str, Any]) -> None:
         with files.atomic_write(self._mean_path(es.generation)) as file:
             np.save(file, es.mean)
         self.evaluations.append({'generation': es.generation, **score})
         self._save()
-        tqdm.tqdm.write(f'generation {es.generation}: {score["mean"]:.0f} ± '
-                        f'{score["std"]:.0f} over {score["episodes"]} '
-                        'episodes of the game')
+        tqdm.tqdm.write(
+            f'generation {es.generation}: {score["mean"]:.0f} ± '
+            f'{score["std"]:.0f} over {score["episodes"]} '
+            'episodes of the game'
+        )
 
     def outcome(self, es: CMAES, choose: str) -> Evolution:
         theta, generation = es.mean, es.generation
@@ -153,5 +193,7 @@ class _Log:
         return self.folder / 'means' / f'{generation:06d}.npy'
 
     def _save(self) -> None:
-        files.write_json(self.table, {'generations': self.history,
-                                      'evaluations': self.evaluations})
+        files.write_json(
+            self.table,
+            {'generations': self.history, 'evaluations': self.evaluations},
+        )

@@ -17,9 +17,13 @@ from chainer_wm.vision import ConvVAE, to_input
 BLOCK = 512  # frames encoded at once
 
 
-def encode(folder: str | os.PathLike, store: RolloutStore, vision: ConvVAE,
-           vision_path: str | os.PathLike,
-           tick: Callable[[], None] = lambda: None) -> None:
+def encode(
+    folder: str | os.PathLike,
+    store: RolloutStore,
+    vision: ConvVAE,
+    vision_path: str | os.PathLike,
+    tick: Callable[[], None] = lambda: None,
+) -> None:
     """Encode every episode of the store; goes on where it was stopped.
 
     Args:
@@ -27,29 +31,46 @@ def encode(folder: str | os.PathLike, store: RolloutStore, vision: ConvVAE,
         vision_path: V's file; codes of another one are refused.
     """
     actions = store.read(store.episodes[0]).actions.shape[1]
-    with LatentWriter(folder, vision.latent_size, actions,
-                      {'vision': files.sha256(vision_path)}) as writer, \
-            tqdm.tqdm(store.episodes, desc='encode', unit='episode',
-                      mininterval=1.) as bar:
+    with (
+        LatentWriter(
+            folder,
+            vision.latent_size,
+            actions,
+            {'vision': files.sha256(vision_path)},
+        ) as writer,
+        tqdm.tqdm(
+            store.episodes, desc='encode', unit='episode', mininterval=1.0
+        ) as bar,
+    ):
         for episode in bar:
             if episode in writer.written:
                 continue
             rollout = store.read(episode)
             mu, ln_var = posteriors(vision, rollout.observations)
-            writer.add(episode, mu, ln_var, rollout.actions,
-                       bool(rollout.terminated[-1]))
+            writer.add(
+                episode,
+                mu,
+                ln_var,
+                rollout.actions,
+                bool(rollout.terminated[-1]),
+            )
             tick()
         writer.finish()
 
 
-def posteriors(vision: ConvVAE, frames: np.ndarray
-               ) -> tuple[np.ndarray, np.ndarray]:
+def posteriors(
+    vision: ConvVAE, frames: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """mu and ln_var of frames (T, 64, 64, 3) uint8, each (T, Z)."""
     parts = []
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
         for at in range(0, len(frames), BLOCK):
-            x = to_input(frames[at:at + BLOCK], vision.xp, vision.dtype.type)
-            parts.append([chainer.get_device('@numpy').send(part.array)
-                          for part in vision.encode(x)])
+            x = to_input(frames[at : at + BLOCK], vision.xp, vision.dtype.type)
+            parts.append(
+                [
+                    chainer.get_device('@numpy').send(part.array)
+                    for part in vision.encode(x)
+                ]
+            )
     mu, ln_var = (np.concatenate(column) for column in zip(*parts))
     return mu, ln_var

@@ -19,8 +19,14 @@ class Foresight(NamedTuple):
     p_done_dreamed: np.ndarray  # (T,)
 
 
-def foresee(model: Any, z: np.ndarray, actions: np.ndarray, context: int,
-            rng: np.random.Generator, temperature: float = 1.) -> Foresight:
+def foresee(
+    model: Any,
+    z: np.ndarray,
+    actions: np.ndarray,
+    context: int,
+    rng: np.random.Generator,
+    temperature: float = 1.0,
+) -> Foresight:
     """Predict an episode's latents one step ahead, and open loop.
 
     Args:
@@ -32,8 +38,10 @@ def foresee(model: Any, z: np.ndarray, actions: np.ndarray, context: int,
             means, which blur; the dream is one sample, which does not.
     """
     if not 0 < context < len(z):
-        raise ValueError(f'context is {context} but must lie between 1 and '
-                         f'{len(z) - 1}, the steps of the episode less one')
+        raise ValueError(
+            f'context is {context} but must lie between 1 and '
+            f'{len(z) - 1}, the steps of the episode less one'
+        )
     dtype = model.dtype
     one_step, dreamed = np.array(z, dtype), np.array(z, dtype)
     ends = np.zeros((2, len(z)))
@@ -42,14 +50,14 @@ def foresee(model: Any, z: np.ndarray, actions: np.ndarray, context: int,
         for t in range(len(z)):
             restart = np.full(1, t == 0, dtype)
             prediction, seen = _step(model, z[t], actions[t], seen, restart)
-            other, alone = _step(model, dreamed[t], actions[t], alone,
-                                 restart)
+            other, alone = _step(model, dreamed[t], actions[t], alone, restart)
             ends[:, t] = _p_done(prediction), _p_done(other)
             if t + 1 < len(z):
                 one_step[t + 1] = _mean(prediction.mixture)
                 if t + 1 >= context:
-                    dreamed[t + 1] = _on_cpu(sample_mixture(
-                        other.mixture, rng, temperature))[0]
+                    dreamed[t + 1] = _on_cpu(
+                        sample_mixture(other.mixture, rng, temperature)
+                    )[0]
     return Foresight(one_step, dreamed, ends[0], ends[1])
 
 
@@ -57,7 +65,10 @@ def _step(model, z, action, state, restart):
     send = model.device.send
     prediction, state = model.step(
         send(np.asarray(z, model.dtype)[None]),
-        send(np.asarray(action, model.dtype)[None]), state, send(restart))
+        send(np.asarray(action, model.dtype)[None]),
+        state,
+        send(restart),
+    )
     return prediction, type(state)(*map(chainer.as_array, state))
 
 
@@ -69,29 +80,9 @@ def _mean(mixture) -> np.ndarray:
 
 def _p_done(prediction) -> float:
     if prediction.done_logit is None:
-        return 0.
+        return 0.0
     return float(1 / (1 + np.exp(-_on_cpu(prediction.done_logit)[0])))
 
 
 def _on_cpu(value) -> np.ndarray:
     return chainer.get_device('@numpy').send(chainer.as_array(value))
-
-
-def death_detection(p_done: np.ndarray, done: np.ndarray,
-                    threshold: float = 0.5) -> dict[str, float]:
-    """How P(done) meets the recorded deaths.
-
-    Args:
-        p_done, done: (n,), predicted probability and 0/1 truth per step.
-
-    Returns:
-        ``deaths``, ``caught`` (share of them above the threshold),
-        ``false_alarms`` (per 1,000 steps without a death) and ``expected``
-        (sum of P(done): equals ``deaths`` if the model is calibrated).
-    """
-    alarm, dead = p_done > threshold, done > 0
-    return {'steps': len(done), 'deaths': int(dead.sum()),
-            'caught': float(alarm[dead].mean()) if dead.any() else 0.,
-            'false_alarms': 1000 * float(alarm[~dead].mean())
-            if (~dead).any() else 0.,
-            'expected': float(p_done.sum())}

@@ -6,25 +6,40 @@ import math
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import chainer
 import numpy as np
-from chainer.optimizer_hooks import GradientHardClipping
 
 from chainer_wm import plots, training
+from chainer_wm.archives import read_archive, write_archive
 from chainer_wm.datasets import LatentSequences
+from chainer_wm.links import load_link, save_link
 from chainer_wm.model import MDNRNN
+from chainer_wm.optimizers import Adam
 from chainer_wm.recurrent import detach
 from chainer_wm.streams import stream
 
+DONE_WEIGHT = 10.0
+"""Weight of a death in the loss, as in World Models' Doom code."""
 
-def train(folder: str | os.PathLike, model: Any, sequences: LatentSequences,
-          held_out: LatentSequences, *, epochs: float,
-          learning_rate: float = 1e-3, clip: float = 1., seed: int,
-          patience: int | None = None, measure_every: int = 100,
-          debug: bool = False, tick: Callable[[], None] = lambda: None,
-          label: str = 'model') -> list[dict]:
+
+def train(
+    folder: str | os.PathLike,
+    model: Any,
+    sequences: LatentSequences,
+    held_out: LatentSequences,
+    *,
+    epochs: float,
+    learning_rate: float = 1e-3,
+    clip: float = 1.0,
+    seed: int,
+    patience: int | None = None,
+    measure_every: int = 100,
+    debug: bool = False,
+    tick: Callable[[], None] = lambda: None,
+    label: str = 'model',
+) -> list[dict]:
     """Minimise M's loss over windows whose state is carried on.
 
     Every window's z is drawn anew from V's posteriors. The weights kept in
@@ -41,24 +56,38 @@ def train(folder: str | os.PathLike, model: Any, sequences: LatentSequences,
         The log: a row of losses per 20 updates.
     """
     folder = pathlib.Path(folder)
-    optimizer = chainer.optimizers.Adam(alpha=learning_rate).setup(model)
-    optimizer.add_hook(GradientHardClipping(-clip, clip))
+    optimizer = Adam(alpha=learning_rate, gradient_clip=clip).setup(model)
 
     def loss(number: int, state: Any):
         window = sequences.batch(number)
         batch = _batch(model, window, stream(seed, 'model z', number))
-        return model.loss(**batch, state=state)
+        return model.loss(**batch, state=state, done_weight=DONE_WEIGHT)
 
     updater = training.NumberedUpdater(
-        optimizer, loss, model.initial_state(sequences.batch_size),
-        sequences.windows_per_epoch, debug)
+        optimizer,
+        loss,
+        model.initial_state(sequences.batch_size),
+        sequences.windows_per_epoch,
+        debug,
+    )
     watch = training.HeldOut(
-        lambda: measure(model, held_out, seed), 'loss', folder / 'model.npz',
-        patience)
+        lambda: measure(model, held_out, seed),
+        'loss',
+        folder / 'model.npz',
+        patience,
+    )
     updates = math.ceil(epochs * sequences.windows_per_epoch)
-    trainer = training.fit(folder, updater, updates, label, watch,
-                           measure_every=min(measure_every, updates),
-                           tick=tick)
+    trainer = training.fit(
+        folder,
+        updater,
+        updates,
+        label,
+        watch,
+        measure_every=max(1, min(measure_every, updates)),
+        tick=tick,
+    )
+    if not watch.keep.exists():  # an untrained control
+        save_link(watch.keep, model)
     return training.history(trainer)
 
 
@@ -70,14 +99,19 @@ def _batch(model: Any, window: Any, rng: np.random.Generator) -> dict:
     def send(array, dtype=model.dtype):
         return model.device.send(np.ascontiguousarray(array, dtype))
 
-    return {'z': send(z[:-1]), 'a': send(window.actions),
-            'z_next': send(z[1:]), 'mask': send(window.mask),
-            'done': send(window.done, np.int32),
-            'reset': send(window.reset)}
+    return {
+        'z': send(z[:-1]),
+        'a': send(window.actions),
+        'z_next': send(z[1:]),
+        'mask': send(window.mask),
+        'done': send(window.done, np.int32),
+        'reset': send(window.reset),
+    }
 
 
-def measure(model: Any, sequences: LatentSequences,
-            seed: int) -> dict[str, float]:
+def measure(
+    model: Any, sequences: LatentSequences, seed: int
+) -> dict[str, float]:
     """M's mean losses over one pass through held-out episodes."""
     losses = []
     reporter = chainer.Reporter()
@@ -86,64 +120,124 @@ def measure(model: Any, sequences: LatentSequences,
     def step(batch, state):
         seen: dict[str, Any] = {}
         with reporter.scope(seen):
-            _, state = model.loss(**batch, state=state)
-        losses.append({name: float(chainer.as_array(value))
-                       for name, value in seen.items()})
+            _, state = model.loss(
+                **batch, state=state, done_weight=DONE_WEIGHT
+            )
+        losses.append(
+            {
+                name: float(chainer.as_array(value))
+                for name, value in seen.items()
+            }
+        )
         return state
 
     _pass(model, sequences, seed, step)
-    return {name.split('/')[-1]: float(np.mean([row[name] for row in losses]))
-            for name in losses[0]}
+    return {
+        name.split('/')[-1]: float(np.mean([row[name] for row in losses]))
+        for name in losses[0]
+    }
 
 
-def deaths(model: Any, sequences: LatentSequences, seed: int
-           ) -> tuple[np.ndarray, np.ndarray]:
-    """P(done) and the truth at every step of a pass, each (n,)."""
+class Deaths(NamedTuple):
+    """P(done) and whether the game ended there, at each of n steps."""
+
+    p_done: np.ndarray  # (n,)
+    done: np.ndarray  # (n,) 0 or 1
+
+    def save(self, path: str | os.PathLike) -> None:
+        write_archive(path, 'deaths/1', {}, self._asdict())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Deaths:
+        return cls(**read_archive(path, 'deaths/1')[1])
+
+    def detection(self, threshold: float = 0.5) -> dict[str, float]:
+        """How P(done) meets the deaths.
+
+        Returns:
+            ``deaths``, ``caught`` (share of them above the threshold),
+            ``false_alarms`` (per 1,000 steps without a death) and
+            ``expected`` (sum of P(done); a calibrated M's equals ``deaths``,
+            one trained with deaths weighted 10 is above).
+        """
+        alarm, dead = self.p_done > threshold, self.done > 0
+        alive = ~dead
+        return {
+            'steps': len(dead),
+            'deaths': int(dead.sum()),
+            'caught': float(alarm[dead].mean()) if dead.any() else 0.0,
+            'false_alarms': 1000 * float(alarm[alive].mean())
+            if alive.any()
+            else 0.0,
+            'expected': float(self.p_done.sum()),
+        }
+
+
+def deaths(model: Any, sequences: LatentSequences, seed: int) -> Deaths:
+    """M's P(done) beside the truth, over one pass of held-out episodes."""
     seen: list[tuple[np.ndarray, np.ndarray]] = []
     send = chainer.get_device('@numpy').send
 
     def step(batch, state):
-        prediction, state = model.sequence(batch['z'], batch['a'], state,
-                                           batch['reset'])
+        prediction, state = model.sequence(
+            batch['z'], batch['a'], state, batch['reset']
+        )
         logit = send(chainer.as_array(prediction.done_logit))
         seen.append((1 / (1 + np.exp(-logit)), send(batch['done'])))
         return state
 
     _pass(model, sequences, seed, step)
-    p_done, done = (np.concatenate([part.ravel() for part in column])
-                    for column in zip(*seen))
-    return p_done, done
+    return Deaths(
+        *(
+            np.concatenate([part.ravel() for part in column])
+            for column in zip(*seen)
+        )
+    )
 
 
-def _pass(model: Any, sequences: LatentSequences, seed: int,
-          step: Callable[[dict, Any], Any]) -> None:
+def _pass(
+    model: Any,
+    sequences: LatentSequences,
+    seed: int,
+    step: Callable[[dict, Any], Any],
+) -> None:
     """Hand every window of one epoch to ``step``, carrying the state."""
     state = model.initial_state(sequences.batch_size)
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
         for number in range(max(1, int(sequences.windows_per_epoch))):
-            batch = _batch(model, sequences.batch(number),
-                           stream(seed, 'held-out z', number))
+            batch = _batch(
+                model,
+                sequences.batch(number),
+                stream(seed, 'held-out z', number),
+            )
             state = detach(step(batch, state))
 
 
 def draw(folder: pathlib.Path, log: list[dict]) -> None:
     """Training and held-out loss of the mixtures, over updates."""
-    curves = {'train': _curve(log, 'main/nll'),
-              'held-out': _curve(log, 'held_out/nll')}
+    curves = {
+        'train': _curve(log, 'main/nll'),
+        'held-out': _curve(log, 'held_out/nll'),
+    }
     plots.training_curves(
         folder / 'model_training.png',
-        {name: curve for name, curve in curves.items() if curve[0]},
-        ylabel='nats per latent dimension', xlabel='update',
-        title="M: negative log-likelihood of the next z")
+        {name: curve for name, curve in curves.items() if len(curve[0])},
+        ylabel='nats per latent dimension',
+        xlabel='update',
+        title='M: negative log-likelihood of the next z',
+    )
 
 
-def _curve(log: list[dict], name: str) -> tuple[list, list]:
+def _curve(log: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
     rows = [row for row in log if name in row]
-    return [row['iteration'] for row in rows], [row[name] for row in rows]
+    return (
+        np.array([row['iteration'] for row in rows]),
+        np.array([row[name] for row in rows]),
+    )
 
 
 def load(path: str | os.PathLike, device: Any = '@numpy') -> MDNRNN:
     """M from its file, on a device."""
-    model = training.load_link(path, MDNRNN)
+    model = load_link(path, MDNRNN)
     model.to_device(chainer.get_device(device))
     return model

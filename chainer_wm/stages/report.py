@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,10 @@ import numpy as np
 
 from chainer_wm import evaluation, plots
 from chainer_wm.dream import DOOM_FEATURES, Dream, rollout
-from chainer_wm.stages.foresight import death_detection, foresee
+from chainer_wm.stages.controller import read_history
+from chainer_wm.stages.foresight import foresee
+from chainer_wm.stages.model import DONE_WEIGHT, Deaths
+from chainer_wm.stages.parts import Parts
 from chainer_wm.streams import stream
 from chainer_wm.vision import to_frames
 
@@ -35,26 +39,42 @@ class DreamtController:
         return self._act(observations, self._theta), None
 
 
-def score_in_game(policies: Mapping[str, MakePolicy], make_env: Callable,
-                  episodes: int, seed: int, workers: int,
-                  max_steps: int | None = None) -> dict[str, dict]:
+def score_in_game(
+    policies: Mapping[str, MakePolicy],
+    make_env: Callable,
+    episodes: int,
+    seed: int,
+    workers: int,
+    max_steps: int | None = None,
+) -> dict[str, dict]:
     """Every policy on the same seeds: name -> ``evaluation.summary``."""
-    returns = evaluation.evaluate(make_env, policies, episodes, seed,
-                                  workers=workers, max_steps=max_steps)
-    return {name: evaluation.summary(values)
-            for name, values in returns.items()}
+    returns = evaluation.evaluate(
+        make_env,
+        policies,
+        episodes,
+        seed,
+        workers=workers,
+        max_steps=max_steps,
+    )
+    return {
+        name: evaluation.summary(values) for name, values in returns.items()
+    }
 
 
-def score_in_dream(policies: Mapping[str, Any], dream: Dream, episodes: int,
-                   seed: int, features: Sequence[str] = DOOM_FEATURES
-                   ) -> dict[str, dict]:
+def score_in_dream(
+    policies: Mapping[str, Any],
+    dream: Dream,
+    episodes: int,
+    seed: int,
+    features: Sequence[str] = DOOM_FEATURES,
+) -> dict[str, dict]:
     """Every policy in the same dreams: name -> ``evaluation.summary``."""
     scores = {}
     for name, policy in policies.items():
-        rngs = [stream(seed, 'dreamt', episode)
-                for episode in range(episodes)]
+        rngs = [stream(seed, 'dreamt', episode) for episode in range(episodes)]
         scores[name] = evaluation.summary(
-            rollout(dream, policy, rngs, features))
+            rollout(dream, policy, rngs, features)
+        )
     return scores
 
 
@@ -68,23 +88,66 @@ def compare(game: Mapping[str, dict], dream: Mapping[str, dict]) -> str:
 
 
 def _cell(score: dict | None) -> str:
-    return '-' if score is None else f'{score["mean"]:.0f} ± {score["std"]:.0f}'
+    return (
+        '-' if score is None else f'{score["mean"]:.0f} ± {score["std"]:.0f}'
+    )
 
 
-def draw_scores(folder, game: Mapping[str, dict], dream: Mapping[str, dict],
-                solved: float | None) -> None:
-    """Histogram of returns in the game; game against dream."""
+def draw_scores(
+    folder: pathlib.Path,
+    parts: Parts,
+    game: Mapping[str, dict],
+    dream: Mapping[str, dict],
+    solved: float | None,
+    core: str,
+) -> None:
+    """The evolution, histograms of returns, the dream against the game."""
+    plots.evolution(
+        folder / 'evolution.png',
+        *read_history(parts.folder / 'controller'),
+        game['random'],
+        solved,
+        f'C in the dream of an M with {core}',
+    )
     plots.returns_histogram(
         folder / 'returns.png',
         {name: score['returns'] for name, score in game.items()},
-        solved=solved)
-    rows = [{'name': name, 'game': game[name], 'dream': dream[name]}
-            for name in game if name in dream]
-    plots.calibration(folder / 'calibration.png', rows)
+        solved=solved,
+    )
+    rows = [
+        {'name': name, 'game': game[name], 'dream': dream[name]}
+        for name in game
+        if name in dream
+    ]
+    deaths = Deaths.load(parts.folder / 'model/deaths.npz')
+    plots.calibration(
+        folder / 'calibration.png', rows, deaths, done_weight=DONE_WEIGHT
+    )
 
 
-def film_dream(dream: Dream, policy: Any, vision: Any, seed: int,
-               features: Sequence[str] = DOOM_FEATURES) -> np.ndarray:
+def draw_films(
+    folder: pathlib.Path,
+    parts: Parts,
+    make_env: Callable,
+    dream: Dream,
+    dreamer: DreamtController,
+    seed: int,
+) -> None:
+    """GIFs of the agent in the game, in its dream, and side by side."""
+    game = film_game(make_env, parts.agent_maker(), seed, 0).frames
+    dreamt = film_dream(dream, dreamer, parts.vision(), seed, parts.features)
+    plots.gif(folder / 'game.gif', game)
+    plots.gif(folder / 'dream.gif', dreamt)
+    plots.side_by_side(folder / 'game_and_dream.gif', game, dreamt)
+
+
+def film_dream(
+    dream: Dream,
+    policy: Any,
+    vision: Any,
+    seed: int,
+    features: Sequence[str] = DOOM_FEATURES,
+) -> np.ndarray:
     """One dreamt episode as V draws it, (T, 64, 64, 3) uint8."""
     dream.reset(1, stream(seed, 'film'))
     state = policy.start([stream(seed, 'film policy')])
@@ -93,8 +156,10 @@ def film_dream(dream: Dream, policy: Any, vision: Any, seed: int,
         latents.append(chainer.as_array(dream.features()['z'])[0])
         actions, state = policy.act(dream.observe(features), state)
         done = bool(dream.step(actions).done[0])
-    return decode(vision, np.stack([chainer.get_device('@numpy').send(z)
-                                    for z in latents]))
+    return decode(
+        vision,
+        np.stack([chainer.get_device('@numpy').send(z) for z in latents]),
+    )
 
 
 def decode(vision: Any, latents: np.ndarray, block: int = 200) -> np.ndarray:
@@ -103,46 +168,66 @@ def decode(vision: Any, latents: np.ndarray, block: int = 200) -> np.ndarray:
     with chainer.no_backprop_mode():
         for at in range(0, len(latents), block):
             z = vision.device.send(
-                np.asarray(latents[at:at + block], vision.dtype))
+                np.asarray(latents[at : at + block], vision.dtype)
+            )
             frames.append(to_frames(vision.decode(z)))
     return np.concatenate(frames)
 
 
-def film_game(make_env: Callable, make_policy: MakePolicy, seed: int,
-              episode: int) -> evaluation.Film:
+def film_game(
+    make_env: Callable, make_policy: MakePolicy, seed: int, episode: int
+) -> evaluation.Film:
     """The evaluation's episode of that number, with what was seen."""
     env = make_env()
     try:
-        _, film = evaluation.play(env, make_policy(), seed, 'evaluate',
-                                  episode, film=True)
+        _, film = evaluation.play(
+            env, make_policy(), seed, 'evaluate', episode, film=True
+        )
     finally:
         env.close()
     assert film is not None
     return film
 
 
-def draw_foresight(path, model: Any, vision: Any, store: Any, latents: Any,
-                   episode: int, seed: int, context: int = 20,
-                   most: int = 120) -> None:
-    """A held-out episode's end: V's and M's pictures beside the game's.
+def draw_foresight(
+    folder: pathlib.Path,
+    parts: Parts,
+    episode: int,
+    seed: int,
+    context: int = 20,
+    most: int = 120,
+) -> None:
+    """An episode's end: V's and M's pictures beside the game's.
 
-    The last ``most`` steps, so that the death is in it; M sees ``context`` of
-    them and then dreams alone, with the actions that were taken.
+    The last ``most`` steps, so that the death is in it. M has seen all before
+    and ``context`` of them, then dreams alone, with the actions taken.
     """
+    latents, vision = parts.latents(), parts.vision()
     rows = latents.rows(episode)
     length = rows.stop - rows.start
     first = max(0, length - most)
-    part = slice(rows.start + first, rows.stop)
     context = min(context, length - first - 1)
-    seen = foresee(model, latents.mu[part], latents.actions[part], context,
-                   stream(seed, 'foresight'))
-    rollout = store.read(episode)
+    seen = foresee(
+        parts.model(),
+        latents.mu[rows],
+        latents.actions[rows],
+        first + context,
+        stream(seed, 'foresight'),
+    )
+    rollout = parts.store().read(episode)
     died = length - first - 1 if rollout.terminated[-1] else None
     plots.open_loop(
-        path, rollout.observations[first:], decode(vision, seen.one_step),
-        decode(vision, seen.dreamed), context,
-        reconstruction=decode(vision, latents.mu[part]),
-        done={'one-step': seen.p_done_one_step,
-              'open-loop': seen.p_done_dreamed},
-        died_at=died, first_step=first,
-        title=f'M along held-out episode {episode}')
+        folder / 'foresight.png',
+        rollout.observations[first:],
+        decode(vision, seen.one_step[first:]),
+        decode(vision, seen.dreamed[first:]),
+        context,
+        reconstruction=decode(vision, latents.mu[rows][first:]),
+        done={
+            'one-step': seen.p_done_one_step[first:],
+            'open-loop': seen.p_done_dreamed[first:],
+        },
+        died_at=died,
+        first_step=first,
+        title=f'M along held-out episode {episode}',
+    )

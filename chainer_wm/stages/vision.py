@@ -13,16 +13,27 @@ import numpy as np
 
 from chainer_wm import plots, training
 from chainer_wm.datasets import FrameDataset
+from chainer_wm.links import load_link, save_link
+from chainer_wm.optimizers import Adam
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.streams import stream
 from chainer_wm.vision import ConvVAE, active_latents, kl_divergence, to_input
 
 
-def train(folder: str | os.PathLike, store: RolloutStore, vision: ConvVAE, *,
-          episodes: Sequence[int], epochs: float,
-          batch_size: int, learning_rate: float, seed: int,
-          memory_mb: float = 1024, debug: bool = False,
-          tick: Callable[[], None] = lambda: None) -> list[dict]:
+def train(
+    folder: str | os.PathLike,
+    store: RolloutStore,
+    vision: ConvVAE,
+    *,
+    episodes: Sequence[int],
+    epochs: float,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    memory_mb: float = 1024,
+    debug: bool = False,
+    tick: Callable[[], None] = lambda: None,
+) -> list[dict]:
     """Minimise V's loss over all frames of ``episodes``, ``epochs`` times.
 
     Leaves ``vision.npz``, ``log.json`` and snapshots in ``folder``.
@@ -36,10 +47,11 @@ def train(folder: str | os.PathLike, store: RolloutStore, vision: ConvVAE, *,
         The log: a row of losses per 20 updates.
     """
     folder = pathlib.Path(folder)
-    frames = FrameDataset(store, batch_size, seed, memory_mb,
-                          episodes=episodes)
+    frames = FrameDataset(
+        store, batch_size, seed, memory_mb, episodes=episodes
+    )
     print(f'vision: {frames}')
-    optimizer = chainer.optimizers.Adam(alpha=learning_rate).setup(vision)
+    optimizer = Adam(alpha=learning_rate).setup(vision)
 
     def loss(number: int, state: None):
         batch = to_input(frames.batch(number), vision.xp, vision.dtype.type)
@@ -47,18 +59,23 @@ def train(folder: str | os.PathLike, store: RolloutStore, vision: ConvVAE, *,
         return vision.loss(batch, rng=rng), None
 
     updater = training.NumberedUpdater(
-        optimizer, loss, None, frames.batches_per_epoch, debug)
+        optimizer, loss, None, frames.batches_per_epoch, debug
+    )
     updates = math.ceil(epochs * frames.batches_per_epoch)
     try:
         trainer = training.fit(folder, updater, updates, 'vision', tick=tick)
     finally:
         frames.close()
-    training.save_link(folder / 'vision.npz', vision)
+    save_link(folder / 'vision.npz', vision)
     return training.history(trainer)
 
 
-def measure(vision: ConvVAE, store: RolloutStore, episodes: Sequence[int],
-            most: int = 2000) -> dict[str, float]:
+def measure(
+    vision: ConvVAE,
+    store: RolloutStore,
+    episodes: Sequence[int],
+    most: int = 2000,
+) -> dict[str, float]:
     """How V rebuilds held-out frames (evenly spread, ``most`` at the most).
 
     Returns:
@@ -70,41 +87,62 @@ def measure(vision: ConvVAE, store: RolloutStore, episodes: Sequence[int],
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
         for episode in episodes:
             frames = store.read(episode).observations
-            chosen = np.linspace(0, len(frames) - 1,
-                                 min(per_episode, len(frames))).astype(int)
+            chosen = np.linspace(
+                0, len(frames) - 1, min(per_episode, len(frames))
+            ).astype(int)
             x = to_input(frames[chosen], vision.xp, vision.dtype.type)
             mu, ln_var = vision.encode(x)
             error = vision.decode(mu).array - x
-            errors.append(float((error ** 2).sum()) / len(x))
+            errors.append(float((error**2).sum()) / len(x))
             kls.append(kl_divergence(mu, ln_var).array)
     kl = vision.xp.concatenate(kls)
-    return {'reconstruction': float(np.mean(errors)),
-            'kl': float(kl.sum(axis=1).mean()),
-            'active_latents': active_latents(kl)}
+    return {
+        'reconstruction': float(np.mean(errors)),
+        'kl': float(kl.sum(axis=1).mean()),
+        'active_latents': active_latents(kl),
+    }
 
 
-def draw(folder: pathlib.Path, log: list[dict], vision: ConvVAE,
-         store: RolloutStore, episodes: Sequence[int], count: int = 16
-         ) -> None:
+def draw(
+    folder: pathlib.Path,
+    log: list[dict],
+    vision: ConvVAE,
+    store: RolloutStore,
+    episodes: Sequence[int],
+    count: int = 16,
+) -> None:
     """The learning curve, and held-out frames beside what V makes of them."""
     plots.training_curves(
         folder / 'vision_training.png',
-        {'train': ([row['iteration'] for row in log],
-                   [row['main/loss'] for row in log])},
-        ylabel='loss (squared error + KL, nats)', xlabel='update',
-        title='V: ConvVAE')
-    frames = np.stack([_middle(store, episodes, k, count)
-                       for k in range(count)])
+        {
+            'train': (
+                np.array([row['iteration'] for row in log]),
+                np.array([row['main/loss'] for row in log]),
+            )
+        },
+        ylabel='loss (squared error + KL, nats)',
+        xlabel='update',
+        title='V: ConvVAE',
+    )
+    frames = np.stack(
+        [_middle(store, episodes, k, count) for k in range(count)]
+    )
     with chainer.no_backprop_mode():
         x = to_input(frames, vision.xp, vision.dtype.type)
         rebuilt = chainer.get_device('@numpy').send(
-            vision.reconstruct(x).array)
-    plots.reconstructions(folder / 'reconstructions.png', frames, rebuilt,
-                          title='held-out frames')
+            vision.reconstruct(x).array
+        )
+    plots.reconstructions(
+        folder / 'reconstructions.png',
+        frames,
+        rebuilt,
+        title='held-out frames',
+    )
 
 
-def _middle(store: RolloutStore, episodes: Sequence[int], k: int,
-            count: int) -> np.ndarray:
+def _middle(
+    store: RolloutStore, episodes: Sequence[int], k: int, count: int
+) -> np.ndarray:
     """Picture k of ``count``: another episode and another moment each."""
     frames = store.read(episodes[k % len(episodes)]).observations
     return frames[(k + 1) * len(frames) // (count + 1)]
@@ -112,6 +150,6 @@ def _middle(store: RolloutStore, episodes: Sequence[int], k: int,
 
 def load(path: str | os.PathLike, device: Any = '@numpy') -> ConvVAE:
     """V from its file, on a device."""
-    vision = training.load_link(path, ConvVAE)
+    vision = load_link(path, ConvVAE)
     vision.to_device(chainer.get_device(device))
     return vision

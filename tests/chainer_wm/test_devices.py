@@ -77,6 +77,17 @@ def test_without_cupy_the_error_says_what_to_install(monkeypatch, spec):
         assert part in str(caught.value)
 
 
+def test_a_missing_driver_is_named(monkeypatch):
+    def load(paths):
+        return [f'{path}: cannot open shared object' for path in paths]
+
+    monkeypatch.setattr(cuda, 'available', False)
+    monkeypatch.setattr(cuda, '_resolution_error', ImportError('x'), False)
+    monkeypatch.setattr(devices.runtime, 'load_shared_libraries', load)
+    with pytest.raises(devices.DeviceError, match=r'libcuda.so.1: cannot'):
+        devices.use('@cupy:0')
+
+
 def test_cupy_without_a_driver_is_no_gpu(monkeypatch):
     def count():
         raise NoDriver('cudaErrorInsufficientDriver')

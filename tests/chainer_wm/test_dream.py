@@ -6,6 +6,7 @@ import chainer
 import gym
 import numpy as np
 import pytest
+from chainer.backends import cuda
 from gym.utils.env_checker import check_env
 
 from chainer_wm.dream import Dream, evaluate_population, rollout
@@ -39,8 +40,9 @@ def make_dream(model=None, **options):
 
 def act(features, theta):
     """A linear controller with one theta per lane."""
+    xp = chainer.backend.get_array_module(features)
     theta = theta.reshape(len(features), A, WIDTH)
-    return np.tanh(np.einsum('bf,baf->ba', features, theta))
+    return xp.tanh(xp.einsum('bf,baf->ba', features, theta))
 
 
 def candidates(count=5):
@@ -59,13 +61,13 @@ def test_a_step_feeds_the_old_state_and_the_restart_flag(core):
     dream = make_dream(make_model(core))
     dream.reset(4, np.random.default_rng(0))
     flags = []
-    original = dream.model.step
+    original = dream.model.sample
 
-    def spy(z, a, state, restart):
+    def spy(z, a, state, restart, **rest):
         flags.append(restart)
-        return original(z, a, state, restart)
+        return original(z, a, state, restart, **rest)
 
-    dream.model.step = spy
+    dream.model.sample = spy
     before = dream.features()
     assert not before['h'].any() and not before['c'].any()
     dream.step(np.zeros((4, A)))
@@ -189,6 +191,25 @@ def test_a_population_equals_its_candidates_one_by_one():
     )
     np.testing.assert_array_equal(together, slow_evaluate(model, thetas, 8, 7))
     assert len(np.unique(together)) > 3  # the lanes did end at many times
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('core', ['lstm', 'dnc'])
+def test_a_population_on_the_gpu_equals_the_one_on_the_cpu(core):
+    if not cuda.available:
+        pytest.skip('no GPU')
+    model = make_model(core, np.float64, done_bias=-0.5)
+    model.head.W.array[-1] *= 3
+    found = []
+    for device in ('@numpy', '@cupy:0'):
+        model.to_device(device)
+        dream = make_dream(model, temperature=(0.8, 1.2))
+        found.append(
+            evaluate_population(
+                dream, act, candidates(), 8, rng=np.random.default_rng(7)
+            )
+        )
+    np.testing.assert_array_equal(*found)
 
 
 def test_a_population_shows_its_progress():

@@ -25,8 +25,9 @@ class Bag(chainer.Link):
 
 def gradients(link, rng):
     for param in link.params():
-        param.grad = np.asarray(rng.standard_normal(param.shape) * 3,
-                                param.dtype)
+        param.grad = np.asarray(
+            rng.standard_normal(param.shape) * 3, param.dtype
+        )
 
 
 def steps(make, dtype, shapes=SHAPES, hook=None, count=4):
@@ -43,19 +44,24 @@ def steps(make, dtype, shapes=SHAPES, hook=None, count=4):
 
 
 def assert_same(one, other, dtype):
-    for (_, a), (_, b) in zip(sorted(one.namedparams()),
-                              sorted(other.namedparams())):
+    for (_, a), (_, b) in zip(
+        sorted(one.namedparams()), sorted(other.namedparams())
+    ):
         assert a.dtype == dtype
         np.testing.assert_array_equal(a.array, b.array)
         for name in 'mv':
-            np.testing.assert_array_equal(a.update_rule.state[name],
-                                          b.update_rule.state[name])
+            np.testing.assert_array_equal(
+                a.update_rule.state[name], b.update_rule.state[name]
+            )
 
 
 OPTIONS = [
-    {}, {'alpha': 0.1, 'beta1': 0.5, 'beta2': 0.9, 'eps': 1e-3},
-    {'weight_decay_rate': 0.1, 'eta': 0.5}, {'amsgrad': True},
-    {'adabound': True}]
+    {},
+    {'alpha': 0.1, 'beta1': 0.5, 'beta2': 0.9, 'eps': 1e-3},
+    {'weight_decay_rate': 0.1, 'eta': 0.5},
+    {'amsgrad': True},
+    {'adabound': True},
+]
 
 
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
@@ -70,8 +76,11 @@ def test_takes_the_same_steps(dtype, options):
 @pytest.mark.parametrize('options', [{}, {'amsgrad': True}])
 def test_clips_as_the_hook_does(dtype, options):
     own, _ = steps(lambda: Adam(gradient_clip=1.5, **options), dtype)
-    plain, _ = steps(lambda: chainer.optimizers.Adam(**options), dtype,
-                     hook=GradientHardClipping(-1.5, 1.5))
+    plain, _ = steps(
+        lambda: chainer.optimizers.Adam(**options),
+        dtype,
+        hook=GradientHardClipping(-1.5, 1.5),
+    )
     free, _ = steps(lambda: Adam(**options), dtype)
     assert_same(own, plain, dtype)
     assert not np.array_equal(own.p1.array, free.p1.array)
@@ -99,22 +108,24 @@ def test_parameter_in_another_memory_order():
         gradients(link, np.random.default_rng(1))
         optimizer.update()
         return link
+
     assert_same(fortran(Adam), fortran(chainer.optimizers.Adam), np.float32)
 
 
 def test_not_a_number_is_passed_on():
     link = Bag(np.float32, ((3,),))
-    optimizer = Adam(gradient_clip=1.).setup(link)
-    link.p0.grad = np.array([np.nan, np.inf, 1.], np.float32)
+    optimizer = Adam(gradient_clip=1.0).setup(link)
+    link.p0.grad = np.array([np.nan, np.inf, 1.0], np.float32)
     optimizer.update()
-    np.testing.assert_array_equal(np.isnan(link.p0.array),
-                                  [True, False, False])
+    np.testing.assert_array_equal(
+        np.isnan(link.p0.array), [True, False, False]
+    )
 
 
 def test_parameter_without_gradient_stays():
     link = Bag(np.float64, ((3,), (2,)))
     before = link.p0.array.copy()
-    optimizer = Adam(gradient_clip=1.).setup(link)
+    optimizer = Adam(gradient_clip=1.0).setup(link)
     link.cleargrads()
     link.p1.grad = np.ones(2)
     optimizer.update()
@@ -133,11 +144,14 @@ def test_snapshots_are_interchangeable(tmp_path):
         optimizer.update()
         return again
 
-    assert_same(resumed(Adam, chainer.optimizers.Adam),
-                resumed(chainer.optimizers.Adam, Adam), np.float64)
+    assert_same(
+        resumed(Adam, chainer.optimizers.Adam),
+        resumed(chainer.optimizers.Adam, Adam),
+        np.float64,
+    )
 
 
-@pytest.mark.parametrize('clip', [0, -1., float('nan')])
+@pytest.mark.parametrize('clip', [0, -1.0, float('nan')])
 def test_a_useless_clip_is_refused(clip):
     with pytest.raises(ValueError, match='gradient_clip is'):
         Adam(gradient_clip=clip)

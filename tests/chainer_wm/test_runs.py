@@ -1,4 +1,4 @@
-"""The run's folder: settings checked, stages counted, one process at a time."""
+"""The run's folder: settings checked, stages counted, one process only."""
 
 import json
 import os
@@ -6,15 +6,20 @@ import subprocess
 import sys
 
 import pytest
+
 from chainer_wm import files, runs
 
 STAGES = ('collect', 'train', 'evaluate')
 
 
 def open_run(folder, **config):
-    return runs.Run(folder, {'size': 3, 'updates': 10, 'workers': 2, **config},
-                    free=('workers',), extensions={'updates': 'train'},
-                    stages=STAGES)
+    return runs.Run(
+        folder,
+        {'size': 3, 'updates': 10, 'workers': 2, **config},
+        free=('workers',),
+        extensions={'updates': 'train'},
+        stages=STAGES,
+    )
 
 
 def finish(run, *stages):
@@ -70,10 +75,13 @@ def test_log_has_one_json_object_per_line(tmp_path):
 
 def test_second_process_is_told_who_holds_the_run(tmp_path):
     run = open_run(tmp_path)
-    program = (f'from chainer_wm import runs; runs.Run({str(tmp_path)!r}, '
-               '{"size": 3})')
-    other = subprocess.run([sys.executable, '-c', program],
-                           capture_output=True, text=True)
+    program = (
+        f'from chainer_wm import runs; runs.Run({str(tmp_path)!r}, '
+        '{"size": 3})'
+    )
+    other = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True
+    )
     assert other.returncode == 1
     assert f'in use by process {os.getpid()}' in other.stderr
     run.close()
@@ -89,8 +97,10 @@ def test_broken_json_is_named(tmp_path):
 def test_atomic_write_leaves_the_old_file_when_the_disk_is_full(tmp_path):
     path = tmp_path / 'file'
     path.write_bytes(b'old')
-    with pytest.raises(OSError, match='No space'), \
-            files.atomic_write(path) as file:
+    with (
+        pytest.raises(OSError, match='No space'),
+        files.atomic_write(path) as file,
+    ):
         file.write(b'half')
         raise OSError(28, 'No space left on device')
     assert path.read_bytes() == b'old'

@@ -7,7 +7,8 @@ import chainer.functions as F
 import chainer.links as L
 import numpy as np
 import pytest
-from chainer_wm import devices, training
+
+from chainer_wm import devices, links, training
 from chainer_wm.streams import stream
 
 
@@ -22,7 +23,8 @@ class Net(chainer.Chain):
         rng = np.random.RandomState(seed)
         with self.init_scope():
             self.layer = L.Linear(
-                3, 3, initialW=chainer.initializers.LeCunNormal(rng=rng))
+                3, 3, initialW=chainer.initializers.LeCunNormal(rng=rng)
+            )
 
     def loss(self, number, state):
         x = stream(0, 'noise', number).standard_normal((4, 3)).astype('f')
@@ -36,16 +38,28 @@ def run(folder, updates, loss=None, patience=None, debug=False):
     net = Net()
     optimizer = chainer.optimizers.Adam().setup(net)
     updater = training.NumberedUpdater(
-        optimizer, loss or net.loss, State(np.zeros((4, 3), 'f')),
-        debug=debug)
+        optimizer, loss or net.loss, State(np.zeros((4, 3), 'f')), debug=debug
+    )
     held_out = training.HeldOut(
-        lambda: {'size': float((net.layer.W.array ** 2).sum())}, 'size',
-        folder / 'best.npz', patience)
-    trainer = training.fit(folder, updater, updates, 'test', held_out,
-                           measure_every=5, log_every=3,
-                           snapshot_seconds=1e9)
-    log = [{key: value for key, value in row.items()
-            if key != 'elapsed_time'} for row in training.history(trainer)]
+        lambda: {'size': float((net.layer.W.array**2).sum())},
+        'size',
+        folder / 'best.npz',
+        patience,
+    )
+    trainer = training.fit(
+        folder,
+        updater,
+        updates,
+        'test',
+        held_out,
+        measure_every=5,
+        log_every=3,
+        snapshot_seconds=1e9,
+    )
+    log = [
+        {key: value for key, value in row.items() if key != 'elapsed_time'}
+        for row in training.history(trainer)
+    ]
     return net, updater, log
 
 
@@ -67,12 +81,13 @@ def test_state_is_carried_from_update_to_update(tmp_path):
         seen.append(float(state.h[0, 0]))
         x = np.ones((4, 3), 'f')
         return F.mean(net.layer(x) ** 2), State(
-            chainer.Variable(np.full((4, 3), number + 1, 'f')))
+            chainer.Variable(np.full((4, 3), number + 1, 'f'))
+        )
 
     net = Net()
     updater = training.NumberedUpdater(
-        chainer.optimizers.SGD().setup(net), loss,
-        State(np.zeros((4, 3), 'f')))
+        chainer.optimizers.SGD().setup(net), loss, State(np.zeros((4, 3), 'f'))
+    )
     training.fit(tmp_path, updater, 3, 'test')
     assert seen == [0, 1, 2]
 
@@ -107,7 +122,7 @@ def test_only_two_snapshots_are_kept(tmp_path):
 
 
 def test_best_held_out_weights_are_kept_and_patience_ends_training(tmp_path):
-    values = iter([3., 1., 2., 2., 2., 0.])
+    values = iter([3.0, 1.0, 2.0, 2.0, 2.0, 0.0])
     weights = []
 
     def measure():
@@ -116,13 +131,16 @@ def test_best_held_out_weights_are_kept_and_patience_ends_training(tmp_path):
 
     net = Net()
     updater = training.NumberedUpdater(
-        chainer.optimizers.Adam().setup(net), net.loss,
-        State(np.zeros((4, 3), 'f')))
-    held_out = training.HeldOut(measure, 'size', tmp_path / 'best.npz',
-                                patience=3)
+        chainer.optimizers.Adam().setup(net),
+        net.loss,
+        State(np.zeros((4, 3), 'f')),
+    )
+    held_out = training.HeldOut(
+        measure, 'size', tmp_path / 'best.npz', patience=3
+    )
     training.fit(tmp_path, updater, 1000, 'test', held_out, measure_every=2)
     assert updater.iteration == 10  # best at the second of five measurements
-    best = training.load_link(tmp_path / 'best.npz', Net)
+    best = links.load_link(tmp_path / 'best.npz', Net)
     np.testing.assert_array_equal(best.layer.W.array, weights[1])
 
 
@@ -134,8 +152,10 @@ def test_loss_that_is_not_finite_names_stage_and_snapshot(tmp_path, debug):
         return F.log(F.sum(net.layer(np.zeros((1, 3), 'f')) ** 2) - 1), state
 
     net = Net()
-    with pytest.raises(devices.NonFiniteError) as caught, \
-            np.errstate(invalid='ignore'):
+    with (
+        pytest.raises(devices.NonFiniteError) as caught,
+        np.errstate(invalid='ignore'),
+    ):
         run(tmp_path, 20, loss=diverge, debug=debug)
     assert caught.value.stage == 'test'
     assert caught.value.snapshot.name == 'update-00000010.npz'
@@ -144,15 +164,15 @@ def test_loss_that_is_not_finite_names_stage_and_snapshot(tmp_path, debug):
 
 def test_load_link_builds_from_saved_configuration(tmp_path):
     net = Net(seed=5)
-    training.save_link(tmp_path / 'net.npz', net)
-    again = training.load_link(tmp_path / 'net.npz', Net)
+    links.save_link(tmp_path / 'net.npz', net)
+    again = links.load_link(tmp_path / 'net.npz', Net)
     assert again.config == {'seed': 5}
     np.testing.assert_array_equal(net.layer.W.array, again.layer.W.array)
 
 
 def test_load_link_names_a_truncated_file(tmp_path):
     path = tmp_path / 'net.npz'
-    training.save_link(path, Net())
+    links.save_link(path, Net())
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match='net.npz'):
-        training.load_link(path, Net)
+        links.load_link(path, Net)

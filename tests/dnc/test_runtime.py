@@ -35,10 +35,6 @@ def fresh(code, **settings):
     return result.stdout.strip()
 
 
-def test_threads_wait_passively():
-    assert fresh(f'import dnc.runtime; {SHOW}') == "['passive', '0']"
-
-
 @pytest.mark.parametrize(
     'settings, seen',
     [
@@ -50,13 +46,10 @@ def test_the_settings_of_the_user_win(settings, seen):
     assert fresh(f'import chainer_wm; {SHOW}', **settings) == seen
 
 
-@pytest.mark.parametrize('package', ['dnc', 'chainer_wm', 'dnc.runtime'])
-def test_chainer_imports_after_each_package_and_numpy_may_come_first(package):
-    code = (
-        f'import numpy; import {package}; import chainer; '
-        'print(chainer.__version__)'
-    )
-    assert fresh(code) == '7.8.1'
+@pytest.mark.parametrize('package', ['dnc', 'chainer_wm'])
+def test_each_package_prepares_the_process_and_numpy_may_come_first(package):
+    code = f'import numpy; import {package}; import chainer; {SHOW}'
+    assert fresh(code) == "['passive', '0']"
 
 
 def test_the_openmp_pool_loads_after_the_settings():
@@ -131,12 +124,14 @@ def test_single_thread_overrides(monkeypatch):
         assert os.environ[name] == '1'
 
 
-def test_a_process_may_start_with_one_thread():
+def test_a_process_started_afterwards_has_one_thread():
     code = """
+import subprocess
+import sys
 from dnc import runtime
 runtime.single_thread()
-import numba
-print(numba.get_num_threads())
+show = 'import numba; print(numba.get_num_threads())'
+print(subprocess.check_output([sys.executable, '-c', show], text=True))
 """
     assert fresh(code) == '1'
 

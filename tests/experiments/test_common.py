@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+
 from experiments.common import CommonConfig, opt, parse, run_stages
 
 
@@ -12,7 +13,7 @@ class Config(CommonConfig):
 
     size: int = opt(3, 'a size')
     updates: int = opt(10, 'a budget', extends='train')
-    range: tuple[float, ...] = opt((1.,), 'one or two numbers')
+    range: tuple[float, ...] = opt((1.0,), 'one or two numbers')
 
 
 PRESETS = {'smoke': {'size': 1}, 'laptop': {'size': 2}, 'paper': {}}
@@ -25,6 +26,7 @@ def read(*argv):
 def stages(seen):
     def stage(name):
         return lambda config, run: seen.append((name, config.updates))
+
     return {name: stage(name) for name in ('collect', 'train', 'evaluate')}
 
 
@@ -46,7 +48,7 @@ def test_run_is_named_after_preset_and_model():
 
 def test_tuples_and_switches():
     config = read('--range', '0.5', '1.5', '--debug')
-    assert config.range == (.5, 1.5) and config.debug
+    assert config.range == (0.5, 1.5) and config.debug
 
 
 def test_wrong_choice_ends_with_a_message(capsys):
@@ -64,8 +66,18 @@ def test_finished_stages_are_skipped(tmp_path):
 
 def test_saved_settings_are_taken_up_again(tmp_path):
     seen = []
-    start(seen, tmp_path, '--run', 'mine', '--preset', 'laptop',
-          '--updates', '7', '--stages', 'collect')
+    start(
+        seen,
+        tmp_path,
+        '--run',
+        'mine',
+        '--preset',
+        'laptop',
+        '--updates',
+        '7',
+        '--stages',
+        'collect',
+    )
     start(seen, tmp_path, '--run', 'mine')
     assert seen == [('collect', 7), ('train', 7), ('evaluate', 7)]
     assert read('--run', 'mine', '--data', str(tmp_path)).size == 2

@@ -13,21 +13,68 @@ import pytest
 pytest.importorskip('vizdoom')
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TINY = ['--episodes', '4', '--held-out', '0.25', '--min-length', '40',
-        '--vision-batch', '64', '--vision-epochs', '0.5', '--latent-size',
-        '4', '--hidden-size', '8', '--memory-length', '4', '--memory-width',
-        '4', '--read-heads', '1', '--model-batch', '2', '--window', '25',
-        '--model-epochs', '2', '--population', '4', '--dreams', '2',
-        '--generations', '3', '--evaluate-every', '2', '--evaluate-episodes',
-        '1', '--max-steps', '30', '--test-episodes', '2']
+TINY = [
+    '--episodes',
+    '4',
+    '--held-out',
+    '0.25',
+    '--min-length',
+    '40',
+    '--vision-batch',
+    '64',
+    '--vision-epochs',
+    '0.5',
+    '--latent-size',
+    '4',
+    '--hidden-size',
+    '8',
+    '--memory-length',
+    '4',
+    '--memory-width',
+    '4',
+    '--read-heads',
+    '1',
+    '--model-batch',
+    '2',
+    '--window',
+    '25',
+    '--model-epochs',
+    '2',
+    '--population',
+    '4',
+    '--dreams',
+    '2',
+    '--generations',
+    '3',
+    '--evaluate-every',
+    '2',
+    '--evaluate-episodes',
+    '1',
+    '--max-steps',
+    '30',
+    '--test-episodes',
+    '2',
+]
 STAGES = ('collect', 'vision', 'encode', 'model', 'controller', 'evaluate')
 
 
 def start(data, run, *more):
     return subprocess.Popen(
-        [sys.executable, 'experiments/doom_take_cover.py', '--data',
-         str(data), '--run', run, *TINY, *more], cwd=ROOT,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        [
+            sys.executable,
+            'experiments/doom_take_cover.py',
+            '--data',
+            str(data),
+            '--run',
+            run,
+            *TINY,
+            *more,
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def finish(process):
@@ -44,9 +91,11 @@ def started(data, run):
     log = folder(data, run) / 'log.jsonl'
     if not log.exists():
         return []
-    return [line['stage'] for line in map(json.loads,
-                                          log.read_text().splitlines())
-            if line['event'] == 'start']
+    return [
+        line['stage']
+        for line in map(json.loads, log.read_text().splitlines())
+        if line['event'] == 'start'
+    ]
 
 
 def kill_in(stage, data, run, delay):
@@ -89,8 +138,9 @@ def test_complete_run_is_not_repeated(whole):
 def test_dnc_by_a_flag_on_the_same_rollouts_and_vision(whole):
     finish(start(whole, 'dnc', '--model', 'dnc', '--reuse', 'whole'))
     found = results(whole, 'dnc')
-    assert found['random_baseline'] == results(whole,
-                                               'whole')['random_baseline']
+    assert (
+        found['random_baseline'] == results(whole, 'whole')['random_baseline']
+    )
     assert found['evaluation']['episodes'] == 2
     assert np.isfinite(found['model']['nll'])
     assert not (folder(whole, 'dnc') / 'rollouts').exists()
@@ -103,18 +153,28 @@ def test_damaged_episode_is_collected_again(whole):
     path.write_bytes(before[:2000])
     (folder(whole, 'damaged') / 'stages.json').unlink()
     output = finish(start(whole, 'damaged', '--stages', 'collect'))
-    assert path.name.split('.')[0].lstrip('0') in output or 'set aside' \
-        in output
+    assert (
+        path.name.split('.')[0].lstrip('0') in output or 'set aside' in output
+    )
     assert path.read_bytes() == before
 
 
 def test_figures_and_films_are_there(whole):
-    names = {path.name for path in (folder(whole, 'whole') /
-                                    'figures').iterdir()}
-    assert {'vision_training.png', 'reconstructions.png', 'foresight.png',
-            'model_training.png', 'evolution.png', 'returns.png',
-            'calibration.png', 'game.gif', 'dream.gif',
-            'game_and_dream.gif'} <= names
+    names = {
+        path.name for path in (folder(whole, 'whole') / 'figures').iterdir()
+    }
+    assert {
+        'vision_training.png',
+        'reconstructions.png',
+        'foresight.png',
+        'model_training.png',
+        'evolution.png',
+        'returns.png',
+        'calibration.png',
+        'game.gif',
+        'dream.gif',
+        'game_and_dream.gif',
+    } <= names
 
 
 def test_reusing_an_unfinished_run_is_refused(whole):

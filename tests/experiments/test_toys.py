@@ -47,7 +47,7 @@ class TestSchaffer:
         )
 
     def test_the_drawn_landscape_is_the_function_where_it_is_smooth(self):
-        drawn = cma_es_schaffer.landscape(9.5, 10.5, 9.5, 10.5, 50)
+        drawn = cma_es_schaffer.landscape((9.5, 10.5, 9.5, 10.5), 50)
         at = 9.5 + (np.arange(50) + 0.5) / 50
         grid = np.stack(np.meshgrid(at, at), axis=-1)
         np.testing.assert_allclose(
