@@ -117,3 +117,18 @@ def entropy_weight(done, done_weight: float, dtype):
     known = (done >= 0).astype(dtype)
     weight = known / xp.maximum(known.sum(), 1)
     return xp.where(done > 0, done_weight * weight, weight).astype(dtype)
+
+
+def check_targets(z, z_next, mask, done) -> None:
+    """Raise ValueError unless the targets have the shape of z (T, B, Z)."""
+    if z_next.shape != z.shape:
+        raise ValueError(
+            f'z_next has shape {z_next.shape} but z has {z.shape}: was one '
+            f'of them encoded by another V?'
+        )
+    for name, value in (('mask', mask), ('done', done)):
+        if value.shape != z.shape[:2]:
+            raise ValueError(
+                f'{name} has shape {value.shape} but z needs (T, B) = '
+                f'{z.shape[:2]}'
+            )

@@ -16,12 +16,14 @@ import numpy as np
 from chainer import initializers
 
 from chainer_wm.kernels import kernels_for
-from chainer_wm.mdn_loss import MixtureLoss, entropy_weight, nll_weight
+from chainer_wm.mdn_loss import (
+    MixtureLoss,
+    check_targets,
+    entropy_weight,
+    nll_weight,
+)
 from chainer_wm.mixture import Mixture, mixture_nll, sample_mixture
-from chainer_wm.recurrent import LSTM, detach
-from dnc import DNC
-
-CORES = ('lstm', 'dnc')
+from chainer_wm.recurrent import detach, make_core
 
 
 class Prediction(NamedTuple):
@@ -34,45 +36,6 @@ class Prediction(NamedTuple):
 
     mixture: Mixture
     done_logit: Any
-
-
-def make_core(
-    core: str,
-    input_size: int,
-    hidden_size: int,
-    seed: int,
-    engine: str,
-    **options,
-):
-    """A recurrent core by its name: 'lstm' or 'dnc'.
-
-    Raises:
-        ValueError: the name is unknown, or an LSTM is given options.
-    """
-    if core == 'lstm':
-        if options:
-            raise ValueError(
-                f'an LSTM takes no options, but was given '
-                f'{sorted(options)}: was core="dnc" meant?'
-            )
-        return LSTM(input_size, hidden_size, seed=seed, engine=engine)
-    if core == 'dnc':
-        sizes = {
-            'memory_length': 16,
-            'memory_width': 16,
-            'read_heads': 4,
-            'link_sparsity': None,
-            **options,
-        }
-        return DNC(
-            input_size,
-            None,
-            hidden_size=hidden_size,
-            seed=seed,
-            engine=engine,
-            **sizes,
-        )
-    raise ValueError(f'core is {core!r}, but must be one of {CORES}')
 
 
 class MDNRNN(chainer.Chain):
@@ -88,7 +51,7 @@ class MDNRNN(chainer.Chain):
         seed: of the initial weights.
         engine: 'fused' or 'reference', see ``recurrent.LSTM``.
         core_options: for a DNC: memory_length=16, memory_width=16,
-            read_heads=4, link_sparsity=None.
+            read_heads=4, link_sparsity=None. For an LSTM: recompute=False.
 
     Attributes:
         core, head: the links: the recurrent core and one linear layer.
@@ -269,7 +232,7 @@ class MDNRNN(chainer.Chain):
             the binary cross entropy of death. Reported: 'loss', 'nll' and,
             where death is predicted, 'done_loss'.
         """
-        _check_targets(z, z_next, mask, done if self.predict_done else mask)
+        check_targets(z, z_next, mask, done if self.predict_done else mask)
         weight = nll_weight(mask, self.latent_size, self.dtype)
         weights = [weight, None]
         if self.predict_done:
@@ -333,17 +296,3 @@ class MDNRNN(chainer.Chain):
         return Prediction(
             Mixture(*fields), out[..., -1] if self.predict_done else None
         )
-
-
-def _check_targets(z, z_next, mask, done) -> None:
-    if z_next.shape != z.shape:
-        raise ValueError(
-            f'z_next has shape {z_next.shape} but z has {z.shape}: was one '
-            f'of them encoded by another V?'
-        )
-    for name, value in (('mask', mask), ('done', done)):
-        if value.shape != z.shape[:2]:
-            raise ValueError(
-                f'{name} has shape {value.shape} but z needs (T, B) = '
-                f'{z.shape[:2]}'
-            )

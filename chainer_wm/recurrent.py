@@ -1,4 +1,4 @@
-"""The LSTM as a recurrent core: state goes in, state comes out.
+"""Recurrent cores: state goes in, state comes out. Here is the LSTM.
 
 A core (this LSTM, or ``dnc.DNC``) has ``initial_state``, ``step`` and
 ``sequence``, and keeps no state of its own, so that one can take the place of
@@ -15,7 +15,9 @@ import numpy as np
 from chainer import initializers
 
 from chainer_wm.lstm_engine import LSTMSequence
+from dnc import DNC
 
+CORES = ('lstm', 'dnc')
 ENGINES = ('fused', 'reference')
 State = TypeVar('State', bound=tuple)
 
@@ -199,3 +201,45 @@ class LSTM(chainer.Chain):
             (xs, state.c, state.h, self.W)
         )
         return ys, LSTMState(c, h)
+
+
+def make_core(
+    core: str,
+    input_size: int,
+    hidden_size: int,
+    seed: int,
+    engine: str,
+    **options,
+):
+    """A recurrent core by its name.
+
+    Args:
+        core: 'lstm', or 'dnc' with the output [h; r].
+        input_size, hidden_size, seed, engine: of the link.
+        options: for 'dnc' memory_length=16, memory_width=16, read_heads=4,
+            link_sparsity=None and others of ``dnc.DNC``; for 'lstm'
+            recompute=False.
+
+    Raises:
+        ValueError: the name is unknown, or an LSTM is given a DNC's options.
+    """
+    if core == 'lstm':
+        foreign = sorted(set(options) - {'recompute'})
+        if foreign:
+            raise ValueError(
+                f'an LSTM has no options {foreign}: was core="dnc" meant?'
+            )
+        return LSTM(
+            input_size, hidden_size, seed=seed, engine=engine, **options
+        )
+    if core == 'dnc':
+        sizes = {'memory_length': 16, 'memory_width': 16, 'read_heads': 4}
+        return DNC(
+            input_size,
+            None,
+            hidden_size=hidden_size,
+            seed=seed,
+            engine=engine,
+            **(sizes | options),
+        )
+    raise ValueError(f'core is {core!r}, but must be one of {CORES}')

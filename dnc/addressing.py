@@ -171,7 +171,7 @@ def sharpened(
     xp = backend.get_array_module(weights)
     largest = _stable_argsort(xp, -weights.array)[:, :k]
     mask = xp.zeros_like(weights.array)
-    xp.put_along_axis(mask, largest, 1, axis=1)
+    mask[xp.arange(len(mask))[:, None], largest] = 1
     kept = weights * mask
     total = F.sum(kept, axis=1, keepdims=True)
     written = total.array > epsilon

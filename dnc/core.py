@@ -21,12 +21,12 @@ from dnc.access import (
     parse_interface,
 )
 from dnc.addressing import EPSILON, Array
+from dnc.checks import check_sequence, check_sizes, checked_engine
 from dnc.controller import deep_lstm
-from dnc.fused import Options, fused_sequence
+from dnc.fused import fused_sequence
+from dnc.fused_memory import Options
 from dnc.state import DNCState, reset_state
 from dnc.tape import Arenas
-
-ENGINES = ('fused', 'reference')
 
 
 class DNC(chainer.Chain):
@@ -48,7 +48,8 @@ class DNC(chainer.Chain):
             min(1, their sum) and not to 1 (our choice, see
             `addressing.sharpened`).
         epsilon: added to the squared norms of the content addressing.
-        engine: 'fused' or 'reference', how `sequence` runs unless told.
+        engine: 'fused' or 'reference', how `sequence` runs unless told. Fused
+            kernels exist for NumPy; elsewhere 'fused' runs the reference.
         recompute: fused engine only: keep M and L of every S-th step alone
             and run the steps between again in the backward pass, S about
             sqrt(T). True needs about 2 sqrt(T) B N (W + N) numbers, False
@@ -78,7 +79,7 @@ class DNC(chainer.Chain):
         seed: int = 0,
     ):
         super().__init__()
-        _check_sizes(
+        check_sizes(
             input_size=input_size,
             memory_length=memory_length,
             memory_width=memory_width,
@@ -86,19 +87,15 @@ class DNC(chainer.Chain):
             hidden_size=hidden_size,
             layers=layers,
             output_size=1 if output_size is None else output_size,
+            link_sparsity=1 if link_sparsity is None else link_sparsity,
         )
-        if link_sparsity is not None and link_sparsity < 1:
-            raise ValueError(
-                f'link_sparsity is {link_sparsity}, but at least '
-                f'1 weight must stay: None is the dense link'
-            )
         self.input_size = input_size
         self.memory_length, self.memory_width = memory_length, memory_width
         self.read_heads, self.hidden_size = read_heads, hidden_size
         self.layers = layers
         self.link_sparsity, self.link_scaling = link_sparsity, link_scaling
         self.epsilon = epsilon
-        self.engine = _checked_engine(engine)
+        self.engine = checked_engine(engine)
         self.recompute = recompute
         self._arenas = Arenas()
         read_size = read_heads * memory_width
@@ -159,6 +156,11 @@ class DNC(chainer.Chain):
 
     def step(self, x: Array, state: DNCState) -> tuple[Array, DNCState]:
         """x (B, X) -> y (B, Y), and the state for the next step."""
+        if not chainer.config.enable_backprop and self._runs_fused(
+            self.engine
+        ):
+            ys, state = self.sequence(x[None], state)
+            return ys[0], state
         y, state, _, _ = self._step(x, state)
         return y, state
 
@@ -180,23 +182,36 @@ class DNC(chainer.Chain):
         Returns:
             ys (T, B, Y) and the state after the last step.
         """
-        state = self._checked(xs, state, reset)
-        if _checked_engine(engine or self.engine) == 'fused':
+        state, reset = self._checked(xs, state, reset)
+        if self._runs_fused(engine or self.engine):
             return self._fused(xs, state, reset)
         ys = []
         for t, x in enumerate(xs):
             if reset is not None:
                 state = reset_state(state, reset[t])
-            y, state = self.step(x, state)
+            y, state, _, _ = self._step(x, state)
             ys.append(y)
         return F.stack(ys), state
 
+    def _runs_fused(self, engine: str) -> bool:
+        return checked_engine(engine) == 'fused' and self.xp is np
+
     def _fused(self, xs, state, reset):
-        options = Options(self.link_sparsity, self.link_scaling, self.epsilon,
-                          self.recompute)
+        options = Options(
+            self.link_sparsity,
+            self.link_scaling,
+            self.epsilon,
+            self.recompute,
+        )
         layers = [p for linear in self.gates for p in (linear.W, linear.b)]
-        out, state = fused_sequence(options, self._arenas, xs, state, reset,
-                                    (*layers, self.interface.W))
+        out, state = fused_sequence(
+            options,
+            self._arenas,
+            xs,
+            state,
+            reset,
+            (*layers, self.interface.W),
+        )
         if hasattr(self, 'output'):
             weight = F.concat([self.output.W, self.read_output.W])
             out = F.linear(out, weight, n_batch_axes=2)
@@ -217,7 +232,7 @@ class DNC(chainer.Chain):
         if single:
             xs = xs[:, None]
             reset = None if reset is None else reset[:, None]
-        state = self._checked(xs, state, reset)
+        state, reset = self._checked(xs, state, reset)
         steps: list[dict[str, np.ndarray]] = []
         with chainer.using_config('enable_backprop', False):
             for t, x in enumerate(xs):
@@ -269,39 +284,18 @@ class DNC(chainer.Chain):
             epsilon=self.epsilon,
         )
 
-    def _checked(self, xs, state, reset) -> DNCState:
-        if xs.ndim != 3 or xs.shape[2] != self.input_size or not len(xs):
-            raise ValueError(
-                f'xs is {xs.shape} but must be (T, B, {self.input_size}) with '
-                f'T at least 1: was the DNC built for other inputs?'
-            )
-        if reset is not None and reset.shape != xs.shape[:2]:
-            raise ValueError(
-                f'reset is {reset.shape} but xs has T, B = '
-                f'{xs.shape[:2]}: one 0 or 1 per step and lane'
-            )
+    def _checked(self, xs, state, reset):
+        check_sequence(xs, reset, self.input_size, self.interface.W.dtype)
         state = state or self.initial_state(xs.shape[1])
-        expected = state.memory.shape[0]
-        if expected != xs.shape[1]:
+        lanes = state.memory.shape[0]
+        if lanes != xs.shape[1]:
             raise ValueError(
-                f'state has {expected} lanes but xs has '
-                f'{xs.shape[1]}: was it made for another batch?'
+                f'state has {lanes} lanes but xs has {xs.shape[1]}: was it '
+                f'made for another batch?'
             )
-        return state
+        return state, None if reset is None else self.xp.asarray(reset)
 
 
 def _to_numpy(value: Array, single: bool) -> np.ndarray:
     array = chainer.get_device('@numpy').send(chainer.as_array(value))
     return array[0].copy() if single else array.copy()
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f'{name} is {value} but must be at least 1')
-
-
-def _checked_engine(engine: str) -> str:
-    if engine not in ENGINES:
-        raise ValueError(f'engine is {engine!r} but must be one of {ENGINES}')
-    return engine

@@ -20,19 +20,23 @@ class Layer:
     h and, above the first layer, the lower h; (T + 1, B, R W + H (+ H)).
     """
 
-    def __init__(self, arena: Arena, index: int, xs, weight, bias,
-                 size: int, reads: int):
+    def __init__(
+        self, arena: Arena, index: int, xs, weight, bias, size: int, reads: int
+    ):
         steps, batch, width = xs.shape
         self.size, self.reads, self.index = size, reads, index
         self.w_input, w_recurrent = weight[:, :width], weight[:, width:]
         dtype, name = weight.dtype, f'layer {index} '
         seen = w_recurrent.shape[1]
-        self.to_gates = Product(arena, name + 'w', w_recurrent.T, batch)
-        self.from_gates = Product(arena, name + 'd_w', w_recurrent, batch)
+        self.to_gates = Product(arena, name + 'w', w_recurrent.T, batch, steps)
+        self.from_gates = Product(
+            arena, name + 'd_w', w_recurrent, batch, steps
+        )
         self.z = arena.take(name + 'z', (steps + 1, batch, seen), dtype)
         self.c = arena.take(name + 'c', (steps + 1, batch, size), dtype)
         self.gates = arena.take(
-            name + 'gates', (steps, batch, 4 * size), dtype)
+            name + 'gates', (steps, batch, 4 * size), dtype
+        )
         self.sums = arena.take(name + 'sums', (batch, 4 * size), dtype)
         self.h = arena.take(name + 'h', (batch, size), dtype)
         self.d_z = arena.take(name + 'd_z', (batch, seen), dtype)
@@ -43,14 +47,16 @@ class Layer:
 
     def step(self, t: int, fresh) -> np.ndarray:
         self.to_gates(self.z[t], self.sums)
-        cell_forward(self.sums, self.gates[t], self.c[t], self.c[t + 1],
-                     self.h, fresh)
+        cell_forward(
+            self.sums, self.gates[t], self.c[t], self.c[t + 1], self.h, fresh
+        )
         return self.h
 
     def backward(self, t: int, d_h, fresh) -> np.ndarray:
         """Gradient of z[t] from that of h; gates[t] become gradients."""
-        cell_backward(self.gates[t], self.c[t], self.c[t + 1], d_h, self.d_c,
-                      fresh)
+        cell_backward(
+            self.gates[t], self.c[t], self.c[t + 1], d_h, self.d_c, fresh
+        )
         self.from_gates(self.gates[t], self.d_z)
         return self.d_z
 
@@ -59,30 +65,32 @@ class Layer:
         flat = self.gates.reshape(-1, 4 * self.size)
         width = xs.shape[2]
         d_weight = np.empty(
-            (4 * self.size, width + self.z.shape[2]), flat.dtype)
+            (4 * self.size, width + self.z.shape[2]), flat.dtype
+        )
         np.matmul(flat.T, xs.reshape(-1, width), out=d_weight[:, :width])
-        np.matmul(flat.T, self.z[:-1].reshape(len(flat), -1),
-                  out=d_weight[:, width:])
+        np.matmul(
+            flat.T, self.z[:-1].reshape(len(flat), -1), out=d_weight[:, width:]
+        )
         return d_weight, flat.sum(axis=0)
 
 
 class Controller:
     """All layers. `out` (T, B, layers H + R W) holds h and read vectors."""
 
-    def __init__(self, arena: Arena, xs, weights, out, reads: int,
-                 fresh):
+    def __init__(self, arena: Arena, xs, weights, out, reads: int, fresh):
         units = out.shape[2] - reads
         size = units // len(weights)
         self.layers = [
             Layer(arena, index, xs, weight, bias, size, reads)
-            for index, (weight, bias) in enumerate(weights)]
+            for index, (weight, bias) in enumerate(weights)
+        ]
         self.out, self.reads, self.units, self.size = out, reads, units, size
         self.fresh = fresh
         self.any_fresh = fresh.any(axis=1)
         batch = xs.shape[1]
+        self.h = arena.take('h', (batch, units), out.dtype)
         self.d_h = arena.take('d_h', (batch, size), out.dtype)
-        self.d_state = arena.take('d_state', (batch, units + reads),
-                                  out.dtype)
+        self.d_state = arena.take('d_state', (batch, units + reads), out.dtype)
 
     def start(self, c, h, read_vectors) -> None:
         self._remember(0, h, read_vectors)
@@ -94,23 +102,25 @@ class Controller:
         lower = None
         for layer in self.layers:
             if lower is not None:
-                layer.z[t][:, self.reads + self.size:] = lower
+                layer.z[t][:, self.reads + self.size :] = lower
             lower = layer.step(t, self.fresh[t])
-            self.out[t][:, self._own(layer)] = lower
-        return self.out[t][:, :self.units]
+            self.h[:, self._own(layer)] = lower
+        self.out[t][:, : self.units] = self.h
+        return self.h
 
     def finish_step(self, t: int) -> None:
         """Hand h and the read vectors of step t to step t + 1."""
-        self._remember(t + 1, self.out[t][:, :self.units],
-                       self.out[t][:, self.units:])
+        self._remember(
+            t + 1, self.out[t][:, : self.units], self.out[t][:, self.units :]
+        )
 
     def final_cells(self) -> np.ndarray:
         return np.concatenate([layer.c[-1] for layer in self.layers], axis=1)
 
     def start_backward(self, d_c, d_h, d_reads) -> None:
         """From the gradients of the final state; None is zero."""
-        _set(self.d_state[:, :self.units], d_h)
-        _set(self.d_state[:, self.units:], d_reads)
+        _set(self.d_state[:, : self.units], d_h)
+        _set(self.d_state[:, self.units :], d_reads)
         for layer in self.layers:
             _set(layer.d_c, None if d_c is None else d_c[:, self._own(layer)])
 
@@ -123,17 +133,17 @@ class Controller:
         reads, size = self.reads, self.size
         d_state = self.d_state
         from_above: np.ndarray | None = None
-        d_h += d_state[:, :self.units]
-        d_state[:, self.units:] = 0
+        d_h += d_state[:, : self.units]
+        d_state[:, self.units :] = 0
         for layer in reversed(self.layers):
             own = self._own(layer)
             self.d_h[...] = d_h[:, own]
             if from_above is not None:
                 self.d_h += from_above
             d_z = layer.backward(t, self.d_h, self.fresh[t])
-            d_state[:, self.units:] += d_z[:, :reads]
-            d_state[:, own] = d_z[:, reads:reads + size]
-            from_above = d_z[:, reads + size:]
+            d_state[:, self.units :] += d_z[:, :reads]
+            d_state[:, own] = d_z[:, reads : reads + size]
+            from_above = d_z[:, reads + size :]
         if self.any_fresh[t]:
             d_state[self.fresh[t]] = 0
 
@@ -150,8 +160,8 @@ class Controller:
     def _remember(self, t: int, h, read_vectors) -> None:
         for layer in self.layers:
             z = layer.z[t]
-            z[:, :self.reads] = read_vectors
-            z[:, self.reads:self.reads + self.size] = h[:, self._own(layer)]
+            z[:, : self.reads] = read_vectors
+            z[:, self.reads : self.reads + self.size] = h[:, self._own(layer)]
             if self.any_fresh[t]:
                 z[self.fresh[t]] = 0
 

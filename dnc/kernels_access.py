@@ -7,20 +7,12 @@ their own, so that the caller decides which of them are kept.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit, prange
 
-from dnc.kernels_address import (
-    activate,
-    allocation_forward,
-    ascending_order,
-    content_forward,
-    usage_forward,
-)
-from dnc.kernels_cell import ENTRY
+from dnc.kernels_entry import entry
 from dnc.kernels_link import link_forward, link_rows
 from dnc.kernels_math import OPTIONS
-from dnc.kernels_memory import combine, inverse_norms, scores, write
+from dnc.kernels_memory import inverse_norms, write
 from dnc.kernels_sparse import (
     clear_entries,
     count_entries,
@@ -28,116 +20,83 @@ from dnc.kernels_sparse import (
     sharpen,
     sparse_forward,
 )
+from dnc.kernels_step import read_forward, write_forward
 
 
 @njit(**OPTIONS)
-def write_forward(t, b, tape, zeros, fresh, memory, new, epsilon):
-    """Free, allocate, address and write: everything before the link."""
-    heads, slots = zeros.reads.shape
-    width = zeros.memory.shape[0]
-    xi = tape.xi[t, b]
-    activate(xi, tape.slopes[t, b], heads, width)
-    one = xi[0] * 0 + np.float32(1)
-    key = heads * width + heads
-    erase = xi[key + width + 1:key + 2 * width + 1]
-    vector = xi[key + 2 * width + 1:key + 3 * width + 1]
-    gates = key + 3 * width + 1
-    free = xi[gates:gates + heads]
-    mix, gate = xi[gates + heads], xi[gates + heads + 1]
-    usage = tape.usage[t + 1, b]
-    before = zeros.slots if fresh else tape.usage[t, b]
-    written = zeros.slots if fresh else tape.write_weights[t, b]
-    read = zeros.reads if fresh else tape.read_weights[t, b]
-    norms = zeros.norms if fresh else tape.norms[t, b]
-    usage_forward(free, read, before, written, usage)
-    order, allocated = tape.order[t, b], tape.allocation[t, b]
-    for i in range(slots):
-        order[i] = i if t == 0 else tape.order[t - 1, b, i]
-    ascending_order(usage, order)
-    allocation_forward(usage, order, allocated)
-    cosine, content = tape.write_cosine[t, b], tape.write_content[t, b]
-    scores(memory, xi[key:key + width].reshape(1, width), cosine)
-    content_forward(xi[key:key + width], xi[key + width], norms, epsilon,
-                    cosine[0], content)
-    weights = tape.write_weights[t + 1, b]
-    p, total = tape.precedence[t + 1, b], one - one
-    for i in range(slots):
-        weights[i] = gate * (mix * allocated[i] + (one - mix) * content[i])
-        total += weights[i]
-    if fresh:
-        p[:] = weights
-    else:
-        for i in range(slots):
-            p[i] = (one - total) * tape.precedence[t, b, i] + weights[i]
-    write(memory, new, weights, erase, vector)
-    inverse_norms(new, epsilon, tape.norms[t + 1, b])
-
-
-@njit(**OPTIONS)
-def read_forward(t, b, tape, memory, epsilon, out):
-    """Address by content, mix with the links, read: after the link."""
-    width, slots = memory.shape
-    heads = tape.read_weights.shape[2]
-    xi = tape.xi[t, b]
-    keys = xi[:heads * width].reshape(heads, width)
-    modes = xi[xi.shape[0] - 3 * heads:]
-    cosine, content = tape.read_cosine[t, b], tape.read_content[t, b]
-    norms, weights = tape.norms[t + 1, b], tape.read_weights[t + 1, b]
-    forward, backward = tape.forward[t, b], tape.backward[t, b]
-    scores(memory, keys, cosine)
-    for r in range(heads):
-        content_forward(keys[r], xi[heads * width + r], norms, epsilon,
-                        cosine[r], content[r])
-        x, y, z = modes[3 * r], modes[3 * r + 1], modes[3 * r + 2]
-        for i in range(slots):
-            weights[r, i] = (x * backward[r, i] + y * content[r, i]
-                             + z * forward[r, i])
-    combine(memory, weights, out.reshape(heads, width))
-
-
-@njit(**OPTIONS)
-def _forward(t, b, tape, zeros, fresh, memory, new_memory, link, new_link,
-             epsilon, out):
+def _forward(
+    t, b, tape, zeros, fresh, memory, new_memory, link, new_link, epsilon, out
+):
     m = zeros.memory if fresh else memory
     write_forward(t, b, tape, zeros, fresh, m, new_memory, epsilon)
     link_forward(
-        zeros.link if fresh else link, new_link, tape.write_weights[t + 1, b],
+        zeros.link if fresh else link,
+        new_link,
+        tape.write_weights[t + 1, b],
         zeros.slots if fresh else tape.precedence[t, b],
         zeros.reads if fresh else tape.read_weights[t, b],
-        tape.forward[t, b], tape.backward[t, b])
+        tape.forward[t, b],
+        tape.backward[t, b],
+    )
     read_forward(t, b, tape, new_memory, epsilon, out)
 
 
 @njit(**OPTIONS)
-def _forward_sparse(t, b, tape, zeros, fresh, memory, new_memory, link,
-                    sparse, scaled, threshold, epsilon, out):
+def _forward_sparse(
+    t,
+    b,
+    tape,
+    zeros,
+    fresh,
+    memory,
+    new_memory,
+    link,
+    sparse,
+    scaled,
+    threshold,
+    epsilon,
+    out,
+):
     m = zeros.memory if fresh else memory
     write_forward(t, b, tape, zeros, fresh, m, new_memory, epsilon)
     if fresh:
         clear_entries(link, sparse.live[b], sparse.length[b])
         sparse.length[b] = 0
     chosen, sharp = sparse.chosen[b], sparse.sharp[b]
-    size = sharpen(tape.write_weights[t + 1, b], chosen[0], scaled, epsilon,
-                   sharp[0])
-    sharpen(zeros.slots if fresh else tape.precedence[t, b], chosen[1],
-            scaled, epsilon, sharp[1])
+    size = sharpen(
+        tape.write_weights[t + 1, b], chosen[0], scaled, epsilon, sharp[0]
+    )
+    sharpen(
+        zeros.slots if fresh else tape.precedence[t, b],
+        chosen[1],
+        scaled,
+        epsilon,
+        sharp[1],
+    )
     count, recorded = sparse_forward(
-        link, sharp[0], sharp[1], chosen[0, :size], chosen[1, :size],
+        link,
+        sharp[0],
+        sharp[1],
+        chosen[0, :size],
+        chosen[1, :size],
         zeros.reads if fresh else tape.read_weights[t, b],
-        tape.forward[t, b], tape.backward[t, b], sparse.live[b],
-        sparse.length[b], sparse.record[t, b], sparse.old[t, b], threshold)
+        tape.forward[t, b],
+        tape.backward[t, b],
+        sparse.live[b],
+        sparse.length[b],
+        sparse.record[t, b],
+        sparse.old[t, b],
+        threshold,
+    )
     sparse.length[b] = count
     sparse.recorded[t, b] = recorded
     read_forward(t, b, tape, new_memory, epsilon, out)
 
 
-# The entries hold nothing but the call for one lane: Numba's parallel
-# compiler may reorder array statements of a prange body around calls, or drop them.
-
-
-@njit(**ENTRY)
-def access_forward(t, tape, zeros, fresh, memory, new_memory, link, new_link,
-                   epsilon, out):
+@entry
+def access_forward(
+    t, tape, zeros, fresh, memory, new_memory, link, new_link, epsilon, out
+):
     """Step t with the dense link.
 
     Args:
@@ -148,18 +107,53 @@ def access_forward(t, tape, zeros, fresh, memory, new_memory, link, new_link,
         out: receives the read vectors, (B, R W).
     """
     for b in prange(memory.shape[0]):
-        _forward(t, b, tape, zeros, fresh[b], memory[b], new_memory[b],
-                 link[b], new_link[b], epsilon, out[b])
+        _forward(
+            t,
+            b,
+            tape,
+            zeros,
+            fresh[b],
+            memory[b],
+            new_memory[b],
+            link[b],
+            new_link[b],
+            epsilon,
+            out[b],
+        )
 
 
-@njit(**ENTRY)
-def access_forward_sparse(t, tape, zeros, fresh, memory, new_memory, link,
-                          sparse, scaled, threshold, epsilon, out):
+@entry
+def access_forward_sparse(
+    t,
+    tape,
+    zeros,
+    fresh,
+    memory,
+    new_memory,
+    link,
+    sparse,
+    scaled,
+    threshold,
+    epsilon,
+    out,
+):
     """Step t with the sparse link, which is updated in place."""
     for b in prange(memory.shape[0]):
-        _forward_sparse(t, b, tape, zeros, fresh[b], memory[b],
-                        new_memory[b], link[b], sparse, scaled, threshold,
-                        epsilon, out[b])
+        _forward_sparse(
+            t,
+            b,
+            tape,
+            zeros,
+            fresh[b],
+            memory[b],
+            new_memory[b],
+            link[b],
+            sparse,
+            scaled,
+            threshold,
+            epsilon,
+            out[b],
+        )
 
 
 @njit(**OPTIONS)
@@ -167,7 +161,7 @@ def _count_link(b, link, counts):
     counts[b] = count_entries(link)
 
 
-@njit(**ENTRY)
+@entry
 def count_links(link, counts):
     """How many entries of each link (B, N, N) are not zero."""
     for b in prange(link.shape[0]):
@@ -179,7 +173,7 @@ def _list_link(b, link, sparse):
     sparse.length[b] = list_entries(link, sparse.live[b], sparse.length[b])
 
 
-@njit(**ENTRY)
+@entry
 def list_links(link, sparse):
     """List the entries of the links (B, N, N) that are not zero.
 
@@ -189,7 +183,7 @@ def list_links(link, sparse):
         _list_link(b, link[b], sparse)
 
 
-@njit(**ENTRY)
+@entry
 def start(memory, tape, epsilon):
     """Norms of the memory (B, W, N) that a sequence starts from."""
     for b in prange(memory.shape[0]):
@@ -201,21 +195,40 @@ def _replay(t, b, tape, zeros, fresh, memory, new_memory, link, new_link):
     width, heads = zeros.memory.shape[0], zeros.reads.shape[0]
     erase = heads * width + heads + width + 1
     weights = tape.write_weights[t + 1, b]
-    write(zeros.memory if fresh else memory, new_memory, weights,
-          tape.xi[t, b, erase:erase + width],
-          tape.xi[t, b, erase + width:erase + 2 * width])
+    write(
+        zeros.memory if fresh else memory,
+        new_memory,
+        weights,
+        tape.xi[t, b, erase : erase + width],
+        tape.xi[t, b, erase + width : erase + 2 * width],
+    )
     if link.shape[0]:
-        link_rows(zeros.link if fresh else link, weights,
-                  zeros.slots if fresh else tape.precedence[t, b], 0,
-                  weights.shape[0], new_link, 0)
+        link_rows(
+            zeros.link if fresh else link,
+            weights,
+            zeros.slots if fresh else tape.precedence[t, b],
+            0,
+            weights.shape[0],
+            new_link,
+            0,
+        )
 
 
-@njit(**ENTRY)
+@entry
 def replay(t, tape, zeros, fresh, memory, new_memory, link, new_link):
     """Memory and dense link after step t, from those before it.
 
     link may be (B, 0, 0): then it is the memory alone.
     """
     for b in prange(memory.shape[0]):
-        _replay(t, b, tape, zeros, fresh[b], memory[b], new_memory[b],
-                link[b], new_link[b])
+        _replay(
+            t,
+            b,
+            tape,
+            zeros,
+            fresh[b],
+            memory[b],
+            new_memory[b],
+            link[b],
+            new_link[b],
+        )

@@ -38,7 +38,7 @@ def activate(xi, slopes, heads, width):
     for k in range(gates, modes):
         xi[k] = sigmoid(xi[k])
     for k in range(modes, modes + 3 * heads, 3):
-        softmax_into(xi[k:k + 3], one, xi[k:k + 3])
+        softmax_into(xi[k : k + 3], one, xi[k : k + 3])
 
 
 @njit(**OPTIONS)
@@ -58,7 +58,7 @@ def activate_backward(xi, slopes, d_xi, heads, width):
     for k in range(gates, modes):
         d_xi[k] *= xi[k] * (one - xi[k])
     for k in range(modes, modes + 3 * heads, 3):
-        mean = dot(xi[k:k + 3], d_xi[k:k + 3])
+        mean = dot(xi[k : k + 3], d_xi[k : k + 3])
         for m in range(k, k + 3):
             d_xi[m] = xi[m] * (d_xi[m] - mean)
 
@@ -76,8 +76,9 @@ def usage_forward(free, reads, usage, weights, out):
 
 
 @njit(**OPTIONS)
-def usage_backward(free, reads, usage, weights, d_usage, d_weights, d_reads,
-                   d_free, psi):
+def usage_backward(
+    free, reads, usage, weights, d_usage, d_weights, d_reads, d_free, psi
+):
     """d_usage goes from u_t to u_{t-1}; the others are added to.
 
     psi (N,) is scratch.
@@ -91,8 +92,9 @@ def usage_backward(free, reads, usage, weights, d_usage, d_weights, d_reads,
     for r in range(heads):
         total = one - one
         for i in range(slots):
-            others = d_usage[i] * (usage[i] + weights[i]
-                                   - usage[i] * weights[i])
+            others = d_usage[i] * (
+                usage[i] + weights[i] - usage[i] * weights[i]
+            )
             for s in range(heads):
                 if s != r:
                     others *= one - free[s] * reads[s, i]
@@ -153,8 +155,7 @@ def allocation_backward(usage, order, d_allocation, d_usage, products):
     for j in range(order.shape[0] - 1, -1, -1):
         i = order[j]
         d_usage[i] += products[j] * (d_product - d_allocation[i])
-        d_product = (d_allocation[i] * (one - usage[i])
-                     + d_product * usage[i])
+        d_product = d_allocation[i] * (one - usage[i]) + d_product * usage[i]
 
 
 @njit(**OPTIONS)
@@ -173,8 +174,9 @@ def content_forward(key, strength, norms, epsilon, cosine, out):
 
 
 @njit(**OPTIONS)
-def content_backward(key, strength, norms, epsilon, cosine, content,
-                     d_content, pulls, d_key):
+def content_backward(
+    key, strength, norms, epsilon, cosine, content, d_content, pulls, d_key
+):
     """Backward through one key's content weighting.
 
     d_content comes in as the gradient and leaves as g_i, what the dot

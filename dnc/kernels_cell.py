@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from dnc.kernels_entry import entry
 from dnc.kernels_math import OPTIONS, sigmoid, tanh
-
-ENTRY = {**OPTIONS, 'parallel': True, 'cache': True}
 
 
 @njit(**OPTIONS)
@@ -19,8 +18,9 @@ def _forward(recurrent, gates, c, new_c, new_h, fresh):
         gates[k] = tanh(gates[k] + recurrent[k])
     keep = c[0] * 0 if fresh else c[0] * 0 + np.float32(1)
     for k in range(size):
-        new_c[k] = (gates[k] * gates[3 * size + k]
-                    + keep * gates[size + k] * c[k])
+        new_c[k] = (
+            gates[k] * gates[3 * size + k] + keep * gates[size + k] * c[k]
+        )
     for k in range(size):
         new_h[k] = gates[2 * size + k] * tanh(new_c[k])
 
@@ -43,7 +43,7 @@ def _backward(gates, c, new_c, d_h, d_c, fresh):
         d_c[k] = dc * f * keep
 
 
-@njit(**ENTRY)
+@entry
 def cell_forward(recurrent, gates, c, new_c, new_h, fresh):
     """gates (B, 4 H) come in as the share of the input and the bias.
 
@@ -55,7 +55,7 @@ def cell_forward(recurrent, gates, c, new_c, new_h, fresh):
         _forward(recurrent[b], gates[b], c[b], new_c[b], new_h[b], fresh[b])
 
 
-@njit(**ENTRY)
+@entry
 def cell_backward(gates, c, new_c, d_h, d_c, fresh):
     """gates turn from activations into their gradients before activation.
 

@@ -22,8 +22,7 @@ def link_rows(link, weights, precedence, start, stop, new, offset):
         w = weights[i]
         keep = one - w
         for j in range(weights.shape[0]):
-            new[row, j] = ((keep - weights[j]) * link[i, j]
-                           + w * precedence[j])
+            new[row, j] = (keep - weights[j]) * link[i, j] + w * precedence[j]
         new[row, i] = 0
 
 
@@ -114,8 +113,9 @@ def _rows_backward(d_link, i, count, reads, d_forward, d_backward):
 
 
 @njit(**OPTIONS)
-def _update_backward(link, i, count, weights, precedence, d_link, d_weights,
-                     d_precedence):
+def _update_backward(
+    link, i, count, weights, precedence, d_link, d_weights, d_precedence
+):
     """Rows i, i + 1, ... of the gradient go from L_t to L_{t-1}."""
     zero = weights[0] * 0
     one = zero + np.float32(1)
@@ -148,8 +148,19 @@ def _update_backward(link, i, count, weights, precedence, d_link, d_weights,
 
 
 @njit(**OPTIONS)
-def link_backward(link, weights, precedence, reads, d_forward, d_backward,
-                  d_link, d_weights, d_precedence, d_reads, rows):
+def link_backward(
+    link,
+    weights,
+    precedence,
+    reads,
+    d_forward,
+    d_backward,
+    d_link,
+    d_weights,
+    d_precedence,
+    d_reads,
+    rows,
+):
     """Backward through `link_forward`.
 
     link is L_{t-1} (L_t is made again, row by row, in rows (4, N)); d_link
@@ -163,6 +174,14 @@ def link_backward(link, weights, precedence, reads, d_forward, d_backward,
         link_rows(link, weights, precedence, i, i + count, rows, 0)
         _reads_backward(rows, i, count, d_forward, d_backward, d_reads)
         _rows_backward(d_link, i, count, reads, d_forward, d_backward)
-        _update_backward(link, i, count, weights, precedence, d_link,
-                         d_weights, d_precedence)
+        _update_backward(
+            link,
+            i,
+            count,
+            weights,
+            precedence,
+            d_link,
+            d_weights,
+            d_precedence,
+        )
         i += count

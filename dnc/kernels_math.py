@@ -56,8 +56,9 @@ def _exp32(x):
     p = p * r + np.float32(1.6666665459e-1)
     p = p * r + np.float32(5.0000001201e-1)
     p = p * (r * r) + r + np.float32(1)
-    return p * _float_of_bits(np.int32((np.int32(n) + np.int32(127))
-                                       << np.int32(23)))
+    return p * _float_of_bits(
+        np.int32((np.int32(n) + np.int32(127)) << np.int32(23))
+    )
 
 
 def _exp64(x):
@@ -95,7 +96,8 @@ def _tanh32(x):
     p = p * z + np.float32(-3.33332819422e-1)
     small = p * z * x + x
     large = np.float32(1) - np.float32(2) / (
-        exp(np.float32(2) * abs(x)) + np.float32(1))
+        exp(np.float32(2) * abs(x)) + np.float32(1)
+    )
     large = large if x > 0 else -large
     return small if abs(x) < np.float32(0.625) else large
 

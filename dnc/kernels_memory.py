@@ -24,8 +24,12 @@ def scores(memory, keys, out):
             a, b = keys[r, j], keys[r, j + 1]
             c, d = keys[r, j + 2], keys[r, j + 3]
             for i in range(slots):
-                out[r, i] += (a * memory[j, i] + b * memory[j + 1, i]
-                              + c * memory[j + 2, i] + d * memory[j + 3, i])
+                out[r, i] += (
+                    a * memory[j, i]
+                    + b * memory[j + 1, i]
+                    + c * memory[j + 2, i]
+                    + d * memory[j + 3, i]
+                )
     for j in range(width // 4 * 4, width):
         for r in range(keys.shape[0]):
             a = keys[r, j]
@@ -91,8 +95,10 @@ def inverse_norms(memory, epsilon, out):
     out[:] = epsilon
     for j in range(0, width - 1, 2):
         for i in range(slots):
-            out[i] += (memory[j, i] * memory[j, i]
-                       + memory[j + 1, i] * memory[j + 1, i])
+            out[i] += (
+                memory[j, i] * memory[j, i]
+                + memory[j + 1, i] * memory[j + 1, i]
+            )
     if width % 2:
         for i in range(slots):
             out[i] += memory[width - 1, i] * memory[width - 1, i]
@@ -109,8 +115,9 @@ def shrink(memory, pulls, gradient):
 
 
 @njit(**OPTIONS)
-def write_backward(memory, weights, erase, vector, gradient, d_weights,
-                   d_erase, d_vector):
+def write_backward(
+    memory, weights, erase, vector, gradient, d_weights, d_erase, d_vector
+):
     """Backward through `write`: gradient goes from M_t to M_{t-1} in place.
 
     memory is M_{t-1}; d_weights is added to.

@@ -130,8 +130,21 @@ def _add_candidates(link, weights, precedence, rows, columns, live, count):
 
 
 @njit(**EXACT)
-def sparse_forward(link, weights, precedence, rows, columns, reads, forward,
-                   backward, live, count, record, old, threshold):
+def sparse_forward(
+    link,
+    weights,
+    precedence,
+    rows,
+    columns,
+    reads,
+    forward,
+    backward,
+    live,
+    count,
+    record,
+    old,
+    threshold,
+):
     """One update of link in place, with f and b.
 
     Args:
@@ -146,7 +159,8 @@ def sparse_forward(link, weights, precedence, rows, columns, reads, forward,
     size = link.shape[0]
     one = weights[0] * 0 + np.float32(1)
     recorded = _add_candidates(
-        link, weights, precedence, rows, columns, live, count)
+        link, weights, precedence, rows, columns, live, count
+    )
     count = 0
     forward[:] = 0
     backward[:] = 0
@@ -155,8 +169,9 @@ def sparse_forward(link, weights, precedence, rows, columns, reads, forward,
         i, j = index // size, index % size
         before = link[i, j]
         old[e] = before
-        value = ((one - weights[i] - weights[j]) * before
-                 + weights[i] * precedence[j])
+        value = (one - weights[i] - weights[j]) * before + weights[
+            i
+        ] * precedence[j]
         if i != j and value >= threshold:
             record[e] = index
             live[count] = index
@@ -172,9 +187,22 @@ def sparse_forward(link, weights, precedence, rows, columns, reads, forward,
 
 
 @njit(**EXACT)
-def sparse_backward(record, old, recorded, weights, precedence, reads,
-                    d_forward, d_backward, d_link, d_weights, d_precedence,
-                    d_reads, fresh, first):
+def sparse_backward(
+    record,
+    old,
+    recorded,
+    weights,
+    precedence,
+    reads,
+    d_forward,
+    d_backward,
+    d_link,
+    d_weights,
+    d_precedence,
+    d_reads,
+    fresh,
+    first,
+):
     """Backward through `sparse_forward`.
 
     d_link is dense and right on the recorded entries only: it goes from L_t
@@ -194,8 +222,9 @@ def sparse_backward(record, old, recorded, weights, precedence, reads,
         g = zero
         if kept:
             g = d_link[i, j]
-            value = ((one - weights[i] - weights[j]) * before
-                     + weights[i] * precedence[j])
+            value = (one - weights[i] - weights[j]) * before + weights[
+                i
+            ] * precedence[j]
             for r in range(reads.shape[0]):
                 fi, bj = d_forward[r, i], d_backward[r, j]
                 g += fi * reads[r, j] + bj * reads[r, i]

@@ -1,10 +1,16 @@
-"""What the fused engine keeps from its forward for its backward pass."""
+"""What the fused engine keeps from its forward for its backward pass.
+
+Names of the shapes: T steps (t), B lanes (b), N slots (n) of W numbers (w),
+R read heads (r), S numbers in the interface.
+"""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from dnc.access import interface_size
 
 
 class Tape(NamedTuple):
@@ -30,6 +36,10 @@ class Tape(NamedTuple):
     forward: Any  # f, (T, B, R, N)
     backward: Any  # b, (T, B, R, N)
 
+    @staticmethod
+    def integers() -> set[str]:
+        return {'order'}
+
 
 class Zeros(NamedTuple):
     """The state before an episode, for lanes that are reset."""
@@ -39,6 +49,10 @@ class Zeros(NamedTuple):
     memory: Any  # (W, N)
     link: Any  # (N, N)
     norms: Any  # of the empty memory, (N,)
+
+    @staticmethod
+    def integers() -> set[str]:
+        return set()
 
 
 class Sparse(NamedTuple):
@@ -51,6 +65,10 @@ class Sparse(NamedTuple):
     recorded: Any  # how many, (T, B), int32
     chosen: Any  # slots of the K largest, (B, 2, K), int32
     sharp: Any  # sharpened w^w and p and their gradients, (B, 4, N)
+
+    @staticmethod
+    def integers() -> set[str]:
+        return {'live', 'length', 'record', 'recorded', 'chosen'}
 
 
 class Gradients(NamedTuple):
@@ -68,17 +86,66 @@ class Gradients(NamedTuple):
     slots: Any  # scratch, (B, 6, N)
     words: Any  # scratch, (B, R, W)
 
+    @staticmethod
+    def integers() -> set[str]:
+        return set()
 
-def tape_shapes(t, b, n, w, r, interface):
-    """Shapes of a Tape, in its order."""
+
+def tape_shapes(t, b, n, w, r) -> Tape:
     slots, heads = (t, b, n), (t, b, r, n)
     state, state_heads = (t + 1, b, n), (t + 1, b, r, n)
     return Tape(
-        xi=(t, b, interface), slopes=(t, b, r + 1), usage=state,
-        precedence=state, write_weights=state, read_weights=state_heads,
-        norms=state, order=slots, allocation=slots,
-        write_cosine=(t, b, 1, n), write_content=slots, read_cosine=heads,
-        read_content=heads, forward=heads, backward=heads)
+        xi=(t, b, interface_size(r, w)),
+        slopes=(t, b, r + 1),
+        usage=state,
+        precedence=state,
+        write_weights=state,
+        read_weights=state_heads,
+        norms=state,
+        order=slots,
+        allocation=slots,
+        write_cosine=(t, b, 1, n),
+        write_content=slots,
+        read_cosine=heads,
+        read_content=heads,
+        forward=heads,
+        backward=heads,
+    )
+
+
+def zero_shapes(n, w, r) -> Zeros:
+    return Zeros(
+        slots=(n,), reads=(r, n), memory=(w, n), link=(n, n), norms=(n,)
+    )
+
+
+def sparse_shapes(t, b, n, k, room) -> Sparse:
+    return Sparse(
+        live=(b, room),
+        length=(b,),
+        record=(t, b, room),
+        old=(t, b, room),
+        recorded=(t, b),
+        chosen=(b, 2, k),
+        sharp=(b, 4, n),
+    )
+
+
+def gradient_shapes(b, n, w, r) -> Gradients:
+    slots, heads = (b, n), (b, r, n)
+    return Gradients(
+        memory=(b, w, n),
+        usage=slots,
+        precedence=slots,
+        link=(b, n, n),
+        write_weights=slots,
+        read_weights=heads,
+        forward=heads,
+        backward=heads,
+        content=heads,
+        slots=(b, 6, n),
+        words=(b, r, w),
+    )
 
 
 class Arena:
@@ -99,7 +166,7 @@ class Arena:
             self._blocks.pop(name, None)
             block = self._blocks[name] = np.empty(size + 64, np.uint8)
         start = -block.ctypes.data % 64
-        return block[start:start + size].view(dtype).reshape(shape)
+        return block[start : start + size].view(dtype).reshape(shape)
 
 
 class Arenas:

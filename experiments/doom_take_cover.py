@@ -14,6 +14,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+import dnc.runtime  # noqa: F401
 import numpy as np
 
 from chainer_wm import collection, evaluation, policies, runs
@@ -21,7 +22,7 @@ from chainer_wm.cma_es import CMAES
 from chainer_wm.datasets import LatentSequences, split_episodes
 from chainer_wm.envs.take_cover import TakeCover
 from chainer_wm.model import MDNRNN
-from chainer_wm.rollouts import DamagedEpisode, RolloutStore
+from chainer_wm.rollouts import RolloutStore
 from chainer_wm.stages import controller, encode, model, report, vision
 from chainer_wm.stages.parts import Parts
 from chainer_wm.vision import ConvVAE
@@ -149,19 +150,17 @@ def encode_frames(config: Config, run: runs.Run) -> None:
     if config.reuse:
         return
     found = parts(config, run)
-    store, vae = found.store(), found.vision()
-    while True:
-        if store.missing(config.episodes):
-            collect(config, run)
-            store.refresh()
-        try:
-            encode.encode(
-                found.codes_path, store, vae, found.vision_path, run.tick
-            )
-            return
-        except DamagedEpisode as error:
-            print(f'{error}: set aside, played again')
-            store.set_aside(error)
+    store = found.store()
+    if store.missing(config.episodes):
+        collect(config, run)
+    encode.encode(
+        found.codes_path,
+        store,
+        found.vision(),
+        found.vision_path,
+        play_again=lambda: collect(config, run),
+        tick=run.tick,
+    )
 
 
 def new_model(config: Config) -> MDNRNN:

@@ -27,7 +27,7 @@ class Episode(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Experience:
-    """T steps of B lanes, on the CPU.
+    """T steps of B lanes, on the CPU (but ``state`` is where the network is).
 
     Attributes:
         observations: (T + 1, B, *S): what each step acted on, and what comes

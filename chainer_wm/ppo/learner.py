@@ -228,7 +228,7 @@ class PPO:
             order = rng.permutation(lanes)
             for chosen in np.array_split(order, self.minibatches):
                 part = Batch(*(send(a[:, chosen]) for a in batch))
-                yield part, type(state)(*(f[chosen] for f in state))
+                yield part, type(state)(*(f[send(chosen)] for f in state))
 
     def _improve(self, batch: Batch, state: Any) -> dict[str, float]:
         network = self.network

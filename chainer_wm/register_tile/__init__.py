@@ -11,6 +11,9 @@ over the pixels in the gradient of its weights:
 
 ``rows_times_panel``  c[i, j]  = sum_p a[table[i] + p] b[p, j]
 ``add_columns_times_rows``  c[i, j] += sum_p a[table[p] + i] b[p, j]
+
+numba's cache on disk looks only at a kernel's own file: after a change here,
+change or delete what was cached of the kernels that call these functions.
 """
 
 from chainer_wm.register_tile.blocks import add_run, panel_width

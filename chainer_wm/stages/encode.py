@@ -11,7 +11,7 @@ import tqdm
 
 from chainer_wm import files
 from chainer_wm.datasets import LatentWriter
-from chainer_wm.rollouts import RolloutStore
+from chainer_wm.rollouts import DamagedEpisode, RolloutStore
 from chainer_wm.vision import ConvVAE, to_input
 
 BLOCK = 512  # frames encoded at once
@@ -22,6 +22,7 @@ def encode(
     store: RolloutStore,
     vision: ConvVAE,
     vision_path: str | os.PathLike,
+    play_again: Callable[[], None],
     tick: Callable[[], None] = lambda: None,
 ) -> None:
     """Encode every episode of the store; goes on where it was stopped.
@@ -29,33 +30,36 @@ def encode(
     Args:
         folder: of the codes, see ``datasets.Latents``.
         vision_path: V's file; codes of another one are refused.
+        play_again: plays the store's missing episodes. Called when one is
+            found damaged, after it has been named and set aside.
     """
     actions = store.read(store.episodes[0]).actions.shape[1]
-    with (
-        LatentWriter(
-            folder,
-            vision.latent_size,
-            actions,
-            {'vision': files.sha256(vision_path)},
-        ) as writer,
-        tqdm.tqdm(
-            store.episodes, desc='encode', unit='episode', mininterval=1.0
-        ) as bar,
-    ):
-        for episode in bar:
-            if episode in writer.written:
-                continue
-            rollout = store.read(episode)
-            mu, ln_var = posteriors(vision, rollout.observations)
-            writer.add(
-                episode,
-                mu,
-                ln_var,
-                rollout.actions,
-                bool(rollout.terminated[-1]),
-            )
-            tick()
+    source = {'vision': files.sha256(vision_path)}
+    with LatentWriter(folder, vision.latent_size, actions, source) as writer:
+        while True:
+            store.refresh()
+            try:
+                _encode_missing(writer, store, vision, tick)
+                break
+            except DamagedEpisode as error:
+                print(f'{error}: set aside, played again')
+                store.set_aside(error)
+                play_again()
         writer.finish()
+
+
+def _encode_missing(writer, store, vision, tick) -> None:
+    bar = tqdm.tqdm(
+        store.episodes, desc='encode', unit='episode', mininterval=1.0
+    )
+    for episode in bar:
+        if episode in writer.written:
+            continue
+        rollout = store.read(episode)
+        mu, ln_var = posteriors(vision, rollout.observations)
+        ended = bool(rollout.terminated[-1])
+        writer.add(episode, mu, ln_var, rollout.actions, ended)
+        tick()
 
 
 def posteriors(

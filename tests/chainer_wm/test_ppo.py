@@ -4,6 +4,7 @@ import chainer
 import numpy as np
 import pytest
 from chainer import gradient_check
+from chainer.backends import cuda
 from ppo_case import CORES, Count, Cue, Reach, collector
 
 from chainer_wm.ppo import (
@@ -216,6 +217,41 @@ def test_resumed_is_unbroken(core, tmp_path):
     round_of(*resumed, 2)
     for a, b in zip(unbroken[1].network.params(), resumed[1].network.params()):
         np.testing.assert_array_equal(a.array, b.array)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('core', CORES)
+def test_learns_on_the_gpu_as_on_the_cpu(core):
+    if not cuda.available:
+        pytest.skip('no GPU')
+    found = []
+    for device in ('@numpy', '@cupy:0'):
+        with chainer.using_config('dtype', np.dtype('float64')):
+            made = collector([Count(n + 2) for n in range(4)], **CORES[core])
+        made.network.to_device(device)
+        made.start(RNG(0))
+        learner = PPO(made.network)
+        for _ in range(2):
+            seen = made.collect(5)
+            learner.update(seen, {'extrinsic': seen.rewards}, RNG(1))
+        made.network.to_device('@numpy')
+        found.append([seen.values] + [p.array for p in made.network.params()])
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a, b, atol=1e-7)
+
+
+@pytest.mark.gpu
+def test_numbers_as_actions_on_the_gpu():
+    if not cuda.available:
+        pytest.skip('no GPU')
+    made = collector([Reach() for _ in range(4)])
+    made.network.to_device('@cupy:0')
+    made.start(RNG(0))
+    seen = made.collect(5)
+    metrics = PPO(made.network).update(
+        seen, {'extrinsic': seen.rewards}, RNG(1)
+    )
+    assert np.isfinite(list(metrics.values())).all()
 
 
 def test_refuses_what_does_not_fit():

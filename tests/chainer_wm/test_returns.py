@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from chainer.backends import cuda
 
 from chainer_wm.returns import (
     check_time_batch,
@@ -214,6 +215,24 @@ def test_keeps_the_floating_point_type(dtype):
     assert discounted_returns(floats['rewards'], GAMMA).dtype == dtype
     filtered, state = forward_discounted(floats['rewards'], GAMMA)
     assert filtered.dtype == state.dtype == dtype
+
+
+@pytest.mark.gpu
+def test_cupy_arrays_give_the_same():
+    if not cuda.available:
+        pytest.skip('no GPU')
+    data = batch(3)
+    sent = {name: cuda.cupy.asarray(value) for name, value in data.items()}
+    for a, b in zip(
+        generalized_advantages(**data, discount=GAMMA, decay=DECAY),
+        generalized_advantages(**sent, discount=GAMMA, decay=DECAY),
+    ):
+        np.testing.assert_allclose(a, b.get())
+    for a, b in zip(
+        forward_discounted(data['rewards'], GAMMA),
+        forward_discounted(sent['rewards'], GAMMA),
+    ):
+        np.testing.assert_allclose(a, b.get())
 
 
 def test_whole_numbers_are_not_cut_off():

@@ -3,6 +3,7 @@
 import chainer
 import numpy as np
 import pytest
+from chainer.backends import cuda
 
 from chainer_wm.returns import forward_discounted
 from chainer_wm.rnd import RND
@@ -172,6 +173,23 @@ def test_resumed_is_unbroken(tmp_path):
     np.testing.assert_array_equal(round_of(resumed, 2), expected)
     with np.load(tmp_path / 'x.npz', allow_pickle=False) as file:
         assert all(file[name].dtype != object for name in file.files)
+
+
+@pytest.mark.gpu
+def test_learns_on_the_gpu_as_on_the_cpu():
+    if not cuda.available:
+        pytest.skip('no GPU')
+    found = []
+    for device in ('@numpy', '@cupy:0'):
+        made = small(learning_rate=1e-3)
+        made.to_device(device)
+        seen = pictures(4, 3)
+        for number in range(3):
+            rewards = made.rewards(seen)
+            made.update(seen, RNG(number))
+        assert isinstance(rewards, np.ndarray)
+        found.append(rewards)
+    np.testing.assert_allclose(*found, rtol=1e-2)
 
 
 def test_refuses_what_does_not_fit():

@@ -146,17 +146,22 @@ def test_dnc_by_a_flag_on_the_same_rollouts_and_vision(whole):
     assert not (folder(whole, 'dnc') / 'rollouts').exists()
 
 
-def test_damaged_episode_is_collected_again(whole):
-    finish(start(whole, 'damaged', '--stages', 'collect'))
-    path = next((folder(whole, 'damaged') / 'rollouts/episodes').iterdir())
+def test_damaged_episode_is_named_and_played_again(whole):
+    finish(start(whole, 'damaged', '--stages', 'collect,vision'))
+    rollouts = folder(whole, 'damaged') / 'rollouts'
+    path = rollouts / 'episodes/000002.npz'
     before = path.read_bytes()
     path.write_bytes(before[:2000])
-    (folder(whole, 'damaged') / 'stages.json').unlink()
-    output = finish(start(whole, 'damaged', '--stages', 'collect'))
-    assert (
-        path.name.split('.')[0].lstrip('0') in output or 'set aside' in output
-    )
+    output = finish(start(whole, 'damaged', '--stages', 'encode'))
+    assert 'episode 2' in output and 'set aside' in output
     assert path.read_bytes() == before
+    assert list((rollouts / 'damaged').iterdir())
+
+
+@pytest.mark.parametrize('dtype', ['float64'])
+def test_whole_pipeline_in_double_precision(whole, dtype):
+    finish(start(whole, 'double', '--reuse', 'whole', '--dtype', dtype))
+    assert np.isfinite(results(whole, 'double')['model']['nll'])
 
 
 def test_figures_and_films_are_there(whole):

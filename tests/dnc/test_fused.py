@@ -1,0 +1,283 @@
+import copy
+import gc
+import pickle
+
+import chainer
+import chainer.functions as F
+import numpy as np
+import pytest
+from chainer import Variable, as_array
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numba import njit
+
+from dnc import DNC, DNCState
+from dnc.kernels_address import ascending_order
+from dnc.kernels_math import exp, tanh
+from dnc.product import FEW, Product
+from dnc.tape import Arena, Arenas
+
+X = 3
+
+
+def make(seed=0, dtype=np.float64, **options):
+    sizes = {
+        'input_size': X,
+        'output_size': 2,
+        'memory_length': 6,
+        'memory_width': 4,
+        'read_heads': 2,
+        'hidden_size': 5,
+    }
+    with chainer.using_config('dtype', dtype):
+        net = DNC(**{**sizes, **options})
+    rng = np.random.default_rng(seed)
+    for param in net.params():  # larger than initial: gates that open
+        param.array += rng.normal(size=param.shape).astype(dtype)
+    return net
+
+
+def random_state(net, batch, rng):
+    """Any state a sequence could have left: weightings within bounds."""
+    zeros = net.initial_state(batch)
+    fields = {
+        name: rng.random(field.shape)
+        for name, field in zeros._asdict().items()
+    }
+    for name in ('precedence', 'write_weights', 'read_weights', 'link'):
+        fields[name] *= 0.9 / fields[name].sum(axis=-1, keepdims=True)
+    fields['link'] *= 1 - np.eye(net.memory_length)
+    return DNCState(
+        **{
+            name: field.astype(zeros.memory.dtype)
+            for name, field in fields.items()
+        }
+    )
+
+
+def outcome(net, engine, xs, state, reset, seed):
+    """Outputs, final state and every gradient of a random projection."""
+    rng = np.random.default_rng(seed)
+    xs = Variable(xs.copy())
+    state = DNCState(*(Variable(as_array(field).copy()) for field in state))
+    net.cleargrads()
+    ys, last = net.sequence(xs, state, reset, engine)
+    loss = sum(
+        F.sum(F.sin(2 * f) * rng.normal(size=f.shape).astype(f.dtype))
+        for f in (ys, *last)
+    )
+    loss.backward()
+    named = {'ys': ys.array, 'd xs': xs.grad}
+    for name, first, final in zip(DNCState._fields, state, last):
+        named[f'last {name}'] = final.array
+        named[f'd {name}'] = first.grad
+    for name, param in net.namedparams():
+        named[f'd {name}'] = param.grad
+    return named
+
+
+def assert_same(net, xs, state, reset, tolerance=1e-10, seed=1):
+    slow = outcome(net, 'reference', xs, state, reset, seed)
+    fast = outcome(net, 'fused', xs, state, reset, seed)
+    for name, expected in slow.items():
+        scale = max(1, abs(expected).max())
+        np.testing.assert_allclose(
+            fast[name], expected, atol=tolerance * scale, err_msg=name
+        )
+        assert fast[name].dtype == expected.dtype
+
+
+@settings(
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(st.data())
+def test_equals_the_reference_in_values_and_gradients(data):
+    draw = data.draw
+    net = make(
+        seed=draw(st.integers(0, 99)),
+        output_size=draw(st.sampled_from([None, 2])),
+        memory_length=draw(st.integers(1, 11)),
+        memory_width=draw(st.integers(1, 6)),
+        read_heads=draw(st.integers(1, 3)),
+        hidden_size=draw(st.integers(1, 5)),
+        link_sparsity=draw(st.sampled_from([None, None, 1, 2, 3, 8])),
+        link_scaling=draw(st.booleans()),
+        layers=draw(st.integers(1, 2)),
+        recompute=draw(st.sampled_from([None, True])),
+    )
+    steps, batch = draw(st.integers(1, 9)), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    state = net.initial_state(batch)
+    if draw(st.booleans()):
+        state = random_state(net, batch, rng)
+    reset = None
+    if draw(st.booleans()):
+        reset = (rng.random((steps, batch)) < 0.3).astype(np.int32)
+    assert_same(net, rng.normal(size=(steps, batch, X)), state, reset)
+
+
+@pytest.mark.parametrize('k', [None, 3])
+def test_equals_the_reference_in_single_precision(rng, k):
+    net = make(dtype=np.float32, link_sparsity=k, memory_length=9)
+    for param in net.params():  # tame: single precision drifts apart
+        param.array *= np.float32(0.5)
+    xs = rng.normal(size=(8, 3, X)).astype(np.float32)
+    reset = np.zeros((8, 3), bool)
+    reset[4, 1] = True
+    assert_same(net, xs, random_state(net, 3, rng), reset, 2e-3)
+
+
+def test_more_rows_than_the_small_products_take(rng):
+    net = make()
+    batch = FEW + 1
+    xs = rng.normal(size=(2, batch, X))
+    assert_same(net, xs, net.initial_state(batch), None)
+
+
+def test_gradients_of_some_outputs_only(rng):
+    net = make()
+    xs = rng.normal(size=(4, 2, X))
+    grads = []
+    for engine in ('reference', 'fused'):
+        net.cleargrads()
+        _, last = net.sequence(xs, engine=engine)
+        F.sum(last.memory * last.memory).backward()
+        grads.append(net.interface.W.grad.copy())
+    np.testing.assert_allclose(*grads, atol=1e-12)
+
+
+@pytest.mark.parametrize('k', [None, 2])
+def test_without_backpropagation_long_sequences_run_in_pieces(rng, k):
+    net = make(link_sparsity=k)
+    xs = rng.normal(size=(70, 2, X))
+    reset = (rng.random((70, 2)) < 0.1).astype(np.int32)
+    ys, last = net.sequence(xs, None, reset)
+    with chainer.no_backprop_mode():
+        short, short_last = net.sequence(xs, None, reset)
+    np.testing.assert_array_equal(ys.array, short.array)
+    for a, b in zip(last, short_last):
+        np.testing.assert_array_equal(a.array, b.array)
+
+
+def test_two_graphs_do_not_share_memory(rng):
+    net = make()
+    xs, other = rng.normal(size=(2, 4, 2, X))
+    grads = []
+    for _ in range(2):
+        net.cleargrads()
+        ys, _ = net.sequence(xs)
+        if grads:
+            more, _ = net.sequence(other)  # before the first runs backward
+        F.sum(ys * ys).backward()
+        grads.append(net.interface.W.grad.copy())
+    np.testing.assert_array_equal(*grads)
+    F.sum(more * more).backward()
+
+
+def test_second_backward_says_why_not(rng):
+    net = make()
+    ys, _ = net.sequence(rng.normal(size=(2, 2, X)))
+    loss = F.sum(ys * ys)
+    net.cleargrads()
+    loss.backward(retain_grad=True)
+    with pytest.raises(RuntimeError, match='backward before'):
+        loss.backward()
+
+
+def test_state_passes_between_windows(rng):
+    net = make()
+    xs = rng.normal(size=(6, 2, X))
+    ys, last = net.sequence(xs)
+    first, state = net.sequence(xs[:2])
+    second, state = net.sequence(xs[2:], state)
+    np.testing.assert_allclose(
+        ys.array, np.concatenate([first.array, second.array]), atol=1e-12
+    )
+    for a, b in zip(last, state):
+        np.testing.assert_allclose(a.array, b.array, atol=1e-12)
+    net.cleargrads()
+    F.sum(second).backward()  # through both windows
+    windows = net.interface.W.grad.copy()
+    net.cleargrads()
+    F.sum(ys[2:]).backward()
+    np.testing.assert_allclose(windows, net.interface.W.grad, atol=1e-12)
+
+
+def test_workspace_is_reused_and_not_copied(rng):
+    net = make()
+    xs = rng.normal(size=(3, 2, X))
+    for _ in range(3):
+        ys, _ = net.sequence(xs)
+        net.cleargrads()
+        F.sum(ys).backward()
+    assert len(net._arenas._free) == 1
+    assert not copy.deepcopy(net)._arenas._free
+    assert not pickle.loads(pickle.dumps(net))._arenas._free
+    ys, _ = net.sequence(xs)
+    assert not net._arenas._free
+    del ys, _  # a graph that is dropped without a backward
+    gc.collect()
+    assert len(net._arenas._free) == 1
+
+
+def test_non_finite_numbers_are_not_hidden():
+    net = make()
+    xs = np.zeros((2, 2, X))
+    xs[0, 0, 0] = np.nan
+    ys, _ = net.sequence(xs)
+    assert np.isnan(ys.array[:, 0]).all()
+    assert np.isfinite(ys.array[:, 1]).all()
+
+
+def test_other_dtype_is_named():
+    with pytest.raises(ValueError, match='float32.*float64'):
+        make().sequence(np.zeros((2, 2, X), np.float32))
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+@pytest.mark.parametrize('ours, numpys', [(exp, np.exp), (tanh, np.tanh)])
+def test_elementary_functions_to_rounding(rng, dtype, ours, numpys):
+    @njit
+    def apply(x, y):
+        for i in range(x.size):
+            y[i] = ours(x[i])
+
+    x = np.concatenate([rng.normal(size=999) * 9, [0, 1e-20, -80, 80]])
+    x = x.astype(dtype)
+    y = np.empty_like(x)
+    apply(x, y)
+    np.testing.assert_allclose(y, numpys(x), rtol=3 * np.finfo(dtype).eps)
+    apply(np.array([np.nan], dtype), y)
+    assert np.isnan(y[0])
+
+
+def test_order_is_the_stable_argsort(rng):
+    for size in (1, 2, 7, 300):
+        values = rng.integers(0, 9, size) / 9
+        guess = rng.permutation(size).astype(np.int32)
+        ascending_order(values, guess)
+        np.testing.assert_array_equal(guess, np.argsort(values, kind='stable'))
+
+
+@pytest.mark.parametrize('columns', [1, 16, 64, 71])
+@pytest.mark.parametrize('rows', [1, 8, 13])
+def test_product(rng, columns, rows):
+    matrix = rng.normal(size=(21, columns))
+    few, out = rng.normal(size=(rows, 21)), np.empty((rows, columns))
+    Product(Arena(), 'm', matrix, rows, 9)(few, out)
+    np.testing.assert_allclose(out, few @ matrix, atol=1e-13)
+
+
+def test_arena_gives_aligned_memory_again():
+    arena = Arena()
+    first = arena.take('a', (5, 3), np.float32)
+    assert first.ctypes.data % 64 == 0 and first.shape == (5, 3)
+    assert arena.take('a', (2, 2), np.float64).ctypes.data == first.ctypes.data
+    assert arena.take('b', (5, 3), np.float32).ctypes.data != first.ctypes.data
+    arenas = Arenas()
+    for _ in range(5):
+        arenas.give_back(Arena())
+    assert len(arenas._free) == 2
