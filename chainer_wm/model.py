@@ -7,6 +7,7 @@ the logit of the episode's end (World Models, Ha and Schmidhuber 2018).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import chainer
@@ -16,6 +17,7 @@ import numpy as np
 from chainer import initializers
 
 from chainer_wm.kernels import kernels_for
+from chainer_wm.kernels.packed import PackedStep
 from chainer_wm.mdn_loss import (
     MixtureLoss,
     check_targets,
@@ -23,7 +25,7 @@ from chainer_wm.mdn_loss import (
     nll_weight,
 )
 from chainer_wm.mixture import Mixture, mixture_nll, sample_mixture
-from chainer_wm.recurrent import detach, make_core
+from chainer_wm.recurrent import LSTM, detach, make_core
 
 
 class Prediction(NamedTuple):
@@ -205,6 +207,31 @@ class MDNRNN(chainer.Chain):
         z = sample_mixture(mixture, temperature=temperature, noise=noise)
         return z, None if logit is None else logit.array, state
 
+    def sampler(self) -> Callable:
+        """``sample`` with the weights as they are now, for many steps.
+
+        On the CPU, an LSTM's weights are arranged once for all the steps.
+        """
+        if not self._packs():
+            return self.sample
+        W, head, bias = (
+            parameter.array
+            for parameter in (self.core.W, self.head.W, self.head.b)
+        )
+        step = PackedStep(W, head, bias, self.latent_size, self.mixtures)
+
+        def sample(z, a, state, restart, noise, stream, temperature):
+            self._check(z, a)
+            if not self.predict_done:
+                restart = None
+            z, logit, c, h = step(
+                *(z, a, state.c, state.h, restart),
+                *(noise, stream, temperature),
+            )
+            return z, logit, type(state)(c, h)
+
+        return sample
+
     def loss(
         self,
         z,
@@ -265,7 +292,11 @@ class MDNRNN(chainer.Chain):
         done_loss = F.sum(entropy * done_weight)
         return nll + done_loss, nll, done_loss
 
-    def _inputs(self, z, a, restart):
+    def _packs(self) -> bool:
+        lstm = isinstance(self.core, LSTM) and self.engine == 'fused'
+        return lstm and isinstance(self.head.W.array, np.ndarray)
+
+    def _check(self, z, a) -> None:
         for name, value, size in (
             ('z', z, self.latent_size),
             ('a', a, self.action_size),
@@ -275,6 +306,9 @@ class MDNRNN(chainer.Chain):
                     f'{name} has {value.shape[-1]} dims but M takes {size}: '
                     f'was M trained with another V or game?'
                 )
+
+    def _inputs(self, z, a, restart):
+        self._check(z, a)
         parts = [z, a]
         if self.predict_done:
             shape = (*z.shape[:-1], 1)

@@ -14,6 +14,7 @@ import chainer.functions as F
 import numpy as np
 from chainer import initializers
 
+from chainer_wm.arena import Arena
 from chainer_wm.lstm_engine import LSTMSequence
 from dnc import DNC
 
@@ -129,6 +130,7 @@ class LSTM(chainer.Chain):
         self.hidden_size = self.output_size = hidden_size
         self.engine = check_engine(engine)
         self.recompute = recompute
+        self._arena = Arena()
         rng = np.random.RandomState(seed)
         W = np.zeros(
             (4 * hidden_size, hidden_size + input_size + 1),
@@ -197,7 +199,7 @@ class LSTM(chainer.Chain):
         return F.stack(ys), state
 
     def _fused(self, xs, state: LSTMState, reset=None):
-        ys, c, h = LSTMSequence(reset, self.recompute).apply(
+        ys, c, h = LSTMSequence(self._arena, reset, self.recompute).apply(
             (xs, state.c, state.h, self.W)
         )
         return ys, LSTMState(c, h)

@@ -15,6 +15,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import dnc.runtime  # noqa: F401
+
 import numpy as np
 
 from chainer_wm import collection, evaluation, policies, runs
@@ -67,9 +68,7 @@ class Config(CommonConfig):
     max_steps: int = opt(2100, 'cap of a dream')
     evaluate_every: int = opt(25, 'generations between scores in the game')
     evaluate_episodes: int = opt(100, 'episodes of such a score')
-    choose: str = opt(
-        'last', 'mean to keep: last, or best in the game', ('last', 'game')
-    )
+    choose: str = opt('last', 'mean that is kept', ('last', 'game'))
     test_episodes: int = opt(100, 'final episodes', extends='evaluate')
 
 

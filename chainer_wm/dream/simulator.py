@@ -108,7 +108,7 @@ class Dream:
         return self._ages
 
     def reset(self, lanes: int, rng: Streams, repeats: int = 1) -> None:
-        """Start an episode in every lane.
+        """Start an episode in every lane, with M as it is now.
 
         Args:
             lanes: E, the streams of noise.
@@ -118,6 +118,7 @@ class Dream:
                 noise: lane p * E + e is copy p of stream e.
         """
         self._noise = Noise(rng, lanes)
+        self._sample = self.model.sampler()
         self._stream = np.tile(np.arange(lanes), repeats)
         self._tau = np.ones(lanes * repeats)
         self._ages = np.zeros(lanes * repeats, np.int64)
@@ -169,7 +170,7 @@ class Dream:
             self._noise.draw('standard_normal', z_size),
         )
         u_done = self._noise.draw('random') if self.sample_done else None
-        self._z, logit, self._state = self.model.sample(
+        self._z, logit, self._state = self._sample(
             *(self._z, self._send(actions), self._state),
             self._send(self._ages == 0),
             noise=tuple(self._send(part) for part in noise),

@@ -58,16 +58,15 @@ CORES = pytest.mark.parametrize('core', ['lstm', 'dnc'])
 
 @CORES
 def test_a_step_feeds_the_old_state_and_the_restart_flag(core):
-    dream = make_dream(make_model(core))
-    dream.reset(4, np.random.default_rng(0))
-    flags = []
-    original = dream.model.sample
+    model = make_model(core)
+    dream, flags, sample = make_dream(model), [], model.sampler()
 
     def spy(z, a, state, restart, **rest):
         flags.append(restart)
-        return original(z, a, state, restart, **rest)
+        return sample(z, a, state, restart, **rest)
 
-    dream.model.sample = spy
+    model.sampler = lambda: spy
+    dream.reset(4, np.random.default_rng(0))
     before = dream.features()
     assert not before['h'].any() and not before['c'].any()
     dream.step(np.zeros((4, A)))

@@ -135,7 +135,10 @@ def lstm_numbers(engine, shape, seed, device='@numpy', **options):
     st.sampled_from([1, 6, 2048]),
 )
 def test_the_fused_lstm_equals_the_reference(shape, seed, recompute, rows):
-    with mock.patch.object(lstm_engine, 'BLOCK_ROWS', rows):
+    with (
+        mock.patch.object(lstm_engine.tiles, 'BLOCK_ROWS', rows),
+        mock.patch.object(lstm_engine.steps, 'BLOCK_ROWS', rows),
+    ):
         fused = lstm_numbers('fused', shape, seed, recompute=recompute)
     for got, want in zip(fused, lstm_numbers('reference', shape, seed)):
         np.testing.assert_allclose(got, want, **CLOSE)

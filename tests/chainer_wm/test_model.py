@@ -262,3 +262,55 @@ def test_bad_sizes_are_named():
         model.step(z[0, :, :2], a[0], model.initial_state(3))
     with pytest.raises(ValueError, match='a has 3 dims but M takes 2'):
         model.step(z[0], z[0], model.initial_state(3))
+
+
+@CORES
+@pytest.mark.parametrize('predict_done', [True, False])
+@pytest.mark.parametrize('lanes', [1, 5, 300])
+def test_every_way_to_sample_gives_the_same(core, predict_done, lanes):
+    models = [
+        make(core, predict_done=predict_done, engine=engine)
+        for engine in ('fused', 'reference')
+    ]
+    rng = np.random.default_rng(0)
+    z, a = rng.normal(size=(lanes, 3)), rng.normal(size=(lanes, 2))
+    noise = rng.random((4, 3)), rng.normal(size=(4, 3))
+    rest = {
+        'restart': (rng.random(lanes) < 0.5).astype(float),
+        'noise': noise,
+        'stream': rng.integers(4, size=lanes),
+        'temperature': rng.uniform(0.5, 1.5, lanes),
+    }
+    found = []
+    for sample in (models[0].sampler(), models[0].sample, models[1].sample):
+        state = models[0].initial_state(lanes)
+        first, _, state = sample(z, a, state, **rest)
+        second, logit, state = sample(first, a, state, **rest)
+        found.append((first, second, logit, *state))
+    for others in found[1:]:
+        for got, want in zip(found[0], others):
+            if want is None:
+                assert got is None
+            else:
+                np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'z_next': np.zeros((5, 3, 2))}, 'another V'),
+        ({'mask': np.ones((3, 5))}, 'mask'),
+        ({'done': np.ones((3, 5))}, 'done'),
+    ],
+)
+def test_targets_that_do_not_fit_are_named(change, words):
+    model = make()
+    names = 'z', 'a', 'z_next', 'mask', 'done', 'reset'
+    arguments = dict(zip(names, batch())) | change
+    with pytest.raises(ValueError, match=words):
+        model.loss(state=model.initial_state(3), **arguments)
+
+
+def test_an_lstm_may_recompute_its_gates():
+    model = make(recompute=True)
+    assert model.core.recompute and model.config['recompute']

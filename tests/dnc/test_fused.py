@@ -121,13 +121,13 @@ def test_equals_the_reference_in_values_and_gradients(data):
 
 @pytest.mark.parametrize('k', [None, 3])
 def test_equals_the_reference_in_single_precision(rng, k):
+    # not from an empty memory: its slots are equal, and rounding would decide
+    # on which side of the sort's discontinuity their gradients fall
     net = make(dtype=np.float32, link_sparsity=k, memory_length=9)
-    for param in net.params():  # tame: single precision drifts apart
+    for param in net.params():
         param.array *= np.float32(0.5)
     xs = rng.normal(size=(8, 3, X)).astype(np.float32)
-    reset = np.zeros((8, 3), bool)
-    reset[4, 1] = True
-    assert_same(net, xs, random_state(net, 3, rng), reset, 2e-3)
+    assert_same(net, xs, random_state(net, 3, rng), None, 1e-5)
 
 
 def test_more_rows_than_the_small_products_take(rng):
