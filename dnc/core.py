@@ -104,21 +104,9 @@ class DNC(chainer.Chain):
             units + read_size if output_size is None else output_size
         )
         init = initializers.LeCunNormal(rng=np.random.default_rng(seed))
-        bias = np.zeros(4 * hidden_size)
-        bias[hidden_size : 2 * hidden_size] = 1  # forget gate
         with self.init_scope():
-            self.gates = chainer.ChainList(
-                *(
-                    L.Linear(
-                        input_size
-                        + read_size
-                        + hidden_size * (1 + (layer > 0)),
-                        4 * hidden_size,
-                        initialW=init,
-                        initial_bias=bias,
-                    )
-                    for layer in range(layers)
-                )
+            self.gates = _new_layers(
+                input_size + read_size, hidden_size, layers, init
             )
             self.interface = L.Linear(
                 units,
@@ -294,6 +282,25 @@ class DNC(chainer.Chain):
                 f'made for another batch?'
             )
         return state, None if reset is None else self.xp.asarray(reset)
+
+
+def _new_layers(
+    input_size: int, hidden_size: int, layers: int, init: Any
+) -> chainer.ChainList:
+    """The deep LSTM's weights: layer 0 has no lower layer's h to read."""
+    bias = np.zeros(4 * hidden_size)
+    bias[hidden_size : 2 * hidden_size] = 1  # forget gate
+    return chainer.ChainList(
+        *(
+            L.Linear(
+                input_size + hidden_size * (1 + (layer > 0)),
+                4 * hidden_size,
+                initialW=init,
+                initial_bias=bias,
+            )
+            for layer in range(layers)
+        )
+    )
 
 
 def _to_numpy(value: Array, single: bool) -> np.ndarray:

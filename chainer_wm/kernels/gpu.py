@@ -74,6 +74,52 @@ def lstm_backward(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga) -> None:
     )
 
 
+_MIXTURE_LOSS = """
+int d = i % size, block = mixtures * size;
+ptrdiff_t row = (ptrdiff_t)(i / size) * width;
+if (weight > 0) {
+    T top = lowest, best = lowest, total = 0, mass = 0;
+    for (int k = 0; k < mixtures; ++k) {
+        int at = k * size + d;
+        out[row + at] += bias[at];
+        top = max(top, out[row + at]);
+    }
+    for (int k = 0; k < mixtures; ++k) {
+        int at = k * size + d;
+        T logit = out[row + at] - top;
+        T ln_sigma = out[row + 2 * block + at] + bias[2 * block + at];
+        T inverse = exp(-ln_sigma);
+        T u = (out[row + block + at] + bias[block + at] - z) * inverse;
+        T density = logit - ln_sigma - T(0.5) * u * u;
+        total += exp(logit);
+        // the sum of densities so far, relative to the best of them
+        T better = max(best, density);
+        mass = mass * exp(best - better) + exp(density - better);
+        best = better;
+        out[row + at] = logit;
+        out[row + block + at] = u;
+        out[row + 2 * block + at] = inverse;
+    }
+    nll = log(total) - log(mass) - best + half_ln_2pi;
+    for (int k = 0; gradient && k < mixtures; ++k) {
+        int at = k * size + d;
+        T logit = out[row + at];
+        T u = out[row + block + at];
+        T inverse = out[row + 2 * block + at];
+        T share = weight / mass
+            * exp(logit + log(inverse) - T(0.5) * u * u - best);
+        out[row + at] = weight * exp(logit) / total - share;
+        out[row + block + at] = share * u * inverse;
+        out[row + 2 * block + at] = share * (1 - u * u);
+    }
+} else {
+    nll = 0;
+    for (int k = 0; k < 3 * mixtures; ++k)
+        out[row + k * size + d] = 0;
+}
+"""
+
+
 def mixture_loss(out, bias, z, weight, gradient: bool):
     """Twin of ``cpu.mixture_loss``."""
     size = z.shape[1]
@@ -82,50 +128,7 @@ def mixture_loss(out, bias, z, weight, gradient: bool):
         'T z, T weight, raw T bias, T half_ln_2pi, T lowest, int32 size,'
         'int32 mixtures, int32 width, int32 gradient',
         'T nll, raw T out',
-        """
-        int d = i % size, block = mixtures * size;
-        ptrdiff_t row = (ptrdiff_t)(i / size) * width;
-        if (weight > 0) {
-            T top = lowest, best = lowest, total = 0, mass = 0;
-            for (int k = 0; k < mixtures; ++k) {
-                int at = k * size + d;
-                out[row + at] += bias[at];
-                top = max(top, out[row + at]);
-            }
-            for (int k = 0; k < mixtures; ++k) {
-                int at = k * size + d;
-                T logit = out[row + at] - top;
-                T ln_sigma = out[row + 2 * block + at] + bias[2 * block + at];
-                T inverse = exp(-ln_sigma);
-                T u = (out[row + block + at] + bias[block + at] - z) * inverse;
-                T density = logit - ln_sigma - T(0.5) * u * u;
-                total += exp(logit);
-                // the sum of densities so far, relative to the best of them
-                T better = max(best, density);
-                mass = mass * exp(best - better) + exp(density - better);
-                best = better;
-                out[row + at] = logit;
-                out[row + block + at] = u;
-                out[row + 2 * block + at] = inverse;
-            }
-            nll = log(total) - log(mass) - best + half_ln_2pi;
-            for (int k = 0; gradient && k < mixtures; ++k) {
-                int at = k * size + d;
-                T logit = out[row + at];
-                T u = out[row + block + at];
-                T inverse = out[row + 2 * block + at];
-                T share = weight / mass
-                    * exp(logit + log(inverse) - T(0.5) * u * u - best);
-                out[row + at] = weight * exp(logit) / total - share;
-                out[row + block + at] = share * u * inverse;
-                out[row + 2 * block + at] = share * (1 - u * u);
-            }
-        } else {
-            nll = 0;
-            for (int k = 0; k < 3 * mixtures; ++k)
-                out[row + k * size + d] = 0;
-        }
-        """,
+        _MIXTURE_LOSS,
         'chainer_wm_mixture_loss',
     )
     nll = cuda.cupy.empty_like(z)
