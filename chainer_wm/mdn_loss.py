@@ -9,10 +9,12 @@ block is gone before the next one comes. Equal to the composed functions of
 from __future__ import annotations
 
 import chainer
+import chainer.functions as F
 from chainer import backend
 from chainer.utils import type_check
 
 from chainer_wm.kernels import kernels_for
+from chainer_wm.mixture import mixture_nll
 
 BLOCK_ROWS = 2048  # time steps times lanes whose mixtures exist at once
 
@@ -27,14 +29,14 @@ class MixtureLoss(chainer.FunctionNode):
         z_next: targets, (T, B, Z).
         weight: (T, B): of the sum of the NLL over the dims of a step; a
             target is not read where it is 0.
-        done: (T, B) 0 or 1, or None where death is not predicted.
         done_weight: (T, B): of the binary cross entropy of a step.
+        done: (T, B) 0 or 1, or None where death is not predicted.
     """
 
-    def __init__(self, z_next, weight, done=None, done_weight=None) -> None:
+    def __init__(self, z_next, weight, done_weight=None, done=None) -> None:
         super().__init__()
         self._z_next = z_next
-        self._weights = weight, done, done_weight
+        self._weights = weight, done_weight, done
         self.nll = self.done_loss = None
 
     def check_type_forward(self, in_types) -> None:
@@ -84,7 +86,7 @@ class MixtureLoss(chainer.FunctionNode):
     def _score(self, xp, block, b, here: slice, training: bool) -> None:
         """Add a block's losses; turn the block into its gradient."""
         z = self._z_next.reshape(-1, self._z_next.shape[-1])[here]
-        weight, done, done_weight = (
+        weight, done_weight, done = (
             part if part is None else part.reshape(-1)[here]
             for part in self._weights
         )
@@ -99,6 +101,27 @@ class MixtureLoss(chainer.FunctionNode):
 
 def _sigmoid(xp, x):
     return 0.5 * xp.tanh(0.5 * x) + 0.5
+
+
+def composed_loss(mixture, logit, z_next, weight, done_weight, done):
+    """What ``MixtureLoss`` computes, as composed functions.
+
+    Args:
+        mixture: fields (T, B, K, Z). logit: of death, (T, B), or None.
+        z_next, weight, done_weight, done: as for ``MixtureLoss``.
+
+    Returns:
+        (loss, nll, done_loss): scalars; done_loss is None without logit.
+    """
+    xp = backend.get_array_module(weight)
+    z_next = xp.where(weight[..., None] > 0, z_next, 0)
+    nll = F.sum(mixture_nll(z_next, mixture), axis=-1)
+    nll = F.sum(nll * weight)
+    if logit is None:
+        return nll, nll, None
+    entropy = F.softplus(logit) - logit * done
+    done_loss = F.sum(entropy * done_weight)
+    return nll + done_loss, nll, done_loss
 
 
 def nll_weight(mask, latent_size: int, dtype):

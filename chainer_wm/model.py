@@ -21,10 +21,11 @@ from chainer_wm.kernels.packed import PackedStep
 from chainer_wm.mdn_loss import (
     MixtureLoss,
     check_targets,
+    composed_loss,
     entropy_weight,
     nll_weight,
 )
-from chainer_wm.mixture import Mixture, mixture_nll, sample_mixture
+from chainer_wm.mixture import Mixture, sample_mixture
 from chainer_wm.recurrent import LSTM, detach, make_core
 
 
@@ -260,37 +261,25 @@ class MDNRNN(chainer.Chain):
             where death is predicted, 'done_loss'.
         """
         check_targets(z, z_next, mask, done if self.predict_done else mask)
-        weight = nll_weight(mask, self.latent_size, self.dtype)
-        weights = [weight, None]
+        weight, entropy = nll_weight(mask, self.latent_size, self.dtype), None
         if self.predict_done:
-            weights[1] = entropy_weight(done, done_weight, self.dtype)
+            entropy = entropy_weight(done, done_weight, self.dtype)
         inputs = self._inputs(z, a, reset)
         ys, state = self.core.sequence(inputs, state, reset)
-        score = self._fused_loss if self.engine == 'fused' else self._loss
-        loss, nll, done_loss = score(ys, z_next, done, *weights)
+        done = (done > 0).astype(self.dtype) if self.predict_done else None
+        if self.engine == 'fused':
+            node = MixtureLoss(z_next, weight, entropy, done)
+            (loss,) = node.apply((ys, self.head.W, self.head.b))
+            nll, done_loss = node.nll, node.done_loss
+        else:
+            loss, nll, done_loss = composed_loss(
+                *self._predict(ys), z_next, weight, entropy, done
+            )
         parts = {'loss': loss, 'nll': nll}
         if self.predict_done:
             parts['done_loss'] = done_loss
         chainer.report(parts, self)
         return loss, state
-
-    def _fused_loss(self, ys, z_next, done, weight, done_weight):
-        done = (done > 0).astype(self.dtype) if self.predict_done else None
-        node = MixtureLoss(z_next, weight, done, done_weight)
-        (loss,) = node.apply((ys, self.head.W, self.head.b))
-        return loss, node.nll, node.done_loss
-
-    def _loss(self, ys, z_next, done, weight, done_weight):
-        mixture, logit = self._predict(ys)
-        z_next = self.xp.where(weight[..., None] > 0, z_next, 0)
-        nll = F.sum(mixture_nll(z_next, mixture), axis=-1)
-        nll = F.sum(nll * weight)
-        if not self.predict_done:
-            return nll, nll, None
-        positive = (done > 0).astype(self.dtype)
-        entropy = F.softplus(logit) - logit * positive
-        done_loss = F.sum(entropy * done_weight)
-        return nll + done_loss, nll, done_loss
 
     def _packs(self) -> bool:
         lstm = isinstance(self.core, LSTM) and self.engine == 'fused'

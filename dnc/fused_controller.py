@@ -148,11 +148,11 @@ class Controller:
             d_state[self.fresh[t]] = 0
 
     def input_gradient(self, shape) -> np.ndarray:
-        total = None
-        for layer in self.layers:
-            part = layer.gates.reshape(-1, 4 * self.size) @ layer.w_input
-            total = part if total is None else total + part
-        return total.reshape(shape)
+        parts = [
+            layer.gates.reshape(-1, 4 * self.size) @ layer.w_input
+            for layer in self.layers
+        ]
+        return sum(parts[1:], parts[0]).reshape(shape)
 
     def _own(self, layer: Layer) -> slice:
         return slice(layer.index * self.size, (layer.index + 1) * self.size)

@@ -77,30 +77,35 @@ def usage_forward(free, reads, usage, weights, out):
 
 @njit(**OPTIONS)
 def usage_backward(
-    free, reads, usage, weights, d_usage, d_weights, d_reads, d_free, psi
+    free, reads, usage, weights, d_usage, d_weights, d_reads, d_free, others
 ):
     """d_usage goes from u_t to u_{t-1}; the others are added to.
 
-    psi (N,) is scratch.
+    others (N,) is scratch.
     """
     one = free[0] * 0 + np.float32(1)
     heads, slots = reads.shape
+    for r in range(heads):
+        # others: what psi receives, times the factors of the other heads
+        for i in range(slots):
+            u, w = usage[i], weights[i]
+            others[i] = d_usage[i] * (u + w - u * w)
+        for s in range(heads):
+            if s != r:
+                gate = free[s]
+                for i in range(slots):
+                    others[i] *= one - gate * reads[s, i]
+        total, gate = one - one, free[r]
+        for i in range(slots):
+            total -= others[i] * reads[r, i]
+            d_reads[r, i] -= others[i] * gate
+        d_free[r] += total
+    psi = others
     psi[:] = one
     for r in range(heads):
+        gate = free[r]
         for i in range(slots):
-            psi[i] *= one - free[r] * reads[r, i]
-    for r in range(heads):
-        total = one - one
-        for i in range(slots):
-            others = d_usage[i] * (
-                usage[i] + weights[i] - usage[i] * weights[i]
-            )
-            for s in range(heads):
-                if s != r:
-                    others *= one - free[s] * reads[s, i]
-            total -= others * reads[r, i]
-            d_reads[r, i] -= others * free[r]
-        d_free[r] += total
+            psi[i] *= one - gate * reads[r, i]
     for i in range(slots):
         d_psi = d_usage[i] * psi[i]
         d_weights[i] += d_psi * (one - usage[i])

@@ -8,39 +8,44 @@ from numba import njit, prange
 from dnc.kernels_entry import entry
 from dnc.kernels_math import OPTIONS, sigmoid, tanh
 
+# Slices, because Numba tests an index like size + k for being negative, and
+# that keeps a loop from being vectorised.
+
 
 @njit(**OPTIONS)
 def _forward(recurrent, gates, c, new_c, new_h, fresh):
     size = c.shape[0]
+    i, f = gates[:size], gates[size : 2 * size]
+    o, g = gates[2 * size : 3 * size], gates[3 * size :]
     for k in range(3 * size):
         gates[k] = sigmoid(gates[k] + recurrent[k])
-    for k in range(3 * size, 4 * size):
-        gates[k] = tanh(gates[k] + recurrent[k])
+    rest = recurrent[3 * size :]
+    for k in range(size):
+        g[k] = tanh(g[k] + rest[k])
     keep = c[0] * 0 if fresh else c[0] * 0 + np.float32(1)
     for k in range(size):
-        new_c[k] = (
-            gates[k] * gates[3 * size + k] + keep * gates[size + k] * c[k]
-        )
+        new_c[k] = i[k] * g[k] + keep * f[k] * c[k]
     for k in range(size):
-        new_h[k] = gates[2 * size + k] * tanh(new_c[k])
+        new_h[k] = o[k] * tanh(new_c[k])
 
 
 @njit(**OPTIONS)
 def _backward(gates, c, new_c, d_h, d_c, fresh):
     size = c.shape[0]
+    i, f = gates[:size], gates[size : 2 * size]
+    o, g = gates[2 * size : 3 * size], gates[3 * size :]
     one = gates[0] * 0 + np.float32(1)
     keep = one - one if fresh else one
     for k in range(size):
-        i, f = gates[k], gates[size + k]
-        o, g = gates[2 * size + k], gates[3 * size + k]
+        x, y, z, w = i[k], f[k], o[k], g[k]
         squashed = tanh(new_c[k])
         dh = d_h[k]
-        dc = d_c[k] + dh * o * (one - squashed * squashed)
-        gates[k] = dc * g * i * (one - i)
-        gates[size + k] = dc * keep * c[k] * f * (one - f)
-        gates[2 * size + k] = dh * squashed * o * (one - o)
-        gates[3 * size + k] = dc * i * (one - g * g)
-        d_c[k] = dc * f * keep
+        dc = d_c[k] + dh * z * (one - squashed * squashed)
+        i[k] = dc * w * x * (one - x)
+        f[k] = dc * keep * c[k] * y * (one - y)
+        o[k] = dh * squashed * z * (one - z)
+        g[k] = dc * x * (one - w * w)
+        d_c[k] = dc * y * keep
 
 
 @entry

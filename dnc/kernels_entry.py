@@ -33,6 +33,6 @@ def entry(function: Callable) -> Any:
     """
     dispatcher = njit(**OPTIONS, parallel=True, cache=True)(function)
     files = getattr(dispatcher._cache, '_cache_file', None)
-    if hasattr(files, '_source_stamp'):  # else Numba has been rearranged
+    if files is not None and hasattr(files, '_source_stamp'):
         files._source_stamp = (files._source_stamp, STAMP)
     return dispatcher

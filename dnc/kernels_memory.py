@@ -38,23 +38,39 @@ def scores(memory, keys, out):
 
 
 @njit(**OPTIONS)
+def _combine_two_heads(memory, weights, out, r, j):
+    """out[r:r + 2, j:j + 4]: eight sums for six loads."""
+    zero = weights[0, 0] * 0
+    a = b = c = d = e = f = g = h = zero
+    for i in range(memory.shape[1]):
+        x, y = weights[r, i], weights[r + 1, i]
+        p, q = memory[j, i], memory[j + 1, i]
+        s, t = memory[j + 2, i], memory[j + 3, i]
+        a += x * p
+        b += x * q
+        c += x * s
+        d += x * t
+        e += y * p
+        f += y * q
+        g += y * s
+        h += y * t
+    out[r, j], out[r, j + 1], out[r, j + 2], out[r, j + 3] = a, b, c, d
+    r += 1
+    out[r, j], out[r, j + 1], out[r, j + 2], out[r, j + 3] = e, f, g, h
+
+
+@njit(**OPTIONS)
 def combine(memory, weights, out):
     """out[r] = sum_i weights[r, i] M[i]: (W, N), (R, N) -> (R, W)."""
     width, slots = memory.shape
+    heads = weights.shape[0]
     zero = weights[0, 0] * 0
-    for j in range(0, width - 3, 4):
-        for r in range(weights.shape[0]):
-            a = b = c = d = zero
-            for i in range(slots):
-                x = weights[r, i]
-                a += x * memory[j, i]
-                b += x * memory[j + 1, i]
-                c += x * memory[j + 2, i]
-                d += x * memory[j + 3, i]
-            out[r, j], out[r, j + 1] = a, b
-            out[r, j + 2], out[r, j + 3] = c, d
-    for j in range(width // 4 * 4, width):
-        for r in range(weights.shape[0]):
+    whole_width, whole_heads = width // 4 * 4, heads // 2 * 2
+    for j in range(0, whole_width, 4):
+        for r in range(0, whole_heads, 2):
+            _combine_two_heads(memory, weights, out, r, j)
+    for r in range(heads):
+        for j in range(whole_width if r < whole_heads else 0, width):
             a = zero
             for i in range(slots):
                 a += weights[r, i] * memory[j, i]

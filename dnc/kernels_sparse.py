@@ -90,10 +90,8 @@ def count_entries(link):
     """How many are not zero."""
     count = 0
     for i in range(link.shape[0]):
-        row = np.int32(0)
         for j in range(link.shape[1]):
-            row += np.int32(link[i, j] != 0)
-        count += row
+            count += link[i, j] != 0
     return count
 
 

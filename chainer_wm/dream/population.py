@@ -55,7 +55,7 @@ def evaluate_population(
         alive &= ~result.done
         if progress is not None:
             progress(steps, int(alive.sum()))
-        if alive.any() and alive.sum() <= 0.8 * len(alive):
+        if alive.any() and alive.sum() <= 0.95 * len(alive):
             dream.keep(alive)
             theta = theta[send(alive)]
             lane, alive = lane[alive], alive[alive]

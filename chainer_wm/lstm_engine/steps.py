@@ -93,7 +93,7 @@ def _blocks(xp, tape: Tape, gys, gc, gh, zeros):
     steps, lanes, size = c.shape
     length = max(1, min(steps, BLOCK_ROWS // lanes))
     ga = xp.empty((length, lanes, 4 * size), c.dtype)
-    again = xp.empty_like(ga) if gates is None else None
+    again = xp.empty_like(ga) if gates is None else ga
     W_h = xp.ascontiguousarray(W[:, :size].T)
     gys = None if gys is None else xp.ascontiguousarray(gys)
     kernels = kernels_for(c)

@@ -98,7 +98,7 @@ def _blocks(tape: Tape, gys, gc, gh, panels, arena: Arena):
     # a row's length that is no power of two spares the cache
     stride = 4 * size + panels.shape[2]
     ga = arena.take((length, lanes, stride), c.dtype)
-    again = None
+    again = ga
     if gates is None:
         again = arena.take((length, lanes, 4 * size), c.dtype)
     gys = np.ascontiguousarray(gys)

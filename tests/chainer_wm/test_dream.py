@@ -131,6 +131,20 @@ def test_dropping_lanes_leaves_the_others_alone(core):
     np.testing.assert_allclose(rest, whole[2:, kept], rtol=1e-10)
 
 
+def test_dropping_lanes_changes_no_bit_of_an_lstms_dream():
+    dream = make_dream(make_model(dtype=np.float32))
+    actions = np.linspace(-1, 1, 600 * A).reshape(600, A)
+    kept = np.random.default_rng(0).permutation(600)[:77]
+    dream.reset(20, np.random.default_rng(5), repeats=30)
+    whole = run(dream, 6, actions)
+    dream.reset(20, np.random.default_rng(5), repeats=30)
+    run(dream, 2, actions)
+    dream.keep(kept)
+    np.testing.assert_array_equal(
+        run(dream, 4, actions[kept]), whole[2:, kept]
+    )
+
+
 def test_repeats_share_the_noise_and_streams_do_not():
     dream = make_dream()
     dream.reset(3, np.random.default_rng(5), repeats=2)

@@ -271,7 +271,7 @@ def parent_program(tmp_path):
     path = tmp_path / 'parent.py'
     path.write_text(
         textwrap.dedent("""
-        import os, pathlib, subprocess, time
+        import os, pathlib, signal, subprocess, time
         from chainer_wm.workers import run_tasks
 
         def work(task):
@@ -280,6 +280,8 @@ def parent_program(tmp_path):
             time.sleep(60)
 
         if __name__ == '__main__':
+            # a shell's background jobs start with SIGINT ignored
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             list(run_tasks(work, [1, 2], 2))
     """)
     )
