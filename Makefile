@@ -54,7 +54,7 @@ peers: $(PEERS)/.installed
 
 $(PEERS)/.installed: $(VENV)/.installed
 	$(RUN) -m venv --clear $(PEERS)
-	$(PEERS)/bin/python -m pip install -q numpy 'torch>=2' 'cma>=3' dnc
+	$(PEERS)/bin/python -m pip install -q 'numpy<2' 'torch>=2' 'cma>=3' dnc
 	touch $@
 
 clean:

@@ -1,0 +1,234 @@
+"""Every engine beside its peer: alternating, in one run, on the same threads.
+
+``make peers`` makes the peers' environment (PyTorch, the package ``dnc``,
+pycma); without it, only our own times are measured, and the table says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import dnc.runtime  # noqa: F401
+
+from chainer_wm import files, runs
+from experiments import benchmark_ours as ours
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+class Workload(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    maker: str  # in both benchmark_ours and benchmark_peers
+    arguments: tuple  # of ours
+    peer: str
+    peer_arguments: tuple
+    least: float  # ratio to the peer that is asked for
+    aim: float
+    flop: float = 0.0  # of the matrix products of one iteration of ours
+    work: float = 1.0  # of an iteration of ours over one of the peer's
+    peer_threads: int = 0  # 0: as many as ours
+
+
+def _dnc_flop(length: int, width: int) -> float:
+    reads, hidden, lanes = 4, 256, 16 * 32
+    interface = width * reads + 3 * width + 5 * reads + 3
+    chi = 16 + reads * width
+    access = length * (width * (2 + 3 * reads) + 2 * reads * length)
+    products = (chi + hidden) * 4 * hidden + hidden * interface
+    products += (hidden + reads * width) * 16 + access
+    return 3 * 2 * lanes * products
+
+
+def _lstm_flop(steps, batch, inputs, hidden) -> float:
+    return 3 * 2 * steps * batch * (inputs + hidden) * 4 * hidden
+
+
+_ENCODER = 961 * 32 * 48 + 196 * 64 * 512 + 36 * 128 * 1024 + 4 * 256 * 2048
+_DECODER = 1024 * 128 * 25 + 25 * 128 * 64 * 25 + 169 * 64 * 32 * 36
+_VAE = _ENCODER + _DECODER + 900 * 32 * 3 * 36 + 3 * 32 * 1024
+_STEP = 578 * 2048 + 512 * 961
+CORES = len(os.sched_getaffinity(0))
+
+WORKLOADS = (
+    *(
+        Workload(
+            f'DNC train N{n} W{w}{" sparse" if k else ""}',
+            'dnc_train',
+            (n, w, k),
+            'package dnc',
+            (n, w),
+            least,
+            aim,
+            _dnc_flop(n, w),
+        )
+        for n, w, k, least, aim in (
+            (256, 64, None, 6, 12),
+            (256, 64, 8, 12, 25),
+            (16, 16, None, 10, 20),
+        )
+    ),
+    *(
+        Workload(
+            f'LSTM train T{size[0]} B{size[1]} D{size[2]} H{size[3]}',
+            'lstm_train',
+            size,
+            'torch.nn.LSTM',
+            size,
+            least,
+            aim,
+            _lstm_flop(*size),
+        )
+        for size, least, aim in (
+            ((500, 100, 67, 512), 0.9, 1.2),
+            ((500, 16, 35, 256), 0.6, 1.0),
+        )
+    ),
+    Workload(
+        'ConvVAE train B100 Z32',
+        *('vae_train', (100, 32), 'PyTorch', (100, 32), 0.8, 1.2),
+        3 * 2 * 100 * _VAE,
+    ),
+    Workload(
+        'MDN-RNN train Doom T500 B100',
+        *('mdnrnn_train', (500, 100), 'PyTorch', (500, 100), 0.9, 1.3),
+        _lstm_flop(500, 100, 66, 512) + 3 * 2 * 50_000 * 512 * 961,
+    ),
+    Workload(
+        'dream step B1024',
+        *('dream_steps', (1024, 10), 'PyTorch, batched', (1024, 10), 1.2, 2),
+        2 * 10 * 1024 * _STEP,
+    ),
+    Workload(
+        'dream step B1024 ',
+        *('dream_steps', (1024, 10), 'PyTorch env per core', (1, 200), 6, 12),
+        *(2 * 10 * 1024 * _STEP, 1024 * 10 / (200 * CORES), 1),
+    ),
+    Workload(
+        'CMA-ES 100 generations n1088',
+        *('cma_generations', (1088, 64, 100), 'pycma'),
+        *((1088, 64, 100), 1, 2),
+    ),
+)
+
+
+class Peer:
+    """A workload in the peers' interpreter."""
+
+    def __init__(self, python: pathlib.Path, workload: Workload):
+        threads = workload.peer_threads or CORES
+        script = ROOT / 'experiments/benchmark_peers.py'
+        arguments = (workload.maker, threads, *workload.peer_arguments)
+        self._process = subprocess.Popen(
+            [str(python), str(script), *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT / 'experiments',
+        )
+        while (line := self._answer()) != 'ready':
+            print(f'  {workload.peer}: {line}')
+
+    def seconds(self) -> float:
+        assert self._process.stdin is not None
+        self._process.stdin.write('go\n')
+        self._process.stdin.flush()
+        return float(self._answer())
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(
+                'a peer ended early; its error is above: does "make peers" '
+                'still install what it needs?'
+            )
+        return line.strip()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def measure(workload: Workload, python: pathlib.Path | None, repeats: int):
+    """Times of both sides, in turn: a dict for the table and the JSON."""
+    iteration = getattr(ours, workload.maker)(*workload.arguments)
+    iteration()
+    peer = Peer(python, workload) if python else None
+    mine, theirs = [], []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        iteration()
+        mine.append(time.perf_counter() - start)
+        if peer:
+            theirs.append(peer.seconds() * workload.work)
+    if peer:
+        peer.close()
+    ratios = [b / a for a, b in zip(mine, theirs)]
+    return {
+        'workload': workload.name.strip(),
+        'peer': workload.peer,
+        'seconds': mine,
+        'peer_seconds': theirs,
+        'ratio': statistics.median(ratios) if ratios else None,
+        'ratio_spread': [min(ratios), max(ratios)] if ratios else None,
+        'least': workload.least,
+        'aim': workload.aim,
+        'flop': workload.flop,
+    }
+
+
+def row_text(row: dict, rate: float) -> str:
+    """A line of the table."""
+    middle = statistics.median(row['seconds'])
+    floor = f'{row["flop"] / rate / middle:.0%}' if row['flop'] else '-'
+    line = f'{row["workload"]:<32}{row["peer"]:<22}{1000 * middle:>9.1f}'
+    if row['ratio'] is None:
+        return f'{line}{"-":>9}{"-":>16}{row["least"]:>7}{floor:>7}'
+    low, high = row['ratio_spread']
+    theirs = 1000 * statistics.median(row['peer_seconds'])
+    ratio = f'{row["ratio"]:.2f} ({low:.1f}-{high:.1f})'
+    return f'{line}{theirs:>9.1f}{ratio:>16}{row["least"]:>7}{floor:>7}'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--json', type=pathlib.Path, help='write results here')
+    parser.add_argument('--only', nargs='+', default=[''], metavar='TEXT')
+    parser.add_argument('--repeats', type=int, default=7)
+    parser.add_argument('--peers', default='.venv-peers', metavar='VENV')
+    options = parser.parse_args()
+    python: pathlib.Path | None = ROOT / options.peers / 'bin/python'
+    if not python.exists():  # type: ignore[union-attr]
+        print(f'no peers in {options.peers}: "make peers" installs them')
+        python = None
+    rate = ours.gemm_rate()
+    print(f'{CORES} cores, matrix product {rate / 1e9:.0f} GFLOP/s, medians')
+    print(
+        f'{"workload":<32}{"peer":<22}{"ours ms":>9}{"peer ms":>9}'
+        f'{"ratio":>16}{"least":>7}{"floor":>7}'
+    )
+    rows = []
+    for workload in WORKLOADS:
+        if any(text in workload.name for text in options.only):
+            rows.append(measure(workload, python, options.repeats))
+            print(row_text(rows[-1], rate), flush=True)
+    if options.json:
+        files.write_json(
+            options.json,
+            {'gemm': rate, 'versions': runs.versions(), 'rows': rows},
+        )
+
+
+if __name__ == '__main__':
+    main()
