@@ -115,6 +115,7 @@ def evolution(
         raise ValueError('the history holds no generation yet')
     chart = style.figure(7.4, 4.4)
     axes = style.dress(chart.add_subplot(), 'generation', ylabel, title)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     at, mean, std, low, high = (
         np.array([row[key] for row in history], float)
         for key in ('generation', 'mean', 'std', 'min', 'max')

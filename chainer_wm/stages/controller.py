@@ -103,7 +103,7 @@ def _generation(
     candidates = es.ask()
 
     def show(steps: int, alive: int) -> None:
-        if steps % 20 == 0:
+        if steps % 100 == 0:
             bar.set_postfix_str(f'step {steps}, {alive} dreams alive')
 
     returns = evaluate_population(
