@@ -53,21 +53,22 @@ class PackedStep:
         take, dtype, lanes = self._arena.take, z.dtype, len(z)
         parts = max(1, min(numba.get_num_threads(), lanes // 4))
         ends = len(self._bias) > self._mixed
-        x = (z, a) if restart is None else (z, a, restart[:, None])
-        staged = take((lanes, self._depth), dtype)
-        np.concatenate((h, *x, np.ones((lanes, 1), dtype)), 1, out=staged)
+        flags = [] if restart is None else [restart[:, None]]
+        x = np.concatenate((z, a, *flags, np.ones((lanes, 1), dtype)), 1)
         after = z_after, c_after, h_after, logit = (
             np.empty_like(z),
             np.empty_like(c),
             np.empty_like(h),
             np.empty(lanes if ends else 0, dtype),
         )
+        staged = take((parts, CHUNK, self._depth), dtype)
         gates, out = (
             take((parts, CHUNK, len(panels) * panels.shape[2]), dtype)
             for panels in (self._panels, self._head)
         )
+        c, h = np.ascontiguousarray(c), np.ascontiguousarray(h)
         _step(
-            *(staged, np.ascontiguousarray(c), self._panels, gates),
+            *(x, c, h, staged, self._panels, gates),
             *(self._head, self._bias, self._mixed, out),
             *(*noise, stream, temperature, *after),
         )
@@ -76,11 +77,11 @@ class PackedStep:
 
 @numba.njit(parallel=True, **OPTIONS)
 def _step(
-    staged, c, panels, gates, head, bias, mixed, out,
+    x, c, h, staged, panels, gates, head, bias, mixed, out,
     u, eps, stream, tau, z_after, c_after, h_after, logit,
 ):  # fmt: skip
-    lanes, depth = staged.shape
-    parts = len(gates)
+    lanes, inputs = x.shape
+    parts, depth = len(gates), staged.shape[2]
     size, stride, width = c.shape[1], gates.shape[2], out.shape[2]
     one = c.dtype.type(1)
     flat_staged, flat_h = staged.reshape(-1), h_after.reshape(-1)
@@ -91,15 +92,21 @@ def _step(
         scratch = np.empty((4 + mixed // (3 * latents), latents), c.dtype)
         for first in range(low, high, CHUNK):
             rows = min(CHUNK, high - first)
+            for r in range(rows):
+                row = staged[part, r]
+                for j in range(size):
+                    row[j] = h[first + r, j]
+                for j in range(inputs):
+                    row[size + j] = x[first + r, j]
             _product(
-                *(flat_staged, first * depth, panels),
+                *(flat_staged, part * CHUNK * depth, panels),
                 *(flat_gates, part * CHUNK * stride, (depth, stride), rows),
             )
             for r in range(rows):
                 n = first + r
                 _forward_row(
                     *(gates[part, r], c[n], one, one),
-                    *(c_after[n], h_after[n], staged[n]),
+                    *(c_after[n], h_after[n], staged[part, r]),
                 )
             _product(
                 *(flat_h, first * size, head),
@@ -107,10 +114,10 @@ def _step(
             )
             for r in range(rows):
                 n = first + r
-                row, noise = out[part, r], stream[n]
+                mixture, noise = out[part, r], stream[n]
                 if len(logit):
-                    logit[n] = row[mixed] + bias[mixed]
+                    logit[n] = mixture[mixed] + bias[mixed]
                 _sample_row(
-                    *(row, bias[:mixed], u[noise], eps[noise], tau[n]),
+                    *(mixture, bias[:mixed], u[noise], eps[noise], tau[n]),
                     *(z_after[n], scratch),
                 )

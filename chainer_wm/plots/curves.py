@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from chainer_wm.plots import style
 
@@ -115,7 +116,7 @@ def evolution(
         raise ValueError('the history holds no generation yet')
     chart = style.figure(7.4, 4.4)
     axes = style.dress(chart.add_subplot(), 'generation', ylabel, title)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     at, mean, std, low, high = (
         np.array([row[key] for row in history], float)
         for key in ('generation', 'mean', 'std', 'min', 'max')
