@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chainer_wm import devices, files, runs
+from chainer_wm.devices import DeviceError, NonFiniteError
 
 PRESETS = ('smoke', 'laptop', 'paper')
 
@@ -215,7 +216,7 @@ def main(script: Callable[[], Any]) -> None:
     """Run an experiment; expected errors are one line, not a traceback."""
     try:
         script()
-    except (runs.RunError, devices.DeviceError) as error:
+    except (runs.RunError, DeviceError, NonFiniteError) as error:
         sys.exit(f'error: {error}')
     except KeyboardInterrupt:
         sys.exit('\ninterrupted: repeat the command to go on from here')

@@ -214,7 +214,9 @@ def _pass(
 
 
 def draw(folder: pathlib.Path, log: list[dict]) -> None:
-    """Training and held-out loss of the mixtures, over updates."""
+    """Training and held-out loss of the mixtures, over updates, if any."""
+    if not log:
+        return
     curves = {
         'train': _curve(log, 'main/nll'),
         'held-out': _curve(log, 'held_out/nll'),

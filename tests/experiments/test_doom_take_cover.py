@@ -164,6 +164,12 @@ def test_whole_pipeline_in_double_precision(whole, dtype):
     assert np.isfinite(results(whole, 'double')['model']['nll'])
 
 
+def test_untrained_control_with_a_mixed_temperature_and_z_alone(whole):
+    flags = ['--untrained-model', '--features', 'z', '--temperature']
+    finish(start(whole, 'control', '--reuse', 'whole', *flags, '1', '1.3'))
+    assert results(whole, 'control')['evaluation']['episodes'] == 2
+
+
 def test_figures_and_films_are_there(whole):
     names = {
         path.name for path in (folder(whole, 'whole') / 'figures').iterdir()
