@@ -94,6 +94,7 @@ class HeldState(NamedTuple):
     rngs: Generators
     actions: np.ndarray  # (B, A) float32, the actions held
     left: np.ndarray  # (B,) steps for which they are still held
+    longest: np.ndarray  # (B,) longest hold in this episode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,11 +102,23 @@ class HeldRandom:
     """Uniform in (-1, 1), held for 1 to ``longest`` steps.
 
     How World Models' Take Cover rollouts were collected (extract.py of the
-    authors' experiments): each action lasts randint(1..10) steps.
+    authors' experiments): each action lasts randint(1..10) steps. Ours: of
+    several limits every episode draws one, so that some episodes walk up to a
+    wall and stay there, which single steps never do.
+
+    Attributes:
+        longest: limits of a hold, in steps.
     """
 
-    longest: int = 10
+    longest: tuple[int, ...] = (10,)
     action_size: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.longest or min(self.longest) < 1:
+            raise ValueError(
+                f'longest is {self.longest}, but must be at least one number '
+                'of steps, each at least 1'
+            )
 
     def start(self, rngs: Generators) -> HeldState:
         lanes = len(rngs)
@@ -113,7 +126,13 @@ class HeldRandom:
             tuple(rngs),
             np.zeros((lanes, self.action_size), np.float32),
             np.zeros(lanes, np.int64),
+            np.array([self._limit(rng) for rng in rngs], np.int64),
         )
+
+    def _limit(self, rng: np.random.Generator) -> int:
+        if len(self.longest) == 1:
+            return self.longest[0]
+        return self.longest[rng.integers(len(self.longest))]
 
     def act(
         self, observations: np.ndarray, state: HeldState
@@ -123,5 +142,5 @@ class HeldRandom:
         for lane in np.flatnonzero(left == 0):
             rng = state.rngs[lane]
             actions[lane] = rng.uniform(-1, 1, self.action_size)
-            left[lane] = rng.integers(1, self.longest + 1)
-        return actions, HeldState(state.rngs, actions, left - 1)
+            left[lane] = rng.integers(1, state.longest[lane] + 1)
+        return actions, state._replace(actions=actions, left=left - 1)

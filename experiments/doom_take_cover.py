@@ -40,6 +40,9 @@ class Config(CommonConfig):
     reuse: str = opt('', 'run whose rollouts, V and codes to use')
     settings: str = opt('paper', 'game settings', ('paper', 'blog'))
     episodes: int = opt(10_000, 'random episodes', extends='collect')
+    hold: tuple[int, ...] = opt(
+        (10,), 'longest hold of a random action; episodes draw one of several'
+    )
     min_length: int = opt(100, 'shorter random episodes are played again')
     held_out: float = opt(0.05, 'share of episodes that V and M never see')
     latent_size: int = opt(64, 'latents of V')
@@ -81,7 +84,7 @@ PRESETS = {
         population=8, dreams=2, generations=4, max_steps=200,
         evaluate_every=4, evaluate_episodes=2, test_episodes=4),
     'laptop': dict(
-        episodes=1000, vision_learning_rate=1e-3, window=50, patience=5,
+        episodes=1000, hold=(10, 30, 100), vision_learning_rate=1e-3, window=50, patience=5,
         population=32, generations=60, evaluate_every=10,
         evaluate_episodes=20),
     'paper': {},
@@ -111,7 +114,7 @@ def collect(config: Config, run: runs.Run) -> None:
     collection.collect(
         parts(config, run).store(),
         make_env(config),
-        policies.HeldRandom,
+        functools.partial(policies.HeldRandom, config.hold),
         config.episodes,
         config.seed,
         config.workers,

@@ -153,7 +153,7 @@ def test_the_manifest_says_what_was_played(tmp_path):
     assert manifest['game'] == 'Game' and manifest['seed'] == 3
     assert manifest['settings'] == {
         'chance': 0.2,
-        'policy': {'name': 'HeldRandom', 'longest': 10, 'action_size': 1},
+        'policy': {'name': 'HeldRandom', 'longest': [10], 'action_size': 1},
         'min_length': 3,
         'max_steps': None,
     }

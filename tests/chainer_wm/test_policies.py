@@ -8,7 +8,7 @@ import pytest
 from chainer_wm.policies import HeldRandom, NoAction, Uniform, describe
 from chainer_wm.streams import stream
 
-POLICIES = [NoAction(), Uniform(), HeldRandom(), HeldRandom(3, action_size=2)]
+POLICIES = [NoAction(), Uniform(), HeldRandom(), HeldRandom((3, 9), action_size=2)]
 
 
 def play(policy, seeds, steps):
@@ -77,6 +77,19 @@ def test_held_random_holds_one_to_ten_steps():
     assert ((counts - expected) ** 2 / expected).sum() < 27.9  # p = 0.001
 
 
+def test_every_episode_draws_one_of_several_limits():
+    actions = play(HeldRandom((1, 400)), range(40), 2000)[..., 0]
+    changes = (np.diff(actions, axis=0) != 0).sum(axis=0)
+    quick = changes > 1900
+    assert (changes[~quick] < 60).all() and 5 < quick.sum() < 35
+
+
+@pytest.mark.parametrize('longest', [(), (10, 0)])
+def test_a_hold_of_no_step_is_refused(longest):
+    with pytest.raises(ValueError, match='at least 1'):
+        HeldRandom(longest)
+
+
 @pytest.mark.parametrize('policy', POLICIES)
 def test_another_batch_than_the_state_s_is_refused(policy):
     state = policy.start([np.random.default_rng(0)])
@@ -85,9 +98,9 @@ def test_another_batch_than_the_state_s_is_refused(policy):
 
 
 def test_description_for_manifests():
-    assert describe(HeldRandom(4)) == {
+    assert describe(HeldRandom((4,))) == {
         'name': 'HeldRandom',
-        'longest': 4,
+        'longest': (4,),
         'action_size': 1,
     }
     assert describe(object()) == {'name': 'object'}
