@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import chainer
@@ -19,6 +19,7 @@ class AgentState(NamedTuple):
     memory: Any  # M's recurrent state, every field (B, ...)
     restart: np.ndarray  # (B,) 1 on an episode's first frame
     rngs: tuple[np.random.Generator, ...]  # one per lane, for z
+    theta: np.ndarray | None = None  # (B, n), where every episode has its own
 
 
 class WorldModelAgent:
@@ -34,6 +35,8 @@ class WorldModelAgent:
         features: what C sees, in this order; of 'z', 'c', 'h', 'r'.
         sample: draw z from V's posterior, as in training and in the dream;
             False takes its mean.
+        draw: ``rng -> (n,)``, parameters of C for one episode; None leaves C
+            as it is in all of them.
 
     Raises:
         ValueError: V, M and C do not fit (names both sizes).
@@ -46,6 +49,7 @@ class WorldModelAgent:
         controller: Any,
         features: Sequence[str] = FEATURES,
         sample: bool = True,
+        draw: Callable[[np.random.Generator], np.ndarray] | None = None,
     ):
         if vision.latent_size != model.latent_size:
             raise ValueError(
@@ -61,6 +65,7 @@ class WorldModelAgent:
             )
         self.vision, self.model, self.controller = vision, model, controller
         self.features, self.sample = tuple(features), sample
+        self.draw = draw
 
     def start(self, rngs: Sequence[np.random.Generator]) -> AgentState:
         """The state before the first frame, one lane per generator."""
@@ -68,6 +73,7 @@ class WorldModelAgent:
             self.model.initial_state(len(rngs)),
             np.ones(len(rngs), self.model.dtype),
             tuple(rngs),
+            np.stack([self.draw(rng) for rng in rngs]) if self.draw else None,
         )
 
     def act(
@@ -89,7 +95,7 @@ class WorldModelAgent:
                 [chainer.as_array(found[name]) for name in self.features],
                 axis=1,
             )
-            actions = self.controller.act(seen)
+            actions = self.controller.act(seen, state.theta)
             restart = model.device.send(state.restart)
             _, memory = model.step(
                 z, actions.astype(z.dtype), state.memory, restart
@@ -98,7 +104,9 @@ class WorldModelAgent:
         on_cpu = chainer.get_device('@numpy').send(actions)
         return (
             on_cpu.astype(np.float32),
-            AgentState(memory, np.zeros_like(state.restart), state.rngs),
+            state._replace(
+                memory=memory, restart=np.zeros_like(state.restart)
+            ),
         )
 
     def _encode(self, observations, rngs):

@@ -62,7 +62,7 @@ class CommonConfig:
 
 def parse(
     config_class: type,
-    presets: Mapping[str, Mapping[str, Any]],
+    presets: Mapping[str, Any],
     experiment: str,
     argv: Sequence[str] | None = None,
 ) -> Any:

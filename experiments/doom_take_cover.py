@@ -7,10 +7,10 @@ skipped when it is complete and goes on where it was stopped.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import pathlib
 import sys
+from collections.abc import Callable
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -18,78 +18,27 @@ import dnc.runtime  # noqa: F401
 
 import numpy as np
 
-from chainer_wm import collection, evaluation, policies, runs
+from chainer_wm import collection, policies, runs
 from chainer_wm.cma_es import CMAES
-from chainer_wm.datasets import LatentSequences, split_episodes
+from chainer_wm.datasets import split_episodes
 from chainer_wm.envs.take_cover import TakeCover
 from chainer_wm.model import MDNRNN
 from chainer_wm.rollouts import RolloutStore
-from chainer_wm.stages import controller, encode, model, report, vision
+from chainer_wm.stages import (
+    controller,
+    encode,
+    model,
+    practice,
+    report,
+    vision,
+)
 from chainer_wm.stages.parts import Parts
 from chainer_wm.vision import ConvVAE
-from experiments.common import CommonConfig, main, opt, parse, run_stages
+from experiments.common import main, parse, run_stages
+from experiments.take_cover_config import FIXED, PRESETS, Config
 
 NAME = 'doom_take_cover'
 SOLVED = 750
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(CommonConfig):
-    """ViZDoom Take Cover: collect, train V and M, evolve C in the dream."""
-
-    reuse: str = opt('', 'run whose rollouts, V and codes to use')
-    settings: str = opt('paper', 'game settings', ('paper', 'blog'))
-    episodes: int = opt(10_000, 'random episodes', extends='collect')
-    hold: tuple[int, ...] = opt(
-        (10,), 'longest hold of a random action; episodes draw one of several'
-    )
-    min_length: int = opt(100, 'shorter random episodes are played again')
-    held_out: float = opt(0.05, 'share of episodes that V and M never see')
-    latent_size: int = opt(64, 'latents of V')
-    vision_epochs: float = opt(1.0, 'passes of V', extends='vision')
-    vision_batch: int = opt(100, 'frames per update of V')
-    vision_learning_rate: float = opt(1e-4, "V's Adam")
-    memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
-    hidden_size: int = opt(512, 'LSTM, or controller of the DNC')
-    memory_length: int = opt(16, 'DNC: memory slots N')
-    memory_width: int = opt(16, 'DNC: numbers per slot W')
-    read_heads: int = opt(4, 'DNC: read heads R')
-    link_sparsity: int = opt(0, 'DNC: K of the sparse link, 0 for dense')
-    model_epochs: float = opt(20.0, 'passes of M', extends='model')
-    model_batch: int = opt(100, 'episodes side by side in an update of M')
-    window: int = opt(500, 'steps per update of M')
-    model_learning_rate: float = opt(1e-3, "M's Adam")
-    patience: int = opt(0, 'held-out checks without progress; 0: no limit')
-    untrained_model: bool = opt(False, 'control: M keeps its first weights')
-    features: tuple[str, ...] = opt(('z', 'c', 'h'), 'what C sees: z c h r')
-    temperature: tuple[float, ...] = opt((1.15,), 'tau, or its range')
-    population: int = opt(64, 'candidates per generation')
-    dreams: int = opt(16, 'dreams per candidate')
-    generations: int = opt(200, 'of CMA-ES', extends='controller')
-    sigma: float = opt(0.1, 'first step size of CMA-ES')
-    separable: bool = opt(False, 'CMA-ES with a diagonal covariance')
-    max_steps: int = opt(2100, 'cap of a dream')
-    evaluate_every: int = opt(25, 'generations between scores in the game')
-    evaluate_episodes: int = opt(100, 'episodes of such a score')
-    choose: str = opt('last', 'mean that is kept', ('last', 'game'))
-    test_episodes: int = opt(100, 'final episodes', extends='evaluate')
-
-
-# fmt: off
-PRESETS = {
-    'smoke': dict(
-        episodes=10, vision_batch=32, vision_learning_rate=1e-3,
-        latent_size=16, hidden_size=32, memory_length=8, memory_width=8,
-        read_heads=2, model_epochs=6.0, model_batch=4, window=32,
-        population=8, dreams=2, generations=4, max_steps=200,
-        evaluate_every=4, evaluate_episodes=2, test_episodes=4),
-    'laptop': dict(
-        episodes=1000, hold=(10, 30, 100), vision_learning_rate=1e-3, window=50, patience=5,
-        population=32, generations=60, evaluate_every=10,
-        evaluate_episodes=20),
-    'paper': {},
-}
-# fmt: on
 
 
 def parts(config: Config, run: runs.Run) -> Parts:
@@ -103,7 +52,7 @@ def make_env(config: Config):
 
 
 def split(config: Config, store: RolloutStore) -> tuple[list[int], list[int]]:
-    """Episodes to train on, and held-out ones."""
+    """Episodes to train V on, and held-out ones."""
     return split_episodes(store.episodes, config.held_out, config.seed)
 
 
@@ -186,63 +135,77 @@ def new_model(config: Config) -> MDNRNN:
     return network
 
 
-def train_model(config: Config, run: runs.Run) -> None:
-    """M on the codes."""
-    found = parts(config, run)
-    latents = found.latents()
-    seen, held_out = split(config, found.store())
-    train, test = (
-        LatentSequences(
-            latents,
-            min(config.model_batch, len(episodes)),
-            config.window,
-            config.seed,
-            episodes,
-            config.dtype,
-        )
-        for episodes in (seen, held_out)
+def learn(
+    config: Config,
+    found: Parts,
+    network: MDNRNN,
+    epochs: float,
+    learning_rate: float,
+    tick: Callable[[], None],
+) -> dict:
+    """Train M of a round: its measures on held-out episodes."""
+    train, test = practice.windows(
+        found,
+        config.model_batch,
+        config.window,
+        config.held_out,
+        config.seed,
+        config.round_repeats,
+        config.dtype,
     )
     log = model.train(
-        run.path('model'),
-        new_model(config),
+        found.home / 'model',
+        network,
         train,
         test,
-        epochs=0.0 if config.untrained_model else config.model_epochs,
-        learning_rate=config.model_learning_rate,
-        seed=config.seed,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        seed=practice.seed_of(config.seed, found.round),
         patience=config.patience or None,
         debug=config.debug,
-        tick=run.tick,
+        tick=tick,
     )
     best = found.model()
     deaths = model.deaths(best, test, config.seed)
-    deaths.save(run.path('model/deaths.npz'))
-    run.add_results(
-        model={**model.measure(best, test, config.seed), **deaths.detection()}
+    deaths.save(found.home / 'model/deaths.npz')
+    model.draw(found.home / 'figures', log)
+    return {**model.measure(best, test, config.seed), **deaths.detection()}
+
+
+def train_model(config: Config, run: runs.Run) -> None:
+    """M on the codes."""
+    found = parts(config, run)
+    measures = learn(
+        config,
+        found,
+        new_model(config),
+        0.0 if config.untrained_model else config.model_epochs,
+        config.model_learning_rate,
+        run.tick,
     )
-    model.draw(run.path('figures'), log)
+    run.add_results(model=measures)
+    held_out = split(config, found.store())[1]
     report.draw_foresight(run.path('figures'), found, held_out[0], config.seed)
 
 
-def evolve(config: Config, run: runs.Run) -> None:
-    """C by CMA-ES, inside the dream."""
-    found = parts(config, run)
+def search(
+    config: Config, found: Parts, generations: int, tick: Callable[[], None]
+) -> dict:
+    """Evolve C inside a round's dream: where it ended, scores in the game."""
     dream = found.dream(config.temperature, config.max_steps)
     linear = found.new_controller(dream.model)
 
     def score(theta: np.ndarray, generation: int) -> dict:
-        returns = evaluation.evaluate(
-            make_env(config),
+        return report.score_in_game(
             {'agent': found.agent_maker(theta)},
+            make_env(config),
             config.evaluate_episodes,
             config.seed,
-            'validate',
             config.workers,
-            label=f'game, generation {generation}',
-        )
-        return evaluation.summary(returns['agent'])
+            purpose='validate',
+        )['agent']
 
-    search = CMAES(
+    start = CMAES(
         np.zeros(linear.n_params),
         config.sigma,
         config.population,
@@ -250,50 +213,77 @@ def evolve(config: Config, run: runs.Run) -> None:
         separable=config.separable,
     )
     outcome = controller.evolve(
-        run.path('controller'),
-        search,
+        found.home / 'controller',
+        start,
         dream,
         linear.act,
-        generations=config.generations,
+        generations=generations,
         episodes=config.dreams,
         seed=config.seed,
         features=config.features,
         evaluate=score,
         evaluate_every=config.evaluate_every,
         choose=config.choose,
-        tick=run.tick,
+        tick=tick,
     )
     linear.set_theta(outcome.theta)
     linear.save(found.controller_path)
+    return {
+        'generation': outcome.generation,
+        'dream': outcome.history[-1]['mean'],
+        'evaluations': outcome.evaluations,
+    }
+
+
+def evolve(config: Config, run: runs.Run) -> None:
+    """C by CMA-ES, inside the dream."""
+    found = parts(config, run)
     run.add_results(
-        controller={
-            'generation': outcome.generation,
-            'evaluations': outcome.evaluations,
-        }
+        controller=search(config, found, config.generations, run.tick)
     )
+
+
+def play_and_refine(number: int, config: Config, run: runs.Run) -> None:
+    """A round: the agents play, M learns from it, C goes on evolving."""
+    before, found = (parts(config, run).at(n) for n in (number - 1, number))
+    row = practice.play(
+        found,
+        make_env(config),
+        config.round_episodes,
+        config.seed,
+        config.workers,
+        run.tick,
+    )
+    row['model'] = learn(
+        config,
+        found,
+        before.model(),
+        config.round_epochs,
+        config.round_learning_rate,
+        run.tick,
+    )
+    controller.inherit(before.home / 'controller', found.home / 'controller')
+    generations = config.generations + number * config.round_generations
+    row['controller'] = search(config, found, generations, run.tick)
+    run.add_results(**{f'round-{number:02d}': row})
 
 
 def evaluate(config: Config, run: runs.Run) -> None:
     """The agent and fixed policies, in the game and in the dream."""
-    found = parts(config, run)
+    found = parts(config, run).at(config.rounds)
     dream = found.dream(config.temperature, config.max_steps)
-    fixed = {
-        'random': policies.Uniform,
-        'held random': policies.HeldRandom,
-        'no action': policies.NoAction,
-    }
     dreamer = report.DreamtController(
         found.new_controller(dream.model).act, found.theta()
     )
     game = report.score_in_game(
-        {'agent': found.agent_maker(), **fixed},
+        {'agent': found.agent_maker(), **FIXED},
         make_env(config),
         config.test_episodes,
         config.seed,
         config.workers,
     )
     inside = report.score_in_dream(
-        {'agent': dreamer} | {name: make() for name, make in fixed.items()},
+        {'agent': dreamer} | {name: make() for name, make in FIXED.items()},
         dream,
         config.test_episodes,
         config.seed,
@@ -313,19 +303,26 @@ def evaluate(config: Config, run: runs.Run) -> None:
     )
 
 
-STAGES = {
-    'collect': collect,
-    'vision': train_vision,
-    'encode': encode_frames,
-    'model': train_model,
-    'controller': evolve,
-    'evaluate': evaluate,
-}
+def stages(config: Config) -> dict:
+    """The stages in order, with one per round."""
+    rounds = {
+        f'round-{number:02d}': functools.partial(play_and_refine, number)
+        for number in range(1, config.rounds + 1)
+    }
+    return {
+        'collect': collect,
+        'vision': train_vision,
+        'encode': encode_frames,
+        'model': train_model,
+        'controller': evolve,
+        **rounds,
+        'evaluate': evaluate,
+    }
 
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
-    run_stages(config, NAME, STAGES, ('vizdoom',)).close()
+    run_stages(config, NAME, stages(config), ('vizdoom',)).close()
 
 
 if __name__ == '__main__':

@@ -92,12 +92,17 @@ class CMAES:
 
     def ask(self) -> np.ndarray:
         """New candidates (lambda, N), drawn from N(mean, sigma^2 C)."""
-        z = self._rng.standard_normal((self.population_size, self._mean.size))
-        candidates = self._covariance.colour(z)
-        candidates *= self._sigma
-        candidates += self._mean
+        candidates = self.sample(self._rng, self.population_size)
         self._pending = candidates.copy()
         return candidates
+
+    def sample(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Vectors of the distribution as it is, (count, N), for other uses."""
+        z = rng.standard_normal((count, self._mean.size))
+        vectors = self._covariance.colour(z)
+        vectors *= self._sigma
+        vectors += self._mean
+        return vectors
 
     def tell(self, candidates, fitness) -> None:
         """Move the distribution towards the better candidates.

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chainer_wm.datasets.frames import FrameDataset
+from chainer_wm.datasets.joined import JoinedLatents
 from chainer_wm.datasets.latents import Latents, LatentWriter
 from chainer_wm.datasets.sequences import LatentSequences, Window
 from chainer_wm.streams import stream
 
 __all__ = [
     'FrameDataset',
+    'JoinedLatents',
     'LatentSequences',
     'LatentWriter',
     'Latents',

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from chainer_wm.datasets.joined import JoinedLatents
 from chainer_wm.datasets.latents import Latents
 from chainer_wm.streams import stream
 
@@ -40,8 +41,10 @@ class LatentSequences:
         batch_size: B, lanes side by side.
         window: T, steps.
         seed: of the order.
-        episodes: numbers of the only episodes to use; None takes all.
+        episodes: numbers of the only episodes to use, those that come twice
+            twice as often; None takes all.
         dtype: of all arrays.
+        rewards: (rows,) of every step, in the order of ``latents``' rows.
 
     Attributes:
         steps: of all its episodes together, an epoch.
@@ -53,12 +56,13 @@ class LatentSequences:
 
     def __init__(
         self,
-        latents: Latents,
+        latents: Latents | JoinedLatents,
         batch_size: int,
         window: int,
         seed: int,
         episodes: Sequence[int] | None = None,
         dtype: np.typing.DTypeLike = np.float32,
+        rewards: np.ndarray | None = None,
     ):
         if batch_size < 1 or window < 1:
             raise ValueError(
@@ -70,7 +74,12 @@ class LatentSequences:
             batch_size,
             window,
         )
-        self.seed, self.dtype = seed, np.dtype(dtype)
+        self.seed, self.dtype, self.rewards = seed, np.dtype(dtype), rewards
+        if rewards is not None and rewards.shape != latents.mu.shape[:1]:
+            raise ValueError(
+                f'rewards have shape {rewards.shape} but there are '
+                f'{len(latents.mu)} encoded steps'
+            )
         numbers = latents.episodes if episodes is None else episodes
         self._positions = np.array([latents.position(e) for e in numbers])
         if not len(self._positions):
@@ -83,14 +92,8 @@ class LatentSequences:
 
     def batch(self, number: int) -> Window:
         """Window ``number``, counted through all epochs."""
-        first = number * self.window
-        self._extend(first + self.window + 1)
-        latents, steps = self.latents, self.window + 1
-        lanes = [lane.rows(first, steps) for lane in self._lanes]
-        rows = np.stack([row for row, _, _ in lanes], axis=1)
-        begins, episodes = (
-            np.stack([lane[i] for lane in lanes], axis=1) for i in (1, 2)
-        )
+        latents = self.latents
+        rows, begins, episodes = self._rows(number)
         ends = begins[1:]  # the next step begins an episode: this one ends it
         done = ends & latents.terminated[episodes[:-1]]
         return Window(
@@ -101,6 +104,19 @@ class LatentSequences:
             mask=(~ends).astype(self.dtype),
             done=done.astype(self.dtype),
         )
+
+    def reward(self, number: int) -> np.ndarray | None:
+        """(T, B) rewards of window ``number``; None where none were given."""
+        if self.rewards is None:
+            return None
+        return self.rewards[self._rows(number)[0][:-1]].astype(self.dtype)
+
+    def _rows(self, number: int) -> tuple[np.ndarray, ...]:
+        """Rows, begins and positions (see ``_Lane``), each (T + 1, B)."""
+        first, steps = number * self.window, self.window + 1
+        self._extend(first + steps)
+        lanes = [lane.rows(first, steps) for lane in self._lanes]
+        return tuple(np.stack(column, axis=1) for column in zip(*lanes))
 
     def _extend(self, steps: int) -> None:
         """Hand out episodes until every lane has so many steps."""

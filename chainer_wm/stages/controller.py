@@ -17,6 +17,8 @@ from chainer_wm.streams import stream
 
 Evaluate = Callable[[np.ndarray, int], dict[str, Any]]
 
+STATE, TABLE = 'cma_es.npz', 'history.json'
+
 
 class Evolution(NamedTuple):
     """What an evolution left."""
@@ -121,9 +123,22 @@ def _generation(
     return returns
 
 
+def inherit(before: str | os.PathLike, folder: str | os.PathLike) -> None:
+    """Let an evolution that has not begun go on from where another ended.
+
+    Its means in the game stay behind: they belong to another dream.
+    """
+    if (pathlib.Path(folder) / STATE).exists():
+        return
+    for name in (TABLE, STATE):  # the state last: it marks a beginning
+        data = (pathlib.Path(before) / name).read_bytes()
+        with files.atomic_write(pathlib.Path(folder) / name) as file:
+            file.write(data)
+
+
 def read_history(folder: str | os.PathLike) -> tuple[list[dict], list[dict]]:
     """Rows per generation, and evaluations in the game, of an evolution."""
-    table = files.read_json(pathlib.Path(folder) / 'history.json')
+    table = files.read_json(pathlib.Path(folder) / TABLE)
     return table['generations'], table['evaluations']
 
 
@@ -132,8 +147,7 @@ class _Log:
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
-        self.state = folder / 'cma_es.npz'
-        self.table = folder / 'history.json'
+        self.state, self.table = folder / STATE, folder / TABLE
         self.history: list[dict[str, float]] = []
         self.evaluations: list[dict[str, Any]] = []
 
@@ -184,7 +198,12 @@ class _Log:
     def outcome(self, es: CMAES, choose: str) -> Evolution:
         theta, generation = es.mean, es.generation
         if choose == 'game':
-            best = max(self.evaluations, key=lambda row: row['mean'])
+            mine = [
+                row
+                for row in self.evaluations
+                if self._mean_path(row['generation']).exists()
+            ]
+            best = max(mine, key=lambda row: row['mean'])
             generation = best['generation']
             theta = np.load(self._mean_path(generation))
         return Evolution(theta, generation, self.history, self.evaluations)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from chainer_wm import agent, runs
+from chainer_wm.cma_es import CMAES
 from chainer_wm.controller import LinearController, load_controller
-from chainer_wm.datasets import Latents
+from chainer_wm.datasets import JoinedLatents, Latents
 from chainer_wm.dream import Dream
 from chainer_wm.model import MDNRNN
 from chainer_wm.rollouts import RolloutStore
@@ -25,16 +26,19 @@ class Parts:
     """The parts of a run on disk.
 
     Attributes:
-        folder: of the run: M and C.
+        folder: of the run.
         source: of the run whose rollouts, V and codes it uses, often itself.
         features: what C sees, in this order.
         device: where V and M are loaded to.
+        round: of the iterative procedure: 0 knows random episodes alone,
+            round k also those that the agents of rounds 0 to k - 1 played.
     """
 
     folder: pathlib.Path
     source: pathlib.Path
     features: tuple[str, ...] = agent.FEATURES
     device: str = '@numpy'
+    round: int = 0
 
     @classmethod
     def of(
@@ -68,20 +72,41 @@ class Parts:
         return self.source / 'vision/codes'
 
     @property
+    def home(self) -> pathlib.Path:
+        """Of this round's M and C, and of the episodes played for it."""
+        if not self.round:
+            return self.folder
+        return self.folder / 'rounds' / f'{self.round:02d}'
+
+    @property
     def model_path(self) -> pathlib.Path:
-        return self.folder / 'model/model.npz'
+        return self.home / 'model/model.npz'
 
     @property
     def controller_path(self) -> pathlib.Path:
-        return self.folder / 'controller/controller.npz'
+        return self.home / 'controller/controller.npz'
+
+    @property
+    def search_path(self) -> pathlib.Path:
+        return self.home / 'controller/cma_es.npz'
+
+    def at(self, round: int) -> Parts:
+        """The parts of another round."""
+        return dataclasses.replace(self, round=round)
 
     def store(self) -> RolloutStore:
-        """The episodes."""
+        """The random episodes."""
         return RolloutStore(self.source / 'rollouts')
 
-    def latents(self) -> Latents:
-        """Their codes."""
-        return Latents(self.codes_path)
+    def latents(self) -> JoinedLatents:
+        """The codes of all episodes up to this round's."""
+        played = [
+            self.at(number).home / 'codes'
+            for number in range(1, self.round + 1)
+        ]
+        return JoinedLatents(
+            [Latents(folder) for folder in (self.codes_path, *played)]
+        )
 
     def vision(self) -> ConvVAE:
         """V, trained."""
@@ -119,11 +144,28 @@ class Parts:
         on_cpu = dataclasses.replace(self, device='@numpy')
         return functools.partial(_load_agent, on_cpu, theta)
 
+    def candidate_maker(self) -> Callable[[], Any]:
+        """A picklable maker of an agent whose C is new in every episode.
 
-def _load_agent(parts: Parts, theta: np.ndarray) -> agent.WorldModelAgent:
+        It is drawn from the distribution that evolution left.
+        """
+        on_cpu = dataclasses.replace(self, device='@numpy')
+        return functools.partial(_load_candidates, on_cpu)
+
+
+def _load_agent(
+    parts: Parts, theta: np.ndarray, **options: Any
+) -> agent.WorldModelAgent:
     network = parts.model()
     controller = parts.new_controller(network)
     controller.set_theta(theta)
     return agent.WorldModelAgent(
-        parts.vision(), network, controller, parts.features
+        parts.vision(), network, controller, parts.features, **options
+    )
+
+
+def _load_candidates(parts: Parts) -> agent.WorldModelAgent:
+    search = CMAES.load(parts.search_path)
+    return _load_agent(
+        parts, search.mean, draw=lambda rng: search.sample(rng, 1)[0]
     )

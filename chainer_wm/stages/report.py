@@ -10,6 +10,7 @@ import chainer
 import numpy as np
 
 from chainer_wm import evaluation, plots
+from chainer_wm.datasets import Latents
 from chainer_wm.dream import DOOM_FEATURES, Dream, rollout
 from chainer_wm.stages.controller import read_history
 from chainer_wm.stages.foresight import foresee
@@ -46,6 +47,7 @@ def score_in_game(
     seed: int,
     workers: int,
     max_steps: int | None = None,
+    purpose: str = 'evaluate',
 ) -> dict[str, dict]:
     """Every policy on the same seeds: name -> ``evaluation.summary``."""
     returns = evaluation.evaluate(
@@ -53,7 +55,8 @@ def score_in_game(
         policies,
         episodes,
         seed,
-        workers=workers,
+        purpose,
+        workers,
         max_steps=max_steps,
     )
     return {
@@ -104,7 +107,7 @@ def draw_scores(
     """The evolution, histograms of returns, the dream against the game."""
     plots.evolution(
         folder / 'evolution.png',
-        *read_history(parts.folder / 'controller'),
+        *read_history(parts.home / 'controller'),
         game['random'],
         solved,
         f'C in the dream of an M with {core}',
@@ -119,7 +122,7 @@ def draw_scores(
         for name in game
         if name in dream
     ]
-    deaths = Deaths.load(parts.folder / 'model/deaths.npz')
+    deaths = Deaths.load(parts.home / 'model/deaths.npz')
     plots.calibration(
         folder / 'calibration.png', rows, deaths, done_weight=DONE_WEIGHT
     )
@@ -202,7 +205,7 @@ def draw_foresight(
     The last ``most`` steps, so that the death is in it. M has seen all before
     and ``context`` of them, then dreams alone, with the actions taken.
     """
-    latents, vision = parts.latents(), parts.vision()
+    latents, vision = Latents(parts.codes_path), parts.vision()
     rows = latents.rows(episode)
     length = rows.stop - rows.start
     first = max(0, length - most)

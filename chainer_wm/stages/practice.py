@@ -1,0 +1,125 @@
+"""The iterative procedure: play with what was learnt, learn from it, repeat.
+
+World Models (Ha and Schmidhuber 2018, section 5): random episodes do not show
+what a better player meets. Every round lets the controllers of the round
+before play the game, adds their episodes to the data, and goes on with the
+training of M and the evolution of C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from chainer_wm import collection, evaluation
+from chainer_wm.datasets import JoinedLatents, LatentSequences, split_episodes
+from chainer_wm.rollouts import RolloutStore
+from chainer_wm.stages import encode, vision
+from chainer_wm.stages.parts import Parts
+from chainer_wm.streams import stream
+
+
+def seed_of(seed: int, round: int) -> int:
+    """The root of a round's random streams; round 0 is the run's own."""
+    if not round:
+        return seed
+    return int(stream(seed, 'round', round).integers(2**31))
+
+
+def play(
+    parts: Parts,
+    make_env: Callable,
+    episodes: int,
+    seed: int,
+    workers: int,
+    tick: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Play this round's episodes and encode them; goes on where it stopped.
+
+    Every episode is played by a controller drawn from the distribution that
+    the evolution of the round before ended with.
+
+    Args:
+        parts: at this round, from 1.
+        seed: the run's.
+
+    Returns:
+        Steps, returns (``evaluation.summary``), and V's measures on the new
+        frames, to be held against those on random ones.
+    """
+    store = RolloutStore(parts.home / 'rollouts')
+
+    def fill() -> None:
+        collection.collect(
+            store,
+            make_env,
+            parts.at(parts.round - 1).candidate_maker(),
+            episodes,
+            seed_of(seed, parts.round),
+            workers,
+        )
+
+    fill()
+    seer = parts.vision()
+    encode.encode(
+        parts.home / 'codes',
+        store,
+        seer,
+        parts.vision_path,
+        play_again=fill,
+        tick=tick,
+    )
+    lines = [store.entry(episode) for episode in store.episodes]
+    return {
+        'steps': int(np.sum([line['length'] for line in lines])),
+        'played': evaluation.summary(line['return'] for line in lines),
+        'vision': vision.measure(seer, store, store.episodes, 1000),
+    }
+
+
+def windows(
+    parts: Parts,
+    batch_size: int,
+    length: int,
+    held_out: float,
+    seed: int,
+    repeats: int = 1,
+    dtype: np.typing.DTypeLike = np.float32,
+) -> tuple[LatentSequences, LatentSequences]:
+    """What M of a round is trained on, and what it is judged by.
+
+    Args:
+        batch_size, length: of the windows, see ``LatentSequences``; a batch
+            has no more lanes than there are episodes.
+        held_out: share of the episodes, of every round, that M never sees.
+        seed: the run's.
+        repeats: how often an episode of the agents is seen in an epoch.
+    """
+    latents = parts.latents()
+    return tuple(  # type: ignore[return-value]
+        LatentSequences(
+            latents,
+            min(batch_size, len(episodes)),
+            length,
+            seed_of(seed, parts.round),
+            episodes,
+            dtype,
+        )
+        for episodes in _split(latents, held_out, seed, repeats)
+    )
+
+
+def _split(
+    latents: JoinedLatents, held_out: float, seed: int, repeats: int
+) -> tuple[list[int], list[int]]:
+    """Episodes to train on, and held-out ones, by their numbers in latents."""
+    seen: list[int] = []
+    unseen: list[int] = []
+    for part, codes in enumerate(latents.parts):
+        train, test = split_episodes(sorted(codes.episodes), held_out, seed)
+        times = repeats if part else 1
+        seen += [latents.number(part, e) for e in train] * times
+        unseen += [latents.number(part, e) for e in test]
+    return seen, unseen

@@ -1,0 +1,81 @@
+"""Settings of Take Cover: every flag, and the presets."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from chainer_wm import policies
+from experiments.common import CommonConfig, opt
+
+#: Policies that the agent is held against.
+FIXED = {
+    'random': policies.Uniform,
+    'held random': policies.HeldRandom,
+    'no action': policies.NoAction,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(CommonConfig):
+    """ViZDoom Take Cover: collect, train V and M, evolve C in the dream."""
+
+    reuse: str = opt('', 'run whose rollouts, V and codes to use')
+    settings: str = opt('paper', 'game settings', ('paper', 'blog'))
+    episodes: int = opt(10_000, 'random episodes', extends='collect')
+    hold: tuple[int, ...] = opt(
+        (10,), 'longest hold of a random action; episodes draw one of several'
+    )
+    min_length: int = opt(100, 'shorter random episodes are played again')
+    held_out: float = opt(0.05, 'share of episodes that V and M never see')
+    latent_size: int = opt(64, 'latents of V')
+    vision_epochs: float = opt(1.0, 'passes of V', extends='vision')
+    vision_batch: int = opt(100, 'frames per update of V')
+    vision_learning_rate: float = opt(1e-4, "V's Adam")
+    memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
+    hidden_size: int = opt(512, 'LSTM, or controller of the DNC')
+    memory_length: int = opt(16, 'DNC: memory slots N')
+    memory_width: int = opt(16, 'DNC: numbers per slot W')
+    read_heads: int = opt(4, 'DNC: read heads R')
+    link_sparsity: int = opt(0, 'DNC: K of the sparse link, 0 for dense')
+    model_epochs: float = opt(20.0, 'passes of M', extends='model')
+    model_batch: int = opt(100, 'episodes side by side in an update of M')
+    window: int = opt(500, 'steps per update of M')
+    model_learning_rate: float = opt(1e-3, "M's Adam")
+    patience: int = opt(0, 'held-out checks without progress; 0: no limit')
+    untrained_model: bool = opt(False, 'control: M keeps its first weights')
+    features: tuple[str, ...] = opt(('z', 'c', 'h'), 'what C sees: z c h r')
+    temperature: tuple[float, ...] = opt((1.15,), 'tau, or its range')
+    population: int = opt(64, 'candidates per generation')
+    dreams: int = opt(16, 'dreams per candidate')
+    generations: int = opt(200, 'of CMA-ES', extends='controller')
+    sigma: float = opt(0.1, 'first step size of CMA-ES')
+    separable: bool = opt(False, 'CMA-ES with a diagonal covariance')
+    max_steps: int = opt(2100, 'cap of a dream')
+    rounds: int = opt(0, 'of the iterative procedure', extends='evaluate')
+    round_episodes: int = opt(100, 'episodes that the agents play in a round')
+    round_repeats: int = opt(3, 'M sees these so often for once a random one')
+    round_epochs: float = opt(4.0, 'passes of M in a round')
+    round_learning_rate: float = opt(3e-4, "M's Adam in a round")
+    round_generations: int = opt(10, 'of CMA-ES in a round')
+    evaluate_every: int = opt(25, 'generations between scores in the game')
+    evaluate_episodes: int = opt(100, 'episodes of such a score')
+    choose: str = opt('last', 'mean that is kept', ('last', 'game'))
+    test_episodes: int = opt(100, 'final episodes', extends='evaluate')
+
+
+# fmt: off
+PRESETS = {
+    'smoke': dict(
+        episodes=10, vision_batch=32, vision_learning_rate=1e-3,
+        latent_size=16, hidden_size=32, memory_length=8, memory_width=8,
+        read_heads=2, model_epochs=6.0, model_batch=4, window=32,
+        population=8, dreams=2, generations=4, max_steps=200,
+        evaluate_every=4, evaluate_episodes=2, test_episodes=4),
+    'laptop': dict(
+        episodes=1000, hold=(10, 30, 100), vision_learning_rate=1e-3,
+        window=50, patience=5,
+        population=32, generations=60, evaluate_every=10,
+        evaluate_episodes=20),
+    'paper': {},
+}
+# fmt: on
