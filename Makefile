@@ -1,6 +1,7 @@
 # make demo       Take Cover with a DNC, end to end, small: under 3 minutes
 # make test       the tests
 # make check      formatter, linter, type checker, tests
+# make play       the trained agent in the game and in its dream, as a GIF
 # make benchmark  each workload beside its peers
 # make clean      remove what was installed and built; data/ stays
 # make clean-data remove every cached rollout and every run in data/
@@ -18,7 +19,7 @@ ARGS ?=
 RUN = $(VENV)/bin/python
 export PYTHON VENV EXTRAS
 
-.PHONY: help demo test test-all check format benchmark peers clean clean-data
+.PHONY: help demo play test test-all check format benchmark peers clean clean-data
 
 help:
 	@sed -n '/^# /s/^# //p;/^$$/q' Makefile
@@ -28,6 +29,9 @@ $(VENV)/.installed: setup.sh setup.py pyproject.toml constraints.txt
 
 demo: $(VENV)/.installed
 	$(RUN) experiments/doom_take_cover.py --model dnc --preset smoke $(ARGS)
+
+play: $(VENV)/.installed
+	$(RUN) experiments/play.py $(ARGS)
 
 test: $(VENV)/.installed
 	$(RUN) -m pytest -m "not gpu and not slow" $(ARGS)

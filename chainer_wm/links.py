@@ -6,21 +6,31 @@ import os
 from typing import Any
 
 import chainer
+import numpy as np
 
 from chainer_wm.archives import read_archive, write_archive
 
 
-def save_link(path: str | os.PathLike, link: chainer.Link) -> None:
+def save_link(
+    path: str | os.PathLike,
+    link: chainer.Link,
+    dtype: np.typing.DTypeLike | None = None,
+) -> None:
     """Write a link's weights with ``link.config``, whole or not at all.
 
     ``config`` holds the constructor's arguments, so that ``load_link`` can
     build the link again.
+
+    Args:
+        dtype: of the numbers in the file, e.g. float16 for half the size;
+            None keeps the link's own.
     """
     serializer = chainer.serializers.DictionarySerializer()
     serializer.save(link)
-    write_archive(
-        path, _kind(type(link)), {'config': link.config}, serializer.target
-    )
+    arrays = serializer.target
+    if dtype is not None:
+        arrays = {name: array.astype(dtype) for name, array in arrays.items()}
+    write_archive(path, _kind(type(link)), {'config': link.config}, arrays)
 
 
 def load_link(path: str | os.PathLike, kind: type[chainer.Link]) -> Any:

@@ -22,14 +22,14 @@ def activate(xi, slopes, heads, width):
     slopes (R + 1,) receives the derivatives of the strengths (read, write),
     which cannot be told from the strengths to full precision.
     """
-    one = xi[0] * 0 + np.float32(1)
+    one = xi.dtype.type(1)
     strengths = heads * width
     write_strength = strengths + heads + width
     for r in range(heads + 1):
         k = strengths + r if r < heads else write_strength
         x = xi[k]
         slopes[r] = sigmoid(x)
-        xi[k] = one + max(x, x * 0) + math.log1p(exp(-abs(x)))
+        xi[k] = one + max(x, one - one) + math.log1p(exp(-abs(x)))
     erase = write_strength + 1
     gates = erase + 2 * width  # free, allocation, write
     modes = gates + heads + 2
@@ -44,7 +44,7 @@ def activate(xi, slopes, heads, width):
 @njit(**OPTIONS)
 def activate_backward(xi, slopes, d_xi, heads, width):
     """From gradients of the activated parts to those of the raw xi."""
-    one = xi[0] * 0 + np.float32(1)
+    one = xi.dtype.type(1)
     strengths = heads * width
     write_strength = strengths + heads + width
     for r in range(heads):
@@ -66,7 +66,7 @@ def activate_backward(xi, slopes, d_xi, heads, width):
 @njit(**OPTIONS)
 def usage_forward(free, reads, usage, weights, out):
     """u_t from f (R,), and w^r (R, N), u, w^w (N,) of the step before."""
-    one = free[0] * 0 + np.float32(1)
+    one = free.dtype.type(1)
     for i in range(out.shape[0]):
         out[i] = usage[i] + weights[i] - usage[i] * weights[i]
     for r in range(free.shape[0]):
@@ -83,7 +83,7 @@ def usage_backward(
 
     others (N,) is scratch.
     """
-    one = free[0] * 0 + np.float32(1)
+    one = free.dtype.type(1)
     heads, slots = reads.shape
     for r in range(heads):
         # others: what psi receives, times the factors of the other heads
@@ -141,7 +141,7 @@ def ascending_order(values, order):
 
 @njit(**OPTIONS)
 def allocation_forward(usage, order, out):
-    one = usage[0] * 0 + np.float32(1)
+    one = usage.dtype.type(1)
     product = one
     for i in order:
         out[i] = (one - usage[i]) * product
@@ -151,7 +151,7 @@ def allocation_forward(usage, order, out):
 @njit(**OPTIONS)
 def allocation_backward(usage, order, d_allocation, d_usage, products):
     """Adds to d_usage; products (N,) is scratch."""
-    one = usage[0] * 0 + np.float32(1)
+    one = usage.dtype.type(1)
     product = one
     for j in range(order.shape[0]):
         products[j] = product
@@ -165,7 +165,7 @@ def allocation_backward(usage, order, d_allocation, d_usage, products):
 
 @njit(**OPTIONS)
 def inverse_norm(vector, epsilon):
-    one = vector[0] * 0 + np.float32(1)
+    one = vector.dtype.type(1)
     return one / math.sqrt(dot(vector, vector) + epsilon)
 
 
@@ -193,7 +193,7 @@ def content_backward(
     """
     norm = inverse_norm(key, epsilon)
     mean = dot(content, d_content)
-    d_strength = d_key_norm = mean * 0
+    d_strength = d_key_norm = content.dtype.type(0)
     for i in range(norms.shape[0]):
         d_score = content[i] * (d_content[i] - mean)
         d_strength += d_score * cosine[i]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit, prange
 
 from dnc.kernels_entry import entry
@@ -22,7 +21,7 @@ def _forward(recurrent, gates, c, new_c, new_h, fresh):
     rest = recurrent[3 * size :]
     for k in range(size):
         g[k] = tanh(g[k] + rest[k])
-    keep = c[0] * 0 if fresh else c[0] * 0 + np.float32(1)
+    keep = c.dtype.type(0 if fresh else 1)
     for k in range(size):
         new_c[k] = i[k] * g[k] + keep * f[k] * c[k]
     for k in range(size):
@@ -34,8 +33,8 @@ def _backward(gates, c, new_c, d_h, d_c, fresh):
     size = c.shape[0]
     i, f = gates[:size], gates[size : 2 * size]
     o, g = gates[2 * size : 3 * size], gates[3 * size :]
-    one = gates[0] * 0 + np.float32(1)
-    keep = one - one if fresh else one
+    one = gates.dtype.type(1)
+    keep = gates.dtype.type(0 if fresh else 1)
     for k in range(size):
         x, y, z, w = i[k], f[k], o[k], g[k]
         squashed = tanh(new_c[k])

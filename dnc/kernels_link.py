@@ -7,7 +7,6 @@ rows. The rows after the last whole four go through the same loops one by one.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from dnc.kernels_math import OPTIONS
@@ -16,7 +15,7 @@ from dnc.kernels_math import OPTIONS
 @njit(**OPTIONS)
 def link_rows(link, weights, precedence, start, stop, new, offset):
     """Rows start to stop of L_t from L_{t-1}, into new from row offset."""
-    one = weights[0] * 0 + np.float32(1)
+    one = weights.dtype.type(1)
     for i in range(start, stop):
         row = i - start + offset
         w = weights[i]
@@ -30,7 +29,7 @@ def link_rows(link, weights, precedence, start, stop, new, offset):
 def link_forward(link, new, weights, precedence, reads, forward, backward):
     """L_t, f = L_t w^r and b = L_t^T w^r in one pass; new is not link."""
     size = weights.shape[0]
-    zero = weights[0] * 0
+    zero = weights.dtype.type(0)
     backward[:] = 0
     for i in range(0, size - 3, 4):
         link_rows(link, weights, precedence, i, i + 4, new, i)
@@ -62,7 +61,7 @@ def link_forward(link, new, weights, precedence, reads, forward, backward):
 def _reads_backward(rows, i, count, d_forward, d_backward, d_reads):
     """What w^r receives through f and b from rows i, i + 1, ... of L_t."""
     size = rows.shape[1]
-    zero = rows[0, 0] * 0
+    zero = rows.dtype.type(0)
     for r in range(d_reads.shape[0]):
         if count == 4:
             fa, fb = d_forward[r, i], d_forward[r, i + 1]
@@ -117,8 +116,8 @@ def _update_backward(
     link, i, count, weights, precedence, d_link, d_weights, d_precedence
 ):
     """Rows i, i + 1, ... of the gradient go from L_t to L_{t-1}."""
-    zero = weights[0] * 0
-    one = zero + np.float32(1)
+    zero = weights.dtype.type(0)
+    one = weights.dtype.type(1)
     for k in range(i, i + count - 1, 2):
         wa, wb = weights[k], weights[k + 1]
         ka, kb = one - wa, one - wb

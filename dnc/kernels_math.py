@@ -7,8 +7,6 @@ instructions and agree with NumPy to a few units in the last place.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
@@ -46,7 +44,7 @@ def tanh(x):
 
 def _exp32(x):
     x = min(max(x, np.float32(-87.0)), np.float32(88.0))
-    n = math.floor(x * np.float32(1.44269504) + np.float32(0.5))
+    n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
     r = x - n * np.float32(0.693359375)
     r = r + n * np.float32(2.12194440e-4)
     p = np.float32(1.9875691500e-4)
@@ -63,7 +61,7 @@ def _exp32(x):
 
 def _exp64(x):
     x = min(max(x, -708.0), 709.0)
-    n = math.floor(x * 1.4426950408889634 + 0.5)
+    n = np.floor(x * 1.4426950408889634 + 0.5)
     r = x - n * 6.93145751953125e-1
     r = r - n * 1.42860682030941723212e-6
     p = 1 / 6227020800.0  # Taylor: |r| <= ln(2) / 2
@@ -98,7 +96,7 @@ def _tanh32(x):
     large = np.float32(1) - np.float32(2) / (
         exp(np.float32(2) * abs(x)) + np.float32(1)
     )
-    large = large if x > 0 else -large
+    large = large if x > np.float32(0) else -large
     return small if abs(x) < np.float32(0.625) else large
 
 
@@ -121,7 +119,7 @@ def _tanh_overload(x):
 
 @njit(**OPTIONS, forceinline=True)
 def sigmoid(x):
-    one = x * 0 + np.float32(1)  # of the type of x: literals are float64
+    one = np.float32(1)
     return one / (one + exp(-x))
 
 
@@ -132,7 +130,7 @@ def softmax_into(scores, scale, out):
     highest = scores[0] * scale
     for i in range(1, size):
         highest = max(highest, scores[i] * scale)
-    total = highest * 0
+    total = scores.dtype.type(0)
     for i in range(size):
         out[i] = exp(scores[i] * scale - highest)
         total += out[i]
@@ -142,7 +140,7 @@ def softmax_into(scores, scale, out):
 
 @njit(**OPTIONS)
 def dot(a, b):
-    total = a[0] * 0
+    total = a.dtype.type(0)
     for i in range(a.shape[0]):
         total += a[i] * b[i]
     return total

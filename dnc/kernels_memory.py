@@ -40,7 +40,7 @@ def scores(memory, keys, out):
 @njit(**OPTIONS)
 def _combine_two_heads(memory, weights, out, r, j):
     """out[r:r + 2, j:j + 4]: eight sums for six loads."""
-    zero = weights[0, 0] * 0
+    zero = weights.dtype.type(0)
     a = b = c = d = e = f = g = h = zero
     for i in range(memory.shape[1]):
         x, y = weights[r, i], weights[r + 1, i]
@@ -64,7 +64,7 @@ def combine(memory, weights, out):
     """out[r] = sum_i weights[r, i] M[i]: (W, N), (R, N) -> (R, W)."""
     width, slots = memory.shape
     heads = weights.shape[0]
-    zero = weights[0, 0] * 0
+    zero = weights.dtype.type(0)
     whole_width, whole_heads = width // 4 * 4, heads // 2 * 2
     for j in range(0, whole_width, 4):
         for r in range(0, whole_heads, 2):
@@ -96,7 +96,7 @@ def spread(memory, weights, vectors):
 @njit(**OPTIONS)
 def write(memory, new, weights, erase, vector):
     """M_t = M_{t-1} (1 - w e^T) + w v^T."""
-    one = weights[0] * 0 + np.float32(1)
+    one = weights.dtype.type(1)
     for j in range(memory.shape[0]):
         e, v = erase[j], vector[j]
         for i in range(memory.shape[1]):
@@ -106,7 +106,7 @@ def write(memory, new, weights, erase, vector):
 @njit(**OPTIONS)
 def inverse_norms(memory, epsilon, out):
     """out[i] = 1 / sqrt(|M[i]|^2 + epsilon)."""
-    one = memory[0, 0] * 0 + np.float32(1)
+    one = memory.dtype.type(1)
     width, slots = memory.shape
     out[:] = epsilon
     for j in range(0, width - 1, 2):
@@ -138,8 +138,8 @@ def write_backward(
 
     memory is M_{t-1}; d_weights is added to.
     """
-    zero = weights[0] * 0
-    one = zero + np.float32(1)
+    zero = weights.dtype.type(0)
+    one = weights.dtype.type(1)
     for j in range(memory.shape[0]):
         e, v = erase[j], vector[j]
         erased = written = zero

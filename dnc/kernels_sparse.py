@@ -11,7 +11,6 @@ Strict arithmetic here: with K = 1 an entry sits exactly on the threshold.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from dnc.kernels_math import EXACT
@@ -42,8 +41,8 @@ def _largest(values, chosen):
 @njit(**EXACT)
 def _scale(values, chosen, count, scaled, epsilon):
     """Sum of the chosen, and min(1, sum of all) where that scales them."""
-    zero = values[0] * 0
-    one = zero + np.float32(1)
+    zero = values.dtype.type(0)
+    one = values.dtype.type(1)
     total, everything = zero, zero
     for k in range(count):
         total += values[chosen[k]]
@@ -75,7 +74,7 @@ def sharpen_backward(values, chosen, scaled, epsilon, d_out, d_values):
     total, scale = _scale(values, chosen, count, scaled, epsilon)
     if total <= 0:
         return
-    mean = total * 0
+    mean = values.dtype.type(0)
     for k in range(count):
         mean += d_out[chosen[k]] * values[chosen[k]] / total
     for k in range(count):
@@ -155,7 +154,7 @@ def sparse_forward(
         how many entries live on, how many were recorded.
     """
     size = link.shape[0]
-    one = weights[0] * 0 + np.float32(1)
+    one = weights.dtype.type(1)
     recorded = _add_candidates(
         link, weights, precedence, rows, columns, live, count
     )
@@ -208,8 +207,8 @@ def sparse_backward(
     empty link; first: it is the first of the sequence.
     """
     size = weights.shape[0]
-    zero = weights[0] * 0
-    one = zero + np.float32(1)
+    zero = weights.dtype.type(0)
+    one = weights.dtype.type(1)
     for e in range(recorded):
         index = record[e]
         kept = index >= 0

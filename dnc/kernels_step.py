@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from dnc.kernels_address import (
@@ -23,7 +22,7 @@ def write_forward(t, b, tape, zeros, fresh, memory, new, epsilon):
     width = zeros.memory.shape[0]
     xi = tape.xi[t, b]
     activate(xi, tape.slopes[t, b], heads, width)
-    one = xi[0] * 0 + np.float32(1)
+    one = xi.dtype.type(1)
     key = heads * width + heads
     erase = xi[key + width + 1 : key + 2 * width + 1]
     vector = xi[key + 2 * width + 1 : key + 3 * width + 1]

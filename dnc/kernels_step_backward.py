@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from dnc.kernels_address import (
@@ -75,7 +74,7 @@ def precedence_backward(t, b, tape, zeros, fresh, grads):
     """Through p_t; grads.precedence goes to p_{t-1}."""
     before = zeros.slots if fresh else tape.precedence[t, b]
     weights, d_p = tape.write_weights[t + 1, b], grads.precedence[b]
-    one = weights[0] * 0 + np.float32(1)
+    one = weights.dtype.type(1)
     moved, keep = dot(d_p, before), one
     for i in range(weights.shape[0]):
         keep -= weights[i]
@@ -149,7 +148,7 @@ def write_step_backward(
     """From the write weights and M_t back to the state before the step."""
     heads, width = zeros.reads.shape[0], zeros.memory.shape[0]
     xi = tape.xi[t, b]
-    one = xi[0] * 0 + np.float32(1)
+    one = xi.dtype.type(1)
     key = heads * width + heads
     erase, gates = key + width + 1, key + 3 * width + 1
     weights, d_weights = tape.write_weights[t + 1, b], grads.write_weights[b]

@@ -17,10 +17,12 @@ LAYERS = (
     *('arena', 'register_tile', 'kernels'),
     *('running_statistics', 'mixture', 'returns', 'optimizers'),
     *('lstm_engine', 'recurrent', 'mdn_loss', 'convolution', 'vision_engine'),
-    *('vision', 'model', 'controller', 'cma_es', 'ppo', 'rnd'),
+    *('vision', 'heads', 'model', 'controller', 'cma_es', 'ppo', 'rnd'),
     *('rollouts', 'policies', 'datasets', 'collection'),
-    *('envs', 'dream', 'dream_envs', 'agent', 'evaluation'),
-    *('snapshots', 'training', 'plots', 'runs', 'stages', 'inspector'),
+    *('envs', 'dream', 'dream_envs', 'pixel_model', 'agent'),
+    *('explorer', 'evaluation'),
+    *('snapshots', 'training', 'plots', 'runs', 'sequence_tasks'),
+    *('stages', 'inspector'),
 )
 
 FILE_LINES = 330

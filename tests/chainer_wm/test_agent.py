@@ -21,6 +21,26 @@ def make(features=('z', 'c', 'h'), core='lstm', sample=True):
     return agent.WorldModelAgent(vision, model, controller, features, sample)
 
 
+def test_every_episode_may_have_a_controller_of_its_own():
+    player = make()
+
+    def draw(rng):
+        return rng.standard_normal(16) / 4
+
+    own = agent.WorldModelAgent(
+        player.vision, player.model, player.controller, sample=False, draw=draw
+    )
+    together, state = own.act(FRAMES, own.start(rngs()))
+    again, _ = own.act(FRAMES, state)
+    for lane in range(2):
+        player = make(sample=False)
+        player.controller.set_theta(draw(rngs()[lane]))
+        alone, state = player.act(FRAMES, player.start(rngs()))
+        np.testing.assert_allclose(together[lane], alone[lane], rtol=1e-5)
+        alone, _ = player.act(FRAMES, state)
+        np.testing.assert_allclose(again[lane], alone[lane], rtol=1e-5)
+
+
 def rngs(count=2):
     return [np.random.default_rng(lane) for lane in range(count)]
 

@@ -54,8 +54,19 @@ TINY = [
     '30',
     '--test-episodes',
     '2',
+    '--rounds',
+    '1',
+    '--round-episodes',
+    '2',
+    '--round-epochs',
+    '1',
+    '--round-generations',
+    '1',
 ]
-STAGES = ('collect', 'vision', 'encode', 'model', 'controller', 'evaluate')
+STAGES = (
+    *('collect', 'vision', 'encode', 'model', 'controller', 'round-01'),
+    'evaluate',
+)
 
 
 def start(data, run, *more):
@@ -170,6 +181,25 @@ def test_untrained_control_with_a_mixed_temperature_and_z_alone(whole):
     assert results(whole, 'control')['evaluation']['episodes'] == 2
 
 
+def test_a_round_adds_the_agents_episodes_and_goes_on(whole):
+    row = results(whole, 'whole')['round-01']
+    home = folder(whole, 'whole') / 'rounds/01'
+    assert row['played']['episodes'] == 2
+    assert row['steps'] == sum(row['played']['returns'])
+    assert row['controller']['generation'] == 4  # 3, and 1 in the round
+    assert len(list((home / 'rollouts/episodes').iterdir())) == 2
+    assert (home / 'model/model.npz').exists()
+
+
+def test_a_further_round_goes_on_where_the_run_ended(whole):
+    finish(start(whole, 'longer', '--reuse', 'whole'))
+    output = finish(start(whole, 'longer', '--rounds', '2'))
+    assert 'round-01: complete, skipped' in output
+    found = results(whole, 'longer')
+    assert found['round-02']['controller']['generation'] == 5
+    assert found['round-02']['played'] != found['round-01']['played']
+
+
 def test_figures_and_films_are_there(whole):
     names = {
         path.name for path in (folder(whole, 'whole') / 'figures').iterdir()
@@ -193,3 +223,27 @@ def test_reusing_an_unfinished_run_is_refused(whole):
     output, _ = process.communicate()
     assert process.returncode == 1
     assert '--reuse nothing' in output and 'Traceback' not in output
+
+
+def test_a_packed_agent_plays_without_its_run(whole, tmp_path):
+    agents, film = tmp_path / 'agents', tmp_path / 'play.gif'
+    command = [sys.executable, 'experiments/play.py', '--agents', str(agents)]
+    missing = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+    assert missing.returncode == 1 and '--pack' in missing.stderr
+    more = ['--pack', str(folder(whole, 'whole')), '--out', str(film)]
+    subprocess.run([*command, *more], cwd=ROOT, check=True)
+    before = folder(whole, 'whole')
+    vision = np.load(agents / 'vision.npz')
+    theirs = np.load(before / 'vision/vision.npz')
+    for name in set(vision.files) - {'settings'}:
+        assert vision[name].dtype == np.float16
+        np.testing.assert_allclose(vision[name], theirs[name], 1e-3, 1e-4)
+    assert film.read_bytes()[:3] == b'GIF'
+    output = subprocess.run(
+        [*command, '--out', str(film), '--score', '1'],
+        cwd=ROOT,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+    assert 'over 1 episodes' in output

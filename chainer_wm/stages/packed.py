@@ -1,0 +1,97 @@
+"""A trained agent in a few small files: V for all, M and C for each core."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainer_wm.agent import WorldModelAgent
+from chainer_wm.archives import read_archive, write_archive
+from chainer_wm.controller import Controller, load_controller
+from chainer_wm.dream import Dream
+from chainer_wm.links import load_link, save_link
+from chainer_wm.model import MDNRNN
+from chainer_wm.stages.parts import Parts
+from chainer_wm.vision import ConvVAE
+
+KIND = 'starts/1'
+
+
+class Packed(NamedTuple):
+    """V, M and C as they were packed, and where a dream may begin."""
+
+    vision: ConvVAE
+    model: MDNRNN
+    controller: Controller
+    starts: tuple[np.ndarray, np.ndarray]  # mu, ln_var of first frames (N, Z)
+    settings: dict[str, Any]  # 'features', 'temperature', and what was told
+
+    def policy(self) -> WorldModelAgent:
+        """The agent, for the game."""
+        features = self.settings['features']
+        return WorldModelAgent(
+            self.vision, self.model, self.controller, features
+        )
+
+    def dream(self, max_steps: int = 2100) -> Dream:
+        """The dream in which C grew up."""
+        low, *high = self.settings['temperature']
+        tau = (low, *high) if high else low
+        return Dream(self.model, self.starts, tau, max_steps=max_steps)
+
+
+def pack(
+    parts: Parts,
+    folder: str | os.PathLike,
+    core: str,
+    temperature: tuple[float, ...],
+    origin: Mapping[str, Any],
+    starts: int = 100,
+) -> None:
+    """Write the parts of a run, V and M in float16.
+
+    Args:
+        folder: gets ``vision.npz``, and a folder named by ``core``.
+        origin: whatever should be known of the run, JSON-able.
+        starts: first frames whose posteriors are kept, at most.
+    """
+    folder = pathlib.Path(folder)
+    network = parts.model()
+    save_link(folder / 'vision.npz', parts.vision(), np.float16)
+    save_link(folder / core / 'model.npz', network, np.float16)
+    linear = parts.new_controller(network)
+    linear.set_theta(parts.theta())
+    linear.save(folder / core / 'controller.npz')
+    mu, ln_var = (part[:starts] for part in parts.latents().first())
+    write_archive(
+        folder / core / 'starts.npz',
+        KIND,
+        {
+            'features': parts.features,
+            'temperature': temperature,
+            'origin': dict(origin),
+        },
+        {'mu': mu.astype(np.float16), 'ln_var': ln_var.astype(np.float16)},
+    )
+
+
+def unpack(folder: str | os.PathLike, core: str) -> Packed:
+    """Read what ``pack`` wrote.
+
+    Raises:
+        FileNotFoundError: a file is not there.
+        ValueError: a file is damaged.
+    """
+    folder = pathlib.Path(folder)
+    settings, starts = read_archive(folder / core / 'starts.npz', KIND)
+    return Packed(
+        load_link(folder / 'vision.npz', ConvVAE),
+        load_link(folder / core / 'model.npz', MDNRNN),
+        load_controller(folder / core / 'controller.npz'),
+        (starts['mu'], starts['ln_var']),
+        settings,
+    )

@@ -1,0 +1,114 @@
+"""Watch a trained agent of Take Cover in the game and in its dream.
+
+Needs no training: the weights lie in ``results/doom_take_cover/agents``.
+Writes a GIF of both side by side, and prints how long the agent lived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import dnc.runtime  # noqa: F401
+
+from chainer_wm import evaluation, files, plots
+from chainer_wm.envs.take_cover import TakeCover
+from chainer_wm.stages import packed, report
+from chainer_wm.stages.parts import Parts
+
+AGENTS = pathlib.Path(__file__).parent / 'results/doom_take_cover/agents'
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or '').splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add('--model', choices=('lstm', 'dnc'), default='lstm', help='core of M')
+    add('--agents', type=pathlib.Path, default=AGENTS, help='the weights')
+    add('--seed', type=int, default=0, help='of the game and of the dream')
+    add('--episode', type=int, default=0, help='which one of that seed')
+    add('--out', type=pathlib.Path, default='play.gif', help='the film')
+    add('--score', type=int, default=0, help='also play so many episodes')
+    add('--workers', type=int, default=2, help='processes that play them')
+    add('--pack', type=pathlib.Path, help='first pack this run into --agents')
+    return parser.parse_args(argv)
+
+
+def pack(run: pathlib.Path, agents: pathlib.Path) -> str:
+    """Pack a finished run of doom_take_cover.py; its core's name."""
+    results = files.read_json(run / 'results.json')
+    config = results['config']
+    parts = Parts.of(
+        run, config['reuse'], tuple(config['features']), '@numpy'
+    ).at(config['rounds'])
+    origin = {
+        'run': config['run'],
+        'seed': config['seed'],
+        'game': {
+            name: results['evaluation'][name]
+            for name in ('episodes', 'mean', 'std')
+        },
+    }
+    temperature = tuple(config['temperature'])
+    packed.pack(parts, agents, config['model'], temperature, origin)
+    return config['model']
+
+
+def make_policy(agents: pathlib.Path, core: str):
+    """The packed agent, as a worker makes it."""
+    return packed.unpack(agents, core).policy()
+
+
+def script(argv: list[str] | None = None) -> None:
+    given = arguments(argv)
+    core = pack(given.pack, given.agents) if given.pack else given.model
+    agent = packed.unpack(given.agents, core)
+    maker = functools.partial(make_policy, given.agents, core)
+    film = report.film_game(TakeCover, maker, given.seed, given.episode)
+    print(f'game: {len(film.frames)} steps')
+    dreamt = report.film_dream(
+        agent.dream(),
+        report.DreamtController(
+            agent.controller.act, agent.controller.get_theta()
+        ),
+        agent.vision,
+        given.seed,
+        agent.settings['features'],
+    )
+    print(f'dream: {len(dreamt)} steps')
+    plots.side_by_side(given.out, film.frames, dreamt)
+    print(f'film: {given.out}')
+    if given.score:
+        returns = evaluation.evaluate(
+            TakeCover,
+            {'agent': maker},
+            given.score,
+            given.seed,
+            workers=given.workers,
+        )
+        found = evaluation.summary(returns['agent'])
+        print(
+            f'game: {found["mean"]:.0f} ± {found["std"]:.0f} steps over '
+            f'{found["episodes"]} episodes'
+        )
+
+
+def main() -> None:
+    """Run the script; an agent that is not there is one line."""
+    try:
+        script()
+    except FileNotFoundError as error:
+        sys.exit(
+            f'error: {error.filename} is not there; train an agent with '
+            'doom_take_cover.py, then repeat this with --pack RUN_FOLDER'
+        )
+
+
+if __name__ == '__main__':
+    main()
