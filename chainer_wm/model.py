@@ -1,14 +1,14 @@
 """M, the model of the world: an MDN-RNN whose core is an LSTM or a DNC.
 
 It reads the latent picture z, the action a and, where it predicts death, a
-flag for the first step of an episode; it predicts a mixture for the next z and
-the logit of the episode's end (World Models, Ha and Schmidhuber 2018).
+flag for the first step of an episode; it predicts a mixture for the next z
+and, if asked, the episode's end and the reward (Ha and Schmidhuber 2018).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import chainer
 import chainer.functions as F
@@ -16,6 +16,7 @@ import chainer.links as L
 import numpy as np
 from chainer import initializers
 
+from chainer_wm.heads import Prediction, RewardHead, split_mixture
 from chainer_wm.kernels import kernels_for
 from chainer_wm.kernels.packed import PackedStep
 from chainer_wm.mdn_loss import (
@@ -25,20 +26,8 @@ from chainer_wm.mdn_loss import (
     entropy_weight,
     nll_weight,
 )
-from chainer_wm.mixture import Mixture, sample_mixture
+from chainer_wm.mixture import sample_mixture
 from chainer_wm.recurrent import LSTM, detach, make_core
-
-
-class Prediction(NamedTuple):
-    """What M says about the next step.
-
-    Fields:
-        mixture: of the next z, every field (..., K, Z).
-        done_logit: logit of "the episode ends here", (...), or None.
-    """
-
-    mixture: Mixture
-    done_logit: Any
 
 
 class MDNRNN(chainer.Chain):
@@ -51,6 +40,8 @@ class MDNRNN(chainer.Chain):
         mixtures: K, components per latent dimension.
         core: 'lstm' or 'dnc'.
         predict_done: predict death too; the input then has the restart flag.
+        predict_reward: predict the reward of the step too.
+        reward_scale: unit in which the reward's error counts in the loss.
         seed: of the initial weights.
         engine: 'fused' or 'reference', see ``recurrent.LSTM``.
         core_options: for a DNC: memory_length=16, memory_width=16,
@@ -58,6 +49,7 @@ class MDNRNN(chainer.Chain):
 
     Attributes:
         core, head: the links: the recurrent core and one linear layer.
+        reward_head: a third link, or False where no reward is predicted.
         config: the constructor's arguments, for ``MDNRNN(**config)``.
     """
 
@@ -71,6 +63,8 @@ class MDNRNN(chainer.Chain):
         predict_done: bool = False,
         seed: int = 0,
         engine: str = 'fused',
+        predict_reward: bool = False,
+        reward_scale: float = 1.0,
         **core_options,
     ) -> None:
         super().__init__()
@@ -88,17 +82,19 @@ class MDNRNN(chainer.Chain):
             predict_done=predict_done,
             seed=seed,
             engine=engine,
+            predict_reward=predict_reward,
+            reward_scale=reward_scale,
             **core_options,
         )
         inputs = latent_size + action_size + predict_done
         outputs = 3 * mixtures * latent_size + predict_done
-        core_seed, head_seed = np.random.SeedSequence(seed).generate_state(2)
+        seeds = np.random.SeedSequence(seed).generate_state(3).tolist()
         with self.init_scope():
             self.core = make_core(
                 core,
                 inputs,
                 hidden_size,
-                int(core_seed),
+                seeds[0],
                 engine,
                 **core_options,
             )
@@ -106,8 +102,11 @@ class MDNRNN(chainer.Chain):
                 self.core.output_size,
                 outputs,
                 initialW=initializers.LeCunNormal(
-                    rng=np.random.RandomState(head_seed)
+                    rng=np.random.RandomState(seeds[1])
                 ),
+            )
+            self.reward_head = predict_reward and RewardHead(
+                self.core.output_size, reward_scale, seeds[2]
             )
 
     @property
@@ -165,7 +164,7 @@ class MDNRNN(chainer.Chain):
             (Prediction, state); the mixture's fields are (B, K, Z).
         """
         y, state = self.core.step(self._inputs(z, a, restart), state)
-        return self._predict(y), state
+        return self.predict(y), state
 
     def sequence(self, z, a, state, reset=None):
         """All steps of a sequence.
@@ -179,7 +178,7 @@ class MDNRNN(chainer.Chain):
             (Prediction, state); the mixture's fields are (T, B, K, Z).
         """
         ys, state = self.core.sequence(self._inputs(z, a, reset), state, reset)
-        return self._predict(ys), state
+        return self.predict(ys), state
 
     def sample(self, z, a, state, restart, noise, stream, temperature):
         """One step of a dream: draw the next z. Arrays, without gradients.
@@ -203,7 +202,7 @@ class MDNRNN(chainer.Chain):
             draw = kernels_for(out).sample_mixture
             z = draw(out, b, *noise, stream, temperature)
             return z, out[:, -1] + b[-1] if self.predict_done else None, state
-        mixture, logit = self._predict(y)
+        mixture, logit, _ = self.predict(y)
         noise = tuple(part[stream] for part in noise)
         z = sample_mixture(mixture, temperature=temperature, noise=noise)
         return z, None if logit is None else logit.array, state
@@ -233,6 +232,12 @@ class MDNRNN(chainer.Chain):
 
         return sample
 
+    def output(self, state):
+        """What the core gave out when it came to a state of arrays: (B, Y)."""
+        found = self.features(state)
+        parts = [found[name] for name in ('h', 'r') if name in found]
+        return self.xp.concatenate(parts, axis=1)
+
     def loss(
         self,
         z,
@@ -243,6 +248,7 @@ class MDNRNN(chainer.Chain):
         state,
         reset=None,
         done_weight: float = 10.0,
+        reward=None,
     ):
         """The loss of a sequence; ``chainer.report`` gets its parts.
 
@@ -253,12 +259,14 @@ class MDNRNN(chainer.Chain):
             done: (T, B) integers: 1 at a death, 0 elsewhere, -1 where nothing
                 is known (padding). Unused unless M predicts death.
             done_weight: weight of a death in the mean over all known steps.
+            reward: (T, B), NaN where not known; if M predicts rewards.
 
         Returns:
             (loss, state): the mean negative log-likelihood in nats per latent
             dimension over the steps with mask 1, plus the weighted mean of
-            the binary cross entropy of death. Reported: 'loss', 'nll' and,
-            where death is predicted, 'done_loss'.
+            the binary cross entropy of death, plus ``RewardHead.loss``.
+            Reported: 'loss', 'nll' and, where predicted, 'done_loss' and
+            'reward_loss'.
         """
         check_targets(z, z_next, mask, done if self.predict_done else mask)
         weight, entropy = nll_weight(mask, self.latent_size, self.dtype), None
@@ -272,13 +280,17 @@ class MDNRNN(chainer.Chain):
             (loss,) = node.apply((ys, self.head.W, self.head.b))
             nll, done_loss = node.nll, node.done_loss
         else:
+            found = self.predict(ys)[:2]
             loss, nll, done_loss = composed_loss(
-                *self._predict(ys), z_next, weight, entropy, done
+                *found, z_next, weight, entropy, done
             )
-        parts = {'loss': loss, 'nll': nll}
+        parts = {'nll': nll}
         if self.predict_done:
             parts['done_loss'] = done_loss
-        chainer.report(parts, self)
+        if self.reward_head:
+            parts['reward_loss'] = self.reward_head.loss(ys, reward)
+            loss += parts['reward_loss']
+        chainer.report({'loss': loss, **parts}, self)
         return loss, state
 
     def _packs(self) -> bool:
@@ -308,14 +320,11 @@ class MDNRNN(chainer.Chain):
             )
         return F.concat(parts, axis=-1)
 
-    def _predict(self, ys) -> Prediction:
+    def predict(self, ys) -> Prediction:
+        """What the heads make of the core's outputs (..., Y)."""
         out = self.head(ys, n_batch_axes=ys.ndim - 1)
-        shape = (*ys.shape[:-1], self.mixtures, self.latent_size)
-        size = self.mixtures * self.latent_size
-        fields = (
-            F.reshape(out[..., n * size : (n + 1) * size], shape)
-            for n in range(3)
-        )
         return Prediction(
-            Mixture(*fields), out[..., -1] if self.predict_done else None
+            split_mixture(out, self.mixtures, self.latent_size),
+            out[..., -1] if self.predict_done else None,
+            self.reward_head(ys) if self.reward_head else None,
         )

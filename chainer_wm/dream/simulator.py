@@ -2,8 +2,8 @@
 
 A controller acts on what M believed before the step, M consumes (z, a) and
 says what comes next and whether the episode ends (World Models, Ha and
-Schmidhuber 2018, section 4). One reward per step survived, the dying one
-included.
+Schmidhuber 2018, section 4). The reward is the one that M predicts, or else
+one per step survived, the dying one included.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class DreamStep(NamedTuple):
 
     Fields:
         z: the next latent picture, (B, Z), on M's device.
-        reward: (B,) float64, 1 each.
+        reward: (B,) float64, M's if it predicts rewards, or else 1 each.
         terminated: (B,) bool: M predicts the end of the episode.
         truncated: (B,) bool: the cap of steps is reached.
     """
@@ -182,7 +182,7 @@ class Dream:
         self._check_finite()
         return DreamStep(
             self._z,
-            np.ones(self.lanes),
+            self._reward(),
             terminated,
             self._ages >= self.max_steps,
         )
@@ -216,6 +216,15 @@ class Dream:
             array, self.model.dtype
         )
         return self.model.device.send(array)
+
+    def _reward(self) -> np.ndarray:
+        """(B,) float64, of the step that led to M's state."""
+        head = self.model.reward_head
+        if not head:
+            return np.ones(self.lanes)
+        with chainer.no_backprop_mode():
+            reward = head(self.model.output(self._state)).array
+        return chainer.get_device('@numpy').send(reward).astype(np.float64)
 
     def _ends(self, logit, u) -> np.ndarray:
         if logit is None:

@@ -13,9 +13,12 @@ from chainer_wm.plots.curves import (
 from chainer_wm.plots.films import Film, gif, side_by_side
 from chainer_wm.plots.frames import grid
 from chainer_wm.plots.histograms import returns_histogram
+from chainer_wm.plots.iterations import film_rows, iteration_returns
+from chainer_wm.plots.maps import visit_maps
 from chainer_wm.plots.memory import memory_trace
 from chainer_wm.plots.pairs import reconstructions
 from chainer_wm.plots.scores import calibration, reliability
+from chainer_wm.plots.seeds import seed_curves
 from chainer_wm.plots.sheets import contact_sheet
 from chainer_wm.plots.strips import open_loop
 from chainer_wm.plots.style import COLOURS, colours
@@ -28,14 +31,18 @@ __all__ = [
     'colours',
     'contact_sheet',
     'evolution',
+    'film_rows',
     'gif',
     'grid',
+    'iteration_returns',
     'memory_trace',
     'open_loop',
     'reconstructions',
     'reliability',
     'returns_histogram',
+    'seed_curves',
     'side_by_side',
     'temperature_table',
     'training_curves',
+    'visit_maps',
 ]

@@ -59,8 +59,8 @@ def train(
     optimizer = Adam(alpha=learning_rate, gradient_clip=clip).setup(model)
 
     def loss(number: int, state: Any):
-        window = sequences.batch(number)
-        batch = _batch(model, window, stream(seed, 'model z', number))
+        rng = stream(seed, 'model z', number)
+        batch = _batch(model, sequences, number, rng)
         return model.loss(**batch, state=state, done_weight=DONE_WEIGHT)
 
     updater = training.NumberedUpdater(
@@ -91,15 +91,21 @@ def train(
     return training.history(trainer)
 
 
-def _batch(model: Any, window: Any, rng: np.random.Generator) -> dict:
+def _batch(
+    model: Any,
+    sequences: LatentSequences,
+    number: int,
+    rng: np.random.Generator,
+) -> dict:
     """A window as M's loss takes it, with z drawn from the posteriors."""
+    window = sequences.batch(number)
     eps = rng.standard_normal(window.mu.shape)
     z = window.mu + np.exp(window.ln_var / 2) * eps
 
     def send(array, dtype=model.dtype):
         return model.device.send(np.ascontiguousarray(array, dtype))
 
-    return {
+    batch = {
         'z': send(z[:-1]),
         'a': send(window.actions),
         'z_next': send(z[1:]),
@@ -107,6 +113,9 @@ def _batch(model: Any, window: Any, rng: np.random.Generator) -> dict:
         'done': send(window.done, np.int32),
         'reset': send(window.reset),
     }
+    if (reward := sequences.reward(number)) is not None:
+        batch['reward'] = send(reward)
+    return batch
 
 
 def measure(
@@ -207,7 +216,8 @@ def _pass(
         for number in range(max(1, int(sequences.windows_per_epoch))):
             batch = _batch(
                 model,
-                sequences.batch(number),
+                sequences,
+                number,
                 stream(seed, 'held-out z', number),
             )
             state = detach(step(batch, state))

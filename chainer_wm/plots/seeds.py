@@ -1,0 +1,70 @@
+"""The same thing from several seeds: each one pale, their mean strong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+from chainer_wm.plots import style
+
+Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def seed_curves(
+    path: str | os.PathLike,
+    panels: Mapping[str, Curves],
+    xlabel: str = 'steps of all environments',
+    title: str = '',
+    levels: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Panels side by side, in each a curve per seed and the mean per name.
+
+    Args:
+        panels: label of the y axis -> name -> (x (n,), ys (seeds, n)). What
+            is not finite leaves a gap, and out of the mean.
+        levels: label of a y axis -> name -> a value worth a dotted line.
+
+    Raises:
+        ValueError: no panels, or x and ys that do not fit.
+    """
+    if not panels:
+        raise ValueError('no panels to draw: are there any runs?')
+    chart = style.figure(4.4 * len(panels) + 1.6, 3.7)
+    style.heading(chart, title)
+    every = chart.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (ylabel, curves) in zip(every, panels.items()):
+        style.dress(axes, xlabel, ylabel)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=''))
+        for (name, (x, ys)), colour in zip(
+            curves.items(), style.colours(curves)
+        ):
+            _seeds(axes, name, np.asarray(x), np.asarray(ys, float), colour)
+        for name, value in (levels or {}).get(ylabel, {}).items():
+            style.limit(axes, value, label=name)
+        style.legend(axes, loc='best')
+    style.save(path, chart)
+
+
+def _seeds(axes: Axes, name: str, x, ys: np.ndarray, colour: str) -> None:
+    if ys.ndim != 2 or ys.shape[1:] != x.shape or not ys.size:
+        raise ValueError(
+            f'{name!r} has x {x.shape} and ys {ys.shape}, expected (n,) and '
+            '(seeds, n)'
+        )
+    for y in ys:
+        axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.35)
+    known = np.isfinite(ys)
+    count = known.sum(axis=0)
+    mean = np.where(known, ys, 0).sum(axis=0) / np.maximum(count, 1)
+    seeds = f'{len(ys)} seeds' if len(ys) > 1 else '1 seed'
+    axes.plot(
+        x,
+        np.where(count > 0, mean, np.nan),
+        color=colour,
+        linewidth=2.2,
+        label=f'{name} ({seeds})',
+    )

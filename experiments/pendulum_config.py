@@ -1,0 +1,62 @@
+"""Settings of the pendulum: every flag, and the presets."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments.common import CommonConfig, opt
+
+NAME = 'pendulum_swing_up'
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(CommonConfig):
+    """Pendulum from pixels: play, train V and M, evolve C in M, repeat."""
+
+    iterations: int = opt(5, 'rounds of the procedure', extends='report')
+    first_episodes: int = opt(100, 'random episodes of the first iteration')
+    episodes: int = opt(40, 'episodes that each later iteration adds')
+    frame_skip: int = opt(4, 'game steps of 0.05 s per action')
+    hold: tuple[int, ...] = opt((5,), 'longest hold of a random action')
+    noise: float = opt(0.2, 'deviation of the noise on explored actions')
+    curiosity: float = opt(0.0, "explorers' reward per nat of M's own loss")
+    latent_size: int = opt(8, 'latents of V')
+    vision_epochs: float = opt(3.0, 'passes of V in the first iteration')
+    refine_epochs: float = opt(0.5, 'passes of V in each later one')
+    vision_batch: int = opt(16, 'frames per update of V')
+    vision_learning_rate: float = opt(1e-3, "V's Adam")
+    memory_mb: int = opt(512, 'frames held in memory (MB)', free=True)
+    hidden_size: int = opt(96, 'LSTM, or controller of the DNC')
+    memory_length: int = opt(16, 'DNC: memory slots N')
+    memory_width: int = opt(16, 'DNC: numbers per slot W')
+    read_heads: int = opt(2, 'DNC: read heads R')
+    reward_scale: float = opt(4.0, "unit of the reward's error in M's loss")
+    model_epochs: float = opt(40.0, 'passes of M in each iteration')
+    model_batch: int = opt(16, 'episodes side by side in an update of M')
+    window: int = opt(50, 'steps per update of M')
+    model_learning_rate: float = opt(2e-3, "M's Adam")
+    features: tuple[str, ...] = opt(('z', 'c', 'h'), 'what C sees: z c h r')
+    population: int = opt(32, 'candidates per generation')
+    dreams: int = opt(12, 'dreams per candidate')
+    generations: int = opt(60, 'of CMA-ES in each iteration')
+    sigma: float = opt(0.1, 'first step size of CMA-ES')
+    test_episodes: int = opt(20, 'episodes of every score')
+    summary: tuple[str, ...] = opt(
+        (), 'sum up these runs (glob patterns) and do nothing else', free=True
+    )
+    results: str = opt(
+        f'experiments/results/{NAME}', 'folder of the summary', free=True
+    )
+
+
+# fmt: off
+PRESETS = {
+    'smoke': dict(
+        iterations=2, first_episodes=20, episodes=10, vision_epochs=1.0,
+        refine_epochs=0.2, latent_size=4, hidden_size=16, memory_length=4,
+        memory_width=4, model_epochs=4.0, model_batch=4, population=8,
+        dreams=2, generations=4, test_episodes=4),
+    'laptop': {},
+    'paper': dict(iterations=20, generations=200, dreams=16, population=64),
+}
+# fmt: on

@@ -1,0 +1,270 @@
+"""PixelCopter by PPO: for its score, out of curiosity, or both.
+
+Random Network Distillation (Burda et al., 2018) rewards what was rarely seen.
+A blog post found that curiosity alone ends in "a few ups, then fall", and so
+did its CMA-ES; its advantages were wrong (every action got the mean of all),
+so here the question is asked again with PPO that learns.
+
+``--rewards extrinsic|intrinsic|both``, ``--observation state|pixels``,
+``--recurrent --model lstm|dnc`` for a policy with a memory, ``--learner
+cma_es`` for a linear controller on the seven numbers. To compare runs:
+``pixelcopter_rnd.py --summary RUN RUN ...``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import dnc.runtime  # noqa: F401
+
+import gym
+import numpy as np
+
+from chainer_wm import runs
+from chainer_wm.cma_es import CMAES
+from chainer_wm.envs import wrappers
+from chainer_wm.envs.pixelcopter import PixelCopter
+from chainer_wm.evaluation import summary
+from chainer_wm.policies import Policy
+from chainer_wm.ppo import (
+    RND_CONVOLUTIONS,
+    ActorCritic,
+    Collector,
+    NetworkPolicy,
+)
+from chainer_wm.rnd import CONVOLUTIONS, RND
+from chainer_wm.stages import pilots, policy, policy_report, search
+from chainer_wm.stages.watches import EndInfo
+from experiments import copter_report, policy_runs
+from experiments.common import main, opt, parse, run_stages
+from experiments.policy_runs import CuriousConfig
+
+NAME = 'pixelcopter_rnd'
+CENTRE = (24, 0, 12, 12, 16, 24, 24)  # of the seven numbers, in pixels
+SCALE = (12, 2, 12, 12, 32, 12, 12)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(CuriousConfig):
+    """PixelCopter by PPO: for its score, out of curiosity, or both."""
+
+    learner: str = opt('ppo', 'who learns', ('ppo', 'cma_es'))
+    observation: str = opt('pixels', 'what is seen', ('state', 'pixels'))
+    size: int = opt(84, 'of the pictures, in pixels')
+    grey: bool = opt(True, 'pictures without colours')
+    stack: int = opt(4, 'observations that the policy sees; RND sees the last')
+    sticky: float = opt(0.25, 'chance that an action is repeated')
+    reward_clip: float = opt(1.0, 'largest reward that PPO sees; 0: any')
+    max_steps: int = opt(4500, 'of an episode: a time limit, not a death')
+    residual: bool = opt(True, 'heads with a layer of their own')
+    activation: str = opt('relu', 'of the policy', ('relu', 'tanh'))
+    hidden: tuple[int, ...] = opt((256, 448), 'layers of the policy')
+    updates: int = opt(30_000, 'rounds of play and learning', extends='train')
+    lanes: int = opt(128, 'games side by side')
+    learning_rate: float = opt(1e-4, "PPO's Adam")
+    clip: float = opt(0.1, 'of the ratio of probabilities')
+    entropy: float = opt(0.001, 'coefficient of the entropy')
+    normalize: bool = opt(False, 'bring advantages to mean 0, deviation 1')
+    rnd_keep: float = opt(0.25, 'chance of a step to teach the predictor')
+    rnd_features: int = opt(512, 'outputs of target and predictor')
+    rnd_layers: tuple[int, ...] = opt((), 'layers of both')
+    rnd_hidden: tuple[int, ...] = opt((512, 512), 'layers of the predictor')
+    whitening_steps: int = opt(6400, 'steps of every lane before training')
+    population: int = opt(32, 'CMA-ES: candidates per generation')
+    generations: int = opt(60, 'CMA-ES: generations', extends='train')
+    search_episodes: int = opt(8, 'CMA-ES: games per candidate')
+    sigma: float = opt(0.5, 'CMA-ES: first step')
+
+
+# fmt: off
+LAPTOP = dict(
+    observation='state', stack=1, sticky=0.0, max_steps=2000, lanes=64,
+    hidden=(64, 64), activation='tanh', residual=False, updates=60,
+    learning_rate=1e-3, minibatches=8, max_gradient=0.5, clip=0.2,
+    entropy=0.003,
+    normalize=True, restart_every=30, rnd_layers=(128,), rnd_hidden=(128,),
+    rnd_features=64, whitening_steps=128)
+PRESETS = {
+    'smoke': LAPTOP | dict(
+        updates=4, lanes=8, rollout_length=64, restart_every=2, max_steps=300,
+        test_episodes=8, generations=3, population=6, search_episodes=2),
+    'laptop': LAPTOP,
+    'paper': {},
+}
+# fmt: on
+
+
+def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
+    """The game: sticky inside, cut after max_steps, scaled, stacked."""
+    size = config.size if config.observation == 'pixels' else 48
+    env: gym.Env = PixelCopter(
+        config.observation, size=size, render_mode=render_mode
+    )
+    env = wrappers.BlocksPassed(env)
+    if config.sticky:
+        env = wrappers.StickyActions(env, config.sticky)
+    env = gym.wrappers.TimeLimit(env, config.max_steps)
+    if config.observation == 'state':
+        env = wrappers.Scaled(env, CENTRE, SCALE)
+    elif config.grey:
+        env = wrappers.Grey(env)
+    return wrappers.FrameStack(env, config.stack) if config.stack > 1 else env
+
+
+def _channels(config: Config) -> int:
+    """Numbers of the newest observation on the last axis of a stack."""
+    if config.observation == 'state':
+        return len(CENTRE)
+    return 1 if config.grey else 3
+
+
+def _convolutions(config: Config, paper: tuple) -> tuple:
+    return paper if config.observation == 'pixels' else ()
+
+
+def network(config: Config) -> ActorCritic:
+    """One value head per kind of reward."""
+    return policy_runs.new_network(
+        config,
+        make_env(config),
+        values=len(policy_runs.streams(config)),
+        convolutions=_convolutions(config, RND_CONVOLUTIONS),
+        activation=config.activation,
+        residual=config.residual,
+    )
+
+
+def curiosity(config: Config) -> RND | None:
+    """RND on the newest observation, where it is asked for."""
+    if config.rewards == 'extrinsic':
+        return None
+    return policy_runs.new_rnd(
+        config,
+        make_env(config),
+        convolutions=_convolutions(config, CONVOLUTIONS),
+        frames=_channels(config),
+    )
+
+
+def clipped(limit: float, rewards: np.ndarray) -> np.ndarray:
+    """Rewards within -limit and limit; 0 leaves them as they are."""
+    return np.clip(rewards, -limit, limit) if limit else rewards
+
+
+def train(config: Config, run: runs.Run) -> None:
+    """PPO with its rewards, or CMA-ES."""
+    if config.learner == 'cma_es':
+        return evolve(config, run)
+    made = network(config)
+    log = policy.train(
+        run.path('policy'),
+        policy_runs.new_learner(config, made, policy_runs.streams(config)),
+        Collector(made, [make_env(config) for _ in range(config.lanes)]),
+        updates=config.updates,
+        rollout_length=config.rollout_length,
+        seed=config.seed,
+        rnd=curiosity(config),
+        whitening_steps=config.whitening_steps,
+        shape_rewards=functools.partial(clipped, config.reward_clip),
+        restart_every=config.restart_every,
+        watch=EndInfo('blocks'),
+        label=f'{config.rewards}, seed {config.seed}',
+        debug=config.debug,
+        tick=run.tick,
+    )
+    run.add_results(steps=log[-1]['steps'])
+    names = ['return', 'length', 'entropy', 'episode_blocks']
+    if config.rewards != 'extrinsic':
+        names.append('bonus')
+    policy_report.draw(
+        run.path('figures'), log, f'rewards: {config.rewards}', names
+    )
+
+
+def evolve(config: Config, run: runs.Run) -> None:
+    """CMA-ES on the weights of a linear controller."""
+    if config.observation != 'state':
+        raise runs.RunError(
+            f'--learner cma_es --observation {config.observation}: the '
+            'linear controller sees the seven numbers only (state)'
+        )
+    size = pilots.LinearPilot.size(len(CENTRE) * config.stack)
+    found = search.search(
+        run.path('search'),
+        CMAES(
+            np.zeros(size), config.sigma, config.population, seed=config.seed
+        ),
+        functools.partial(_score, config),
+        generations=config.generations,
+        label=f'cma-es, seed {config.seed}',
+        tick=run.tick,
+    )
+    np.save(run.path('search', 'theta.npy'), found.theta)
+    copter_report.draw_search(run.path('figures'), found.log)
+
+
+def _score(config: Config, candidates: np.ndarray, generation: int):
+    return pilots.returns_of_pilots(
+        candidates,
+        functools.partial(make_env, config),
+        config.search_episodes,
+        config.seed,
+        generation,
+    )
+
+
+def player(config: Config, run: runs.Run) -> Policy:
+    """The trained policy, which draws its actions; or the found pilot."""
+    if config.learner == 'cma_es':
+        return pilots.LinearPilot(np.load(run.path('search', 'theta.npy')))
+    made = network(config)
+    policy.load(run.path('policy'), made)
+    return NetworkPolicy(made, make_env(config).action_space)
+
+
+def evaluate(config: Config, run: runs.Run) -> None:
+    """Returns, lengths and blocks passed, and what it looks like."""
+    trained = player(config, run)
+    space = make_env(config).action_space
+    for name, one in (
+        ('evaluation', trained),
+        ('random_baseline', policy_report.RandomActions(space)),
+    ):
+        played = policy_report.play(
+            one,
+            functools.partial(make_env, config),
+            config.test_episodes,
+            config.seed,
+        )
+        found = {**summary(played.returns), **copter_report.flights(played)}
+        run.add_results(**{name: found})
+        print(
+            f'{name.replace("_", " ")}: return {found["mean"]:.1f} ± '
+            f'{found["std"]:.1f}, {found["length"]:.0f} steps, '
+            f'{found["blocks"]:.1f} blocks'
+        )
+    copter_report.draw_flights(
+        run.path('figures'),
+        trained,
+        make_env(config, 'rgb_array'),
+        config.seed,
+    )
+
+
+STAGES = {'train': train, 'evaluate': evaluate}
+
+
+def script(argv=None) -> None:
+    config = parse(Config, PRESETS, NAME, argv)
+    if config.summary:
+        return copter_report.summarise(config, NAME)
+    run_stages(config, NAME, STAGES).close()
+
+
+if __name__ == '__main__':
+    main(script)

@@ -1,0 +1,197 @@
+"""Does PPO learn? CartPole-v1 and Pendulum-v1, with and without a memory.
+
+CartPole counts as solved at a mean return of 475 over 100 episodes (gym's own
+number). Pendulum has no official one: ours is -200 over 100 episodes, where a
+policy swings the pole up once and holds it; random play earns about -1,200.
+
+``--recurrent --model dnc`` gives the policy a memory. To compare seeds:
+``ppo_check.py --env cartpole --summary RUN RUN RUN``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import dnc.runtime  # noqa: F401
+
+import gym
+import numpy as np
+
+from chainer_wm import runs
+from chainer_wm.envs.wrappers import Scaled
+from chainer_wm.evaluation import summary
+from chainer_wm.policies import Policy
+from chainer_wm.ppo import ActorCritic, Collector, NetworkPolicy, Stream
+from chainer_wm.stages import policy, policy_report
+from experiments import policy_runs
+from experiments.common import main, opt, parse, run_stages
+from experiments.policy_runs import Finished, PolicyConfig
+
+NAME = 'ppo_check'
+GAMES = {'cartpole': 'CartPole-v1', 'pendulum': 'Pendulum-v1'}
+SOLVED = {'cartpole': 475.0, 'pendulum': -200.0}
+SPEED_SCALE = (1, 1, 4)  # cosine, sine, radians per second
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(PolicyConfig):
+    """PPO on CartPole-v1 or Pendulum-v1."""
+
+    env: str = opt('cartpole', 'game', tuple(GAMES))
+    reward_scale: float = opt(1.0, 'rewards are multiplied by this')
+
+
+# fmt: off
+BY_GAME: dict[str, dict] = {
+    'cartpole': dict(updates=100, lanes=8, learning_rate=5e-4, epochs=10),
+    'pendulum': dict(updates=60, lanes=8, rollout_length=200,
+                     learning_rate=1e-3, epochs=10, minibatches=4,
+                     discount=0.95, reward_scale=0.1, restart_every=10),
+}
+PRESETS: dict[str, dict] = {
+    'smoke': dict(test_episodes=8),
+    'laptop': {},
+    'paper': {},
+}
+SMOKE_UPDATES = 6
+# fmt: on
+
+
+def make_env(config: Config) -> gym.Env:
+    """The game, as gym has it; the pendulum's speed (up to 8) is divided."""
+    env = gym.make(GAMES[config.env])
+    if config.env == 'pendulum':
+        env = Scaled(env, 0, SPEED_SCALE)
+    return env
+
+
+def network(config: Config) -> ActorCritic:
+    """Policy and values have a body each, unless they share a memory."""
+    return policy_runs.new_network(config, make_env(config), separate=True)
+
+
+def train(config: Config, run: runs.Run) -> None:
+    """PPO."""
+    made = network(config)
+    learner = policy_runs.new_learner(
+        config, made, [Stream(discount=config.discount)]
+    )
+    log = policy.train(
+        run.path('policy'),
+        learner,
+        Collector(made, [make_env(config) for _ in range(config.lanes)]),
+        updates=config.updates,
+        rollout_length=config.rollout_length,
+        seed=config.seed,
+        shape_rewards=functools.partial(np.multiply, config.reward_scale),
+        restart_every=config.restart_every,
+        label=f'{config.env}, seed {config.seed}',
+        debug=config.debug,
+        tick=run.tick,
+    )
+    solved = SOLVED[config.env]
+    run.add_results(
+        steps=log[-1]['steps'],
+        solved=solved,
+        solved_after_steps=policy_report.reached(log, solved),
+    )
+    policy_report.draw(
+        run.path('figures'), log, GAMES[config.env], ('return', 'entropy')
+    )
+
+
+def evaluate(config: Config, run: runs.Run) -> None:
+    """The likeliest actions, drawn ones, and random ones."""
+    made = network(config)
+    policy.load(run.path('policy'), made)
+    space = make_env(config).action_space
+    players: dict[str, Policy] = {
+        'evaluation': NetworkPolicy(made, space, greedy=True),
+        'drawn': NetworkPolicy(made, space),
+        'random_baseline': policy_report.RandomActions(space),
+    }
+    for name, player in players.items():
+        played = policy_report.play(
+            player,
+            functools.partial(make_env, config),
+            config.test_episodes,
+            config.seed,
+        )
+        found = summary(played.returns)
+        run.add_results(**{name: found})
+        print(
+            f'{name.replace("_", " ")}: {found["mean"]:.1f} ± '
+            f'{found["std"]:.1f} over {found["episodes"]} episodes'
+        )
+
+
+def summarise(config: Config) -> None:
+    """Curves of all seeds and a table, for each kind of policy."""
+    found = [
+        run
+        for run in policy_runs.finished_runs(config, NAME)
+        if run.config['env'] == config.env
+    ]
+    if not found:
+        raise SystemExit(f'--summary: none of these runs is of {config.env}')
+    groups = policy_runs.grouped(
+        found, lambda run: policy_runs.core_name(run.config)
+    )
+    folder = policy_runs.summary_folder(config, NAME)
+    ylabel, solved = 'return per episode', SOLVED[config.env]
+    policy_runs.draw_seeds(
+        folder / f'{config.env}.png',
+        {ylabel: policy_runs.curves(groups, 'return')},
+        f'PPO on {GAMES[config.env]}',
+        {ylabel: {f'solved, {solved:g}': solved}},
+    )
+    table = {core: _row(group, solved) for core, group in groups.items()}
+    policy_runs.write_summary(folder, config.env, table, found)
+
+
+def _row(group: list[Finished], solved: float) -> dict:
+    means = [run.results['evaluation']['mean'] for run in group]
+    return {
+        'seeds': [run.config['seed'] for run in group],
+        'steps': [run.results['steps'] for run in group],
+        'solved_after_steps': [
+            run.results['solved_after_steps'] for run in group
+        ],
+        'solved': sum(mean >= solved for mean in means),
+        'greedy': policy_runs.spread(means),
+        'drawn': policy_runs.spread(
+            [run.results['drawn']['mean'] for run in group]
+        ),
+        'random': policy_runs.spread(
+            [run.results['random_baseline']['mean'] for run in group]
+        ),
+        'minutes': policy_runs.minutes(group),
+    }
+
+
+STAGES = {'train': train, 'evaluate': evaluate}
+
+
+def presets(env: str) -> dict[str, dict]:
+    """Settings of the presets for a game."""
+    games = {name: BY_GAME[env] | more for name, more in PRESETS.items()}
+    games['smoke']['updates'] = SMOKE_UPDATES
+    return games
+
+
+def script(argv=None) -> None:
+    config = parse(Config, presets('cartpole'), NAME, argv)
+    if config.env != 'cartpole':
+        config = parse(Config, presets(config.env), NAME, argv)
+    if config.summary:
+        return summarise(config)
+    run_stages(config, NAME, STAGES).close()
+
+
+if __name__ == '__main__':
+    main(script)

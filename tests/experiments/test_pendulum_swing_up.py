@@ -1,0 +1,164 @@
+"""Pendulum's iterative procedure end to end on tiny settings: cut, resumed."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chainer_wm import runs
+from chainer_wm.plots import film_rows, iteration_returns
+from experiments import pendulum_swing_up as swing_up
+
+TINY = {
+    'workers': 0,
+    'iterations': 2,
+    'first_episodes': 10,
+    'episodes': 10,
+    'frame_skip': 20,
+    'vision_epochs': 0.2,
+    'refine_epochs': 0.05,
+    'latent_size': 3,
+    'hidden_size': 6,
+    'memory_length': 4,
+    'memory_width': 4,
+    'read_heads': 1,
+    'model_batch': 4,
+    'window': 10,
+    'model_epochs': 2.0,
+    'population': 4,
+    'dreams': 2,
+    'generations': 2,
+    'test_episodes': 2,
+}
+
+
+def start(data, run, **more):
+    flags = [f'--data={data}', f'--run={run}']
+    flags += [
+        f'--{name.replace("_", "-")}={value}'
+        for name, value in (TINY | more).items()
+    ]
+    swing_up.script(flags)
+
+
+def results(data, run):
+    path = data / swing_up.NAME / run / 'results.json'
+    found = json.loads(path.read_text())
+    for changing in ('seconds', 'config', 'run'):
+        found.pop(changing)
+    return found
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data')
+    start(folder, 'whole')
+    return folder
+
+
+class Cut(Exception):
+    pass
+
+
+def test_a_run_cut_in_many_places_has_the_numbers_of_a_whole_one(
+    data, monkeypatch
+):
+    """Cut at every fifth tick of the clock, until it is through."""
+    tick, ticks = runs.Run.tick, iter(range(1, 10**6))
+
+    def cut(self):
+        tick(self)
+        if next(ticks) % 5 == 0:
+            raise Cut
+
+    monkeypatch.setattr(runs.Run, 'tick', cut)
+    cuts = 0
+    for _ in range(50):
+        try:
+            start(data, 'cut')
+            break
+        except Cut:
+            cuts += 1
+    assert cuts > 3
+    assert results(data, 'cut') == results(data, 'whole')
+
+
+def test_every_iteration_adds_episodes_and_is_scored(data):
+    found = results(data, 'whole')
+    assert [row['iteration'] for row in found['iterations']] == [1, 2]
+    assert 'novelty' not in found['iterations'][0]
+    for row in found['iterations']:
+        assert row['game']['episodes'] == 2
+        assert {'nll', 'done_loss', 'reward_loss'} <= set(row['held_out'])
+    assert found['iterations'][1]['novelty']['nll'] > 0
+    assert (
+        found['levels']['planner']['mean'] > found['levels']['random']['mean']
+    )
+    folder = data / swing_up.NAME / 'whole'
+    lines = (folder / 'rollouts/episodes.jsonl').read_text().splitlines()
+    assert len(lines) == 20
+    names = {path.name for path in (folder / 'figures').iterdir()}
+    assert names == {
+        'returns.png',
+        'generated.png',
+        'game_and_dream_01.gif',
+        'game_and_dream_02.gif',
+    }
+
+
+def test_more_iterations_go_on_where_the_run_ended(data, capsys):
+    start(data, 'grown', iterations=1)
+    start(data, 'grown', iterations=2)
+    assert 'controller-1: complete, skipped' in capsys.readouterr().out
+    assert results(data, 'grown') == results(data, 'whole')
+
+
+def test_curious_explorers_with_a_dnc(data):
+    start(data, 'curious', model='dnc', curiosity=2.0)
+    folder = data / swing_up.NAME / 'curious'
+    assert (folder / 'iterations/01/explorer/cma_es.npz').exists()
+    assert not (folder.parent / 'whole/iterations/01/explorer').exists()
+    first, second = results(data, 'curious')['iterations']
+    assert np.isfinite([first['game']['mean'], second['dream']['mean']]).all()
+
+
+def test_runs_are_summed_up_by_their_settings(data, tmp_path):
+    swing_up.script(
+        [
+            f'--data={data}',
+            f'--results={tmp_path}',
+            '--summary',
+            'whole',
+            'cut',
+        ]
+    )
+    table = json.loads((tmp_path / 'summary.json').read_text())
+    assert list(table) == ['LSTM'] and table['LSTM']['seeds'] == [0, 0]
+    rows = results(data, 'whole')['iterations']
+    means = [row['game']['mean'] for row in rows]
+    assert table['LSTM']['mean_over_seeds'] == pytest.approx(means)
+    assert 'returns' not in table['LSTM']['iterations'][0][0]['game']
+    with Image.open(tmp_path / 'returns.png') as picture:
+        assert picture.size[0] > 500
+    with pytest.raises(SystemExit, match='nothing'):
+        swing_up.script([f'--data={data}', '--summary', 'nothing'])
+
+
+def test_strips_show_films_at_the_same_moments(tmp_path):
+    films = {
+        'long': np.full((10, 8, 8, 3), 200, np.uint8),
+        'short': np.zeros((3, 8, 8, 3), np.uint8),
+    }
+    film_rows(tmp_path / 'rows.png', films, count=5)
+    picture = np.asarray(Image.open(tmp_path / 'rows.png').convert('L'))
+    dark = (picture == 0).sum(), (picture == 200).sum()
+    assert 0.3 < dark[0] / dark[1] < 0.5  # frames 0 and 2 of five
+    films['short'] = np.zeros((3, 8, 9, 3), np.uint8)
+    with pytest.raises(ValueError, match=r'\(8, 9, 3\)'):
+        film_rows(tmp_path / 'rows.png', films)
+
+
+def test_returns_need_an_iteration(tmp_path):
+    with pytest.raises(ValueError, match='no iteration'):
+        iteration_returns(tmp_path / 'r.png', {'agent': [[]]}, {})

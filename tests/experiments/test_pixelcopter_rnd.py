@@ -1,0 +1,151 @@
+"""PixelCopter's script, run tiny: its games, its learners, resumed."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from policy_runs_case import check_picture, killed, numbers, start
+
+from chainer_wm.ppo import Collector
+from chainer_wm.runs import RunError
+from experiments import pixelcopter_rnd
+
+TINY = (
+    *('--updates', 4, '--rollout-length', 16, '--lanes', 4, '--epochs', 1),
+    *('--restart-every', 2, '--test-episodes', 3, '--whitening-steps', 8),
+    *('--max-steps', 40, '--hidden', 8, '--minibatches', 2),
+)
+
+
+def config(preset, **options):
+    given = pixelcopter_rnd.PRESETS[preset] | options
+    return pixelcopter_rnd.Config(preset=preset, **given)
+
+
+def test_paper_preset_is_the_papers():
+    paper = config('paper')
+    expected = {
+        'rollout_length': 128,
+        'lanes': 128,
+        'updates': 30_000,
+        'minibatches': 4,
+        'epochs': 4,
+        'learning_rate': 1e-4,
+        'rnd_learning_rate': 1e-4,
+        'clip': 0.1,
+        'entropy': 0.001,
+        'discount': 0.999,
+        'rnd_discount': 0.99,
+        'decay': 0.95,
+        'coefficient': 2.0,
+        'rnd_keep': 0.25,
+        'stack': 4,
+        'sticky': 0.25,
+        'size': 84,
+        'reward_clip': 1.0,
+        'whitening_steps': 128 * 50,
+        'normalize': False,
+    }
+    found = dataclasses.asdict(paper)
+    assert {name: found[name] for name in expected} == expected
+    env = pixelcopter_rnd.make_env(paper)
+    assert env.observation_space.shape == (84, 84, 4)
+    rnd = pixelcopter_rnd.curiosity(paper)
+    assert rnd.shape == (84, 84, 1), 'RND sees the last frame alone'
+    network = pixelcopter_rnd.network(paper)
+    assert network.values == 2
+    sizes = [
+        link.W.shape[:1] + link.W.shape[2:]
+        for link in network.body.convolutions
+    ]
+    assert sizes == [(32, 8, 8), (64, 4, 4), (64, 4, 4)]
+    assert [link.W.shape[0] for link in network.body.layers] == [256, 448]
+
+
+def test_rnd_sees_the_newest_numbers_of_a_stack():
+    made = config('laptop', stack=3)
+    rnd = pixelcopter_rnd.curiosity(made)
+    env = pixelcopter_rnd.make_env(made)
+    assert env.observation_space.shape == (21,) and rnd.shape == (7,)
+    seen, _ = env.reset(seed=0)
+    seen = env.step(1)[0]
+    single = pixelcopter_rnd.make_env(config('laptop'))
+    single.reset(seed=0)
+    np.testing.assert_array_equal(seen[rnd.channels], single.step(1)[0])
+
+
+def test_time_limits_are_no_deaths():
+    made = config('laptop', max_steps=3, lanes=2)
+    network = pixelcopter_rnd.network(made)
+    collector = Collector(
+        network, [pixelcopter_rnd.make_env(made) for _ in range(2)]
+    )
+    collector.start(np.random.default_rng(0))
+    seen = collector.collect(6)
+    assert not seen.terminated.any()
+    np.testing.assert_array_equal(seen.truncated[:, 0], [0, 0, 1] * 2)
+
+
+def test_rewards_are_clipped():
+    clipped = pixelcopter_rnd.clipped
+    rewards = np.array([-5.0, 0.0, 1.0, 2.0])
+    np.testing.assert_array_equal(clipped(1, rewards), [-1, 0, 1, 1])
+    np.testing.assert_array_equal(clipped(0, rewards), rewards)
+
+
+def test_killed_and_resumed_is_unbroken(tmp_path, monkeypatch):
+    flags = (*TINY, '--sticky', 0.25, '--stack', 2)
+    whole = start(pixelcopter_rnd, tmp_path, 'whole', *flags)
+    killed(pixelcopter_rnd, tmp_path, 'parts', monkeypatch, *flags)
+    parts = start(pixelcopter_rnd, tmp_path, 'parts', *flags)
+    assert numbers(whole) == numbers(parts)
+    assert whole['steps'] == 4 * 16 * 4
+    assert max(whole['evaluation']['lengths']) <= 40
+
+
+@pytest.mark.parametrize('rewards', ['extrinsic', 'intrinsic'])
+def test_pixels_with_and_without_a_memory(rewards, tmp_path):
+    flags = (
+        *('--observation', 'pixels', '--size', 48, '--stack', 2),
+        *('--rewards', rewards, '--updates', 1, '--rollout-length', 8),
+        *('--rnd-layers', 8, '--test-episodes', 2),
+    )
+    if rewards == 'extrinsic':
+        flags += ('--recurrent', '--model', 'dnc', '--core-size', 8)
+    found = start(pixelcopter_rnd, tmp_path, rewards, *TINY, *flags)
+    assert found['evaluation']['episodes'] == 2
+    log = tmp_path / 'pixelcopter_rnd' / rewards / 'policy/log.json'
+    row = json.loads(log.read_text())[0]
+    assert ('bonus' in row) == (rewards == 'intrinsic')
+    assert (f'explained_{rewards}') in row
+
+
+def test_cma_es_and_the_comparison(tmp_path):
+    flags = ('--learner', 'cma_es', '--generations', 3, '--population', 6)
+    found = start(pixelcopter_rnd, tmp_path, 'cma', *TINY, *flags)
+    assert found['evaluation']['mean'] > found['random_baseline']['mean']
+    start(pixelcopter_rnd, tmp_path, 'ppo', *TINY)
+    pixelcopter_rnd.script(
+        [
+            *('--summary', 'cma', 'ppo', '--data', str(tmp_path)),
+            *('--results', str(tmp_path / 'out')),
+        ]
+    )
+    folder = tmp_path / 'out/pixelcopter_rnd'
+    table = json.loads((folder / 'pixelcopter_rnd.json').read_text())['table']
+    assert list(table) == ['score and curiosity', 'CMA-ES, linear']
+    assert table['CMA-ES, linear']['return']['values'] == [
+        found['evaluation']['mean']
+    ]
+    for name in ('state.png', 'cma-es_linear.png', 'cma-es_linear.gif'):
+        check_picture(folder / name)
+    with pytest.raises(RunError, match='seven numbers'):
+        start(
+            pixelcopter_rnd,
+            tmp_path,
+            'x',
+            *TINY,
+            *flags,
+            *('--observation', 'pixels'),
+        )

@@ -1,0 +1,74 @@
+"""The PPO check, run tiny: files, both games, resumed, compared."""
+
+import json
+
+import numpy as np
+import pytest
+from policy_runs_case import check_picture, killed, numbers, start
+
+from experiments import ppo_check
+
+TINY = (
+    *('--updates', 4, '--rollout-length', 32, '--lanes', 4),
+    *('--restart-every', 2, '--test-episodes', 2, '--epochs', 2),
+)
+
+
+def test_files_and_numbers(tmp_path):
+    found = start(ppo_check, tmp_path, 'a', *TINY)
+    assert found['steps'] == 4 * 32 * 4
+    assert found['solved'] == 475 and found['solved_after_steps'] is None
+    for name in ('evaluation', 'drawn', 'random_baseline'):
+        assert len(found[name]['returns']) == 2
+        assert min(found[name]['returns']) >= 8, 'CartPole falls no faster'
+    figures = tmp_path / 'ppo_check/a/figures'
+    check_picture(figures / 'policy_return.png')
+
+
+def test_killed_and_resumed_is_unbroken(tmp_path, monkeypatch):
+    whole = start(ppo_check, tmp_path, 'whole', *TINY)
+    killed(ppo_check, tmp_path, 'parts', monkeypatch, *TINY)
+    parts = start(ppo_check, tmp_path, 'parts', *TINY)
+    assert numbers(whole) == numbers(parts)
+    logs = [
+        (tmp_path / 'ppo_check' / run / 'policy/log.json').read_text()
+        for run in ('whole', 'parts')
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_pendulum_with_a_memory(tmp_path):
+    flags = ('--env', 'pendulum', '--recurrent', '--model', 'dnc')
+    small = ('--core-size', 8, '--hidden', 8, '--rollout-length', 8)
+    cut = ('--minibatches', 2, '--epochs', 1, '--updates', 2)
+    found = start(ppo_check, tmp_path, 'dnc', *TINY, *flags, *small, *cut)
+    returns = np.array(found['evaluation']['returns'])
+    # 200 steps, each between -16.3 and 0
+    assert (returns < 0).all() and (returns > -200 * 16.3).all()
+    assert found['config']['discount'] == 0.95, "the game's own settings"
+
+
+def test_summary_over_seeds(tmp_path, capsys):
+    for seed in (0, 1):
+        start(ppo_check, tmp_path, f's{seed}', *TINY, '--seed', seed)
+    flags = ['--data', str(tmp_path), '--results', str(tmp_path / 'out')]
+    ppo_check.script(['--summary', 's0', 's1', *flags])
+    folder = tmp_path / 'out/ppo_check'
+    check_picture(folder / 'cartpole.png')
+    row = json.loads((folder / 'cartpole.json').read_text())['table']['mlp']
+    means = [
+        json.loads((tmp_path / f'ppo_check/s{n}/results.json').read_text())[
+            'evaluation'
+        ]['mean']
+        for n in (0, 1)
+    ]
+    assert row['seeds'] == [0, 1] and row['solved'] == 0
+    assert row['greedy']['values'] == means
+    assert row['greedy']['mean'] == pytest.approx(np.mean(means))
+    assert row['greedy']['std'] == pytest.approx(np.std(means, ddof=1))
+    with pytest.raises(SystemExit, match='none of these runs is of pendulum'):
+        ppo_check.script(
+            ['--env', 'pendulum', '--summary', 's0', 's1', *flags]
+        )
+    with pytest.raises(SystemExit, match='--summary s7'):
+        ppo_check.script(['--summary', 's7', *flags])
