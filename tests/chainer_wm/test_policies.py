@@ -8,7 +8,12 @@ import pytest
 from chainer_wm.policies import HeldRandom, NoAction, Uniform, describe
 from chainer_wm.streams import stream
 
-POLICIES = [NoAction(), Uniform(), HeldRandom(), HeldRandom((3, 9), action_size=2)]
+POLICIES = [
+    NoAction(),
+    Uniform(),
+    HeldRandom(),
+    HeldRandom((3, 9), action_size=2),
+]
 
 
 def play(policy, seeds, steps):
