@@ -234,6 +234,7 @@ def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
     if config.summary:
         return summarise(config)
+    config = policy_runs.named(config, config.rewards)
     run_stages(config, NAME, STAGES).close()
 
 

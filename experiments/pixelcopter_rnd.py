@@ -263,7 +263,8 @@ def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
     if config.summary:
         return copter_report.summarise(config, NAME)
-    run_stages(config, NAME, STAGES).close()
+    words = (config.learner, config.rewards, config.observation)
+    run_stages(policy_runs.named(config, *words), NAME, STAGES).close()
 
 
 if __name__ == '__main__':

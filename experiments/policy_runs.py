@@ -146,6 +146,14 @@ def new_learner(
     )
 
 
+def named(config: Any, *words: str) -> Any:
+    """The settings, where no --run was given with a name that tells them."""
+    if config.run != f'{config.preset}-{config.model}':
+        return config
+    name = '-'.join((config.preset, *words, core_name(config)))
+    return dataclasses.replace(config, run=f'{name}-{config.seed}')
+
+
 def core_name(config: Any) -> str:
     """mlp, lstm or dnc; of a Config or of a saved one."""
     saved = config if isinstance(config, dict) else dataclasses.asdict(config)

@@ -190,6 +190,7 @@ def script(argv=None) -> None:
         config = parse(Config, presets(config.env), NAME, argv)
     if config.summary:
         return summarise(config)
+    config = policy_runs.named(config, config.env)
     run_stages(config, NAME, STAGES).close()
 
 

@@ -1,12 +1,13 @@
 """The PPO check, run tiny: files, both games, resumed, compared."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from policy_runs_case import check_picture, killed, numbers, start
 
-from experiments import ppo_check
+from experiments import policy_runs, ppo_check
 
 TINY = (
     *('--updates', 4, '--rollout-length', 32, '--lanes', 4),
@@ -35,6 +36,13 @@ def test_killed_and_resumed_is_unbroken(tmp_path, monkeypatch):
         for run in ('whole', 'parts')
     ]
     assert logs[0] == logs[1]
+
+
+def test_runs_without_a_name_do_not_meet():
+    config = ppo_check.Config(seed=3, run='smoke-lstm')
+    found = policy_runs.named(config, 'cartpole').run
+    assert found == 'smoke-cartpole-mlp-3'
+    assert policy_runs.named(replace(config, run='mine'), 'x').run == 'mine'
 
 
 def test_pendulum_with_a_memory(tmp_path):
