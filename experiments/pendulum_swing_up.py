@@ -23,7 +23,6 @@ from chainer_wm.datasets import LatentSequences
 from chainer_wm.dream import Dream, evaluate_population
 from chainer_wm.envs.pendulum import Pendulum
 from chainer_wm.envs.pendulum_planner import Planner
-from chainer_wm.model import MDNRNN
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.stages import controller, encode, iterative, model, vision
 from chainer_wm.stages.iterative import Iteration
@@ -32,7 +31,7 @@ from chainer_wm.streams import stream
 from chainer_wm.vision import ConvVAE
 from experiments import pendulum_report
 from experiments.common import main, parse, run_stages
-from experiments.pendulum_config import NAME, PRESETS, Config
+from experiments.pendulum_config import NAME, PRESETS, Config, new_model
 
 GAME_STEPS = 200  # of gym's Pendulum-v1
 
@@ -43,7 +42,14 @@ def make_env(config: Config) -> Callable[[], Pendulum]:
 
 
 def iteration(config: Config, run: runs.Run, number: int) -> Iteration:
-    return Iteration(run.folder, number, config.features, config.device)
+    """The parts of an iteration, there or yet to come."""
+    return Iteration(
+        run.folder,
+        number,
+        config.features,
+        config.hidden_units,
+        config.device,
+    )
 
 
 def store_of(run: runs.Run) -> RolloutStore:
@@ -136,28 +142,6 @@ def encode_frames(config: Config, run: runs.Run, number: int) -> None:
     )
 
 
-def new_model(config: Config) -> MDNRNN:
-    """M at its start, on its device."""
-    memory = {
-        'memory_length': config.memory_length,
-        'memory_width': config.memory_width,
-        'read_heads': config.read_heads,
-    }
-    network = MDNRNN(
-        config.latent_size,
-        1,
-        config.hidden_size,
-        core=config.model,
-        predict_done=True,
-        predict_reward=True,
-        reward_scale=config.reward_scale,
-        seed=config.seed,
-        **(memory if config.model == 'dnc' else {}),  # type: ignore[arg-type]
-    )
-    network.to_device(config.device)
-    return network
-
-
 def train_model(config: Config, run: runs.Run, number: int) -> None:
     """M on all codes so far, from where the last iteration left it."""
     here, store = iteration(config, run, number), store_of(run)
@@ -196,35 +180,39 @@ def dream_of(config: Config, here: Iteration, curiosity: float = 0) -> Dream:
 
 
 def evolve(config: Config, run: runs.Run, number: int) -> None:
-    """C in M; with curiosity, also the explorers of the next iteration."""
+    """C in M; with curiosity, also the explorers of the next iteration.
+
+    A search goes on from where it was in the iteration before.
+    """
     here = iteration(config, run, number)
-    network = here.model()
-    linear = here.new_controller(network)
-    mean = here.previous.theta() if here.previous else linear.get_theta() * 0
+    agent = here.new_controller(here.model())
     searches = {'controller': 0.0}
     if config.curiosity:
         searches['explorer'] = config.curiosity
     for name, curiosity in searches.items():
+        if here.previous:
+            controller.inherit(here.previous.folder / name, here.folder / name)
+        search = CMAES(
+            agent.get_theta(),
+            config.sigma,
+            config.population,
+            seed=config.seed,
+            separable=config.separable,
+        )
         outcome = controller.evolve(
             here.folder / name,
-            CMAES(
-                mean,
-                config.sigma,
-                config.population,
-                seed=seed_of(config, number),
-            ),
+            search,
             dream_of(config, here, curiosity),
-            linear.act,
-            generations=config.generations,
+            agent.act,
+            generations=config.generations * number,
             episodes=config.dreams,
-            seed=seed_of(config, number),
+            seed=config.seed,
             features=config.features,
             tick=run.tick,
         )
         if name == 'controller':
-            mean = outcome.theta
-    linear.set_theta(mean)
-    linear.save(here.controller_path)
+            agent.set_theta(outcome.theta)
+            agent.save(here.controller_path)
 
 
 def score(config: Config, run: runs.Run, number: int) -> None:

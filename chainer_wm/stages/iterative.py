@@ -18,7 +18,12 @@ import numpy as np
 from chainer_wm import policies
 from chainer_wm.agent import FEATURES, WorldModelAgent, features_width
 from chainer_wm.cma_es import CMAES
-from chainer_wm.controller import LinearController, load_controller
+from chainer_wm.controller import (
+    Controller,
+    HiddenController,
+    LinearController,
+    load_controller,
+)
 from chainer_wm.datasets import Latents
 from chainer_wm.dream import CuriousDream, Dream
 from chainer_wm.explorer import Explorer, Player
@@ -36,12 +41,14 @@ class Iteration:
         run: the run's folder.
         number: from 1.
         features: what C sees.
+        hidden_units: of C; 0 for a linear one.
         device: where V and M are loaded to.
     """
 
     run: pathlib.Path
     number: int
     features: tuple[str, ...] = FEATURES
+    hidden_units: int = 0
     device: str = '@numpy'
 
     @property
@@ -81,9 +88,11 @@ class Iteration:
         """The parameters of C."""
         return load_controller(self.controller_path).get_theta()
 
-    def new_controller(self, network: MDNRNN) -> LinearController:
-        """C for an M: one action, no bias."""
+    def new_controller(self, network: MDNRNN) -> Controller:
+        """C for an M, with one action; without a bias where it is linear."""
         width = features_width(network, self.features)
+        if self.hidden_units:
+            return HiddenController(width, 1, self.hidden_units)
         return LinearController(width, 1, bias=False)
 
     def dream(self, max_steps: int, curiosity: float = 0.0) -> Dream:
