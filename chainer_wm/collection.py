@@ -7,13 +7,14 @@ import dataclasses
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gym
 import numpy as np
 import tqdm
 
+from chainer_wm import lockstep
 from chainer_wm import workers as worker_processes
 from chainer_wm.policies import describe
 from chainer_wm.rollouts import Rollout, RolloutStore
@@ -23,44 +24,43 @@ MakeEnv = Callable[[], gym.Env]
 MakePolicy = Callable[[], Any]
 
 _MOST_ATTEMPTS = 1000
+GROUP = 32  # episodes of a task, where a policy plays several together
 
 
-def play_rollout(
-    env: gym.Env,
+def play_rollouts(
+    envs: Any,
     policy: Any,
-    rng: np.random.Generator,
+    rngs: Sequence[np.random.Generator],
     max_steps: int | None = None,
-) -> Rollout:
-    """One episode from its first frame to its end.
+) -> Iterator[tuple[int, Rollout]]:
+    """Episodes from their first frames to their ends: (number, rollout).
 
     Args:
-        env: a gym 0.26 environment.
-        policy: see ``policies.Policy``; used with one lane.
-        rng: gives the game's seed, then the policy's noise.
+        envs: gym 0.26 environments by lane, see ``lockstep.play``.
+        policy: see ``policies.Policy``.
+        rngs: one per episode; gives the game's seed, then the policy's noise.
         max_steps: end after so many steps at the latest, as truncated.
     """
-    seed = int(rng.integers(2**31))
-    observation, _ = env.reset(seed=seed)
-    state = policy.start([rng])
-    steps: list[tuple] = []
-    over = False
-    while not over:
-        action, state = policy.act(observation[None], state)
-        following, reward, terminated, truncated, _ = env.step(action[0])
-        truncated = truncated or (
-            not terminated and len(steps) + 1 == max_steps
+    played: dict[int, list[lockstep.Step]] = {}
+    for number, _, seed in lockstep.play(
+        envs,
+        policy,
+        rngs,
+        max_steps,
+        lambda number, step: played.setdefault(number, []).append(step),
+    ):
+        columns = zip(*played.pop(number))
+        yield (
+            number,
+            Rollout(
+                observations=np.stack(next(columns)),
+                actions=np.array(next(columns), np.float32),
+                rewards=np.array(next(columns), np.float32),
+                terminated=np.array(next(columns), np.bool_),
+                truncated=np.array(next(columns), np.bool_),
+                info={'seed': seed},
+            ),
         )
-        steps.append((observation, action[0], reward, terminated, truncated))
-        observation, over = following, terminated or truncated
-    columns = zip(*steps)
-    return Rollout(
-        observations=np.stack(next(columns)),
-        actions=np.array(next(columns), np.float32),
-        rewards=np.array(next(columns), np.float32),
-        terminated=np.array(next(columns), np.bool_),
-        truncated=np.array(next(columns), np.bool_),
-        info={'seed': seed},
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,31 +77,42 @@ class _Setup:
     def __call__(self) -> tuple:
         return (
             self,
-            self.make_env(),
+            lockstep.Envs(self.make_env),
             self.make_policy(),
             RolloutStore(self.path),
         )
 
 
-def _collect_one(context: tuple, episode: int) -> dict[str, Any]:
-    """Play one episode and write its file; only its line is sent back."""
-    setup, env, policy, store = context
+def _collect_some(
+    context: tuple, episodes: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Play episodes and write their files; only their lines are sent back."""
+    setup, envs, policy, store = context
+    entries, missing = [], list(episodes)
     for attempt in range(_MOST_ATTEMPTS):
-        rng = stream(setup.seed, 'collect', episode, attempt)
-        rollout = play_rollout(env, policy, rng, setup.max_steps)
-        if len(rollout) >= setup.min_length:
-            break
-    else:
-        raise ValueError(
-            f'episode {episode}: none of {_MOST_ATTEMPTS} attempts lasted '
-            f'{setup.min_length} steps (the last {len(rollout)}): is '
-            'min_length longer than this policy ever lives?'
-        )
-    rollout.info.update(episode=episode, attempt=attempt)
-    return {**store.write(episode, rollout), 'attempt': attempt}
+        rngs = [stream(setup.seed, 'collect', e, attempt) for e in missing]
+        short = []
+        for number, rollout in play_rollouts(
+            envs, policy, rngs, setup.max_steps
+        ):
+            if len(rollout) < setup.min_length:
+                short.append((missing[number], len(rollout)))
+                continue
+            rollout.info.update(episode=missing[number], attempt=attempt)
+            line = store.write(missing[number], rollout)
+            entries.append({**line, 'attempt': attempt})
+        if not short:
+            return sorted(entries, key=lambda entry: entry['episode'])
+        missing = sorted(episode for episode, _ in short)
+    raise ValueError(
+        f'episode {short[0][0]}: none of {_MOST_ATTEMPTS} attempts lasted '
+        f'{setup.min_length} steps (the last {short[0][1]}): is '
+        'min_length longer than this policy ever lives?'
+    )
 
 
-def _describe_store(store: RolloutStore, setup: _Setup) -> None:
+def _describe_store(store: RolloutStore, setup: _Setup) -> Any:
+    """Write the manifest; returns the policy."""
     env, policy = setup.make_env(), setup.make_policy()
     game = env.unwrapped
     libraries = {
@@ -124,6 +135,7 @@ def _describe_store(store: RolloutStore, setup: _Setup) -> None:
         },
     )
     env.close()
+    return policy
 
 
 def collect(
@@ -170,12 +182,14 @@ def collect(
         max_steps,
     )
     store.refresh()
-    _describe_store(store, setup)
+    policy = _describe_store(store, setup)
     store.verify(progress=progress)
     store.remove_unfinished()
     missing = store.missing(episodes)
+    most = GROUP if lockstep.lanes_of(policy) > 1 else 1
+    tasks = lockstep.groups(missing, workers, most)
     results = worker_processes.run_tasks(
-        _collect_one, missing, workers=min(workers, len(missing)), setup=setup
+        _collect_some, tasks, workers=min(workers, len(tasks)), setup=setup
     )
     frames, start = 0, time.perf_counter()
     with (
@@ -188,10 +202,11 @@ def collect(
             disable=not progress,
         ) as bar,
     ):
-        for _, entry in results:
-            store.append(entry)
-            frames += entry['length']
+        for _, entries in results:
+            for entry in entries:
+                store.append(entry)
+                frames += entry['length']
             rate = frames / (time.perf_counter() - start)
             bar.set_postfix_str(f'{rate:.0f} frames/s', refresh=False)
-            bar.update()
+            bar.update(len(entries))
     return missing

@@ -11,6 +11,7 @@ import gym
 import numpy as np
 import tqdm
 
+from chainer_wm import lockstep
 from chainer_wm import workers as worker_processes
 from chainer_wm.streams import stream
 
@@ -54,36 +55,27 @@ def play(
 
     Args:
         env: a gym 0.26 environment.
-        policy: a batched policy (``start``, ``act``), used with one lane.
+        policy: a batched policy (``start``, ``act``).
         film: also return what was seen and done.
 
     Returns:
         The return (sum of rewards), and the Film or None.
     """
-    rng = stream(seed, purpose, episode)
-    observation, _ = env.reset(seed=int(rng.integers(2**31)))
-    state = policy.start([rng])
-    total, steps, over = 0.0, 0, False
-    terminated = False
-    frames, actions, rewards = [], [], []
-    while not over and (max_steps is None or steps < max_steps):
-        action, state = policy.act(observation[None], state)
-        if film:
-            frames.append(observation)
-        observation, reward, terminated, truncated, _ = env.step(action[0])
-        total += float(reward)
-        steps += 1
-        over = terminated or truncated
-        if film:
-            actions.append(action[0])
-            rewards.append(reward)
+    steps: list[lockstep.Step] = []
+    (ended,) = lockstep.play(
+        [env],
+        policy,
+        [stream(seed, purpose, episode)],
+        max_steps,
+        lambda _, step: steps.append(step) if film else None,
+    )
     if not film:
-        return total, None
-    return total, Film(
-        np.stack(frames),
-        np.stack(actions),
-        np.asarray(rewards, np.float32),
-        bool(terminated),
+        return ended.total, None
+    return ended.total, Film(
+        np.stack([step.observation for step in steps]),
+        np.stack([step.action for step in steps]),
+        np.asarray([step.reward for step in steps], np.float32),
+        bool(steps[-1].terminated),
     )
 
 
@@ -114,9 +106,9 @@ def evaluate(
     """
     returns = {name: np.full(episodes, np.nan) for name in policies}
     tasks = [
-        (name, seed, purpose, episode, max_steps)
+        (name, seed, purpose, group, max_steps)
         for name in policies
-        for episode in range(episodes)
+        for group in lockstep.groups(range(episodes), workers)
     ]
     results = worker_processes.run_tasks(
         _play_task,
@@ -124,25 +116,31 @@ def evaluate(
         workers=workers,
         setup=functools.partial(_setup, make_env, dict(policies)),
     )
-    with contextlib.closing(results):  # on an error, workers end at once
-        for index, value in tqdm.tqdm(
-            results,
-            total=len(tasks),
+    with (
+        contextlib.closing(results),  # on an error, workers end at once
+        tqdm.tqdm(
+            total=episodes * len(policies),
             desc=label,
             unit='episode',
             mininterval=1.0,
-        ):
-            name, _, _, episode, _ = tasks[index]
-            returns[name][episode] = value
+        ) as bar,
+    ):
+        for index, values in results:
+            name, _, _, group, _ = tasks[index]
+            returns[name][list(group)] = values
+            bar.update(len(group))
     return returns
 
 
 def _setup(make_env: MakeEnv, policies: Mapping[str, Callable[[], Any]]):
-    return make_env(), {name: make() for name, make in policies.items()}
+    made = {name: make() for name, make in policies.items()}
+    return lockstep.Envs(make_env), made
 
 
-def _play_task(context, task) -> float:
-    env, policies = context
-    name, seed, purpose, episode, max_steps = task
-    total, _ = play(env, policies[name], seed, purpose, episode, max_steps)
-    return total
+def _play_task(context, task) -> list[float]:
+    """Returns of a group of episodes."""
+    envs, policies = context
+    name, seed, purpose, group, max_steps = task
+    rngs = [stream(seed, purpose, episode) for episode in group]
+    played = lockstep.play(envs, policies[name], rngs, max_steps)
+    return [ended.total for ended in sorted(played)]

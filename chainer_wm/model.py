@@ -91,12 +91,7 @@ class MDNRNN(chainer.Chain):
         seeds = np.random.SeedSequence(seed).generate_state(3).tolist()
         with self.init_scope():
             self.core = make_core(
-                core,
-                inputs,
-                hidden_size,
-                seeds[0],
-                engine,
-                **core_options,
+                core, inputs, hidden_size, seeds[0], engine, **core_options
             )
             self.head = L.Linear(
                 self.core.output_size,
@@ -122,11 +117,9 @@ class MDNRNN(chainer.Chain):
     @property
     def feature_sizes(self) -> dict[str, int]:
         """Width of each feature that a controller may see, by name."""
-        sizes = {'z': self.latent_size}
-        state = self.initial_state(1)
-        return sizes | {
-            name: value.shape[1]
-            for name, value in self.features(state).items()
+        found = self.features(self.initial_state(1))
+        return {'z': self.latent_size} | {
+            name: value.shape[1] for name, value in found.items()
         }
 
     def initial_state(self, batch: int):
@@ -165,6 +158,10 @@ class MDNRNN(chainer.Chain):
         """
         y, state = self.core.step(self._inputs(z, a, restart), state)
         return self.predict(y), state
+
+    def follow(self, z, a, state, restart=None):
+        """``step`` without the prediction: the new state, of arrays."""
+        return detach(self.core.step(self._inputs(z, a, restart), state)[1])
 
     def sequence(self, z, a, state, reset=None):
         """All steps of a sequence.

@@ -18,7 +18,7 @@ LAYERS = (
     *('running_statistics', 'mixture', 'returns', 'optimizers'),
     *('lstm_engine', 'recurrent', 'mdn_loss', 'convolution', 'vision_engine'),
     *('vision', 'heads', 'model', 'controller', 'cma_es', 'ppo', 'rnd'),
-    *('rollouts', 'policies', 'datasets', 'collection'),
+    *('lockstep', 'rollouts', 'policies', 'datasets', 'collection'),
     *('envs', 'dream', 'dream_envs', 'pixel_model', 'agent'),
     *('explorer', 'evaluation'),
     *('snapshots', 'training', 'plots', 'runs', 'sequence_tasks'),

@@ -9,7 +9,7 @@ import gym
 import numpy as np
 import pytest
 
-from chainer_wm.collection import collect, play_rollout
+from chainer_wm.collection import collect, play_rollouts
 from chainer_wm.policies import HeldRandom, NoAction, Uniform
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.streams import stream
@@ -50,6 +50,11 @@ class Game(gym.Env):
         frame[0, 0, 0] = self._steps
         frame[0, 0, 1] = int(self._moved * 16) % 256
         return frame
+
+
+def play_rollout(env, policy, rng, limit=None):
+    ((_, rollout),) = play_rollouts([env], policy, [rng], limit)
+    return rollout
 
 
 def bytes_of(store):
