@@ -1,6 +1,6 @@
 """Prepare the process before Chainer, CuPy, numba and BLAS load.
 
-Import this first: ``import dnc.runtime`` (both packages do). It does three
+Import this first: ``import dnc.runtime`` (both packages do). It does four
 things, each of them once, and only where the user has not chosen otherwise.
 
 1. *Threads wait passively.* BLAS and numba each keep a pool of threads. On a
@@ -10,24 +10,28 @@ things, each of them once, and only where the user has not chosen otherwise.
    the user has set win. (OpenBLAS has a setting of its own for this,
    OPENBLAS_THREAD_TIMEOUT. It is left alone: beside a passive OpenMP pool it
    gained nothing at batch 100, and cost 40 % at batch 16.)
-2. *CuPy 13 finds CUDA libraries that came as wheels*, which it does not by
+2. *OpenBLAS uses what the processor has.* It knows processors by their model
+   number and runs on one that is newer than itself (NumPy 1.26's: Emerald
+   Rapids without AMX) with the kernels of a Pentium 4, four to five times
+   slower. The processor's features choose the kernels instead.
+3. *CuPy 13 finds CUDA libraries that came as wheels*, which it does not by
    itself. Nothing happens without CuPy, without those wheels, or without a
    driver.
-3. *Chainer 7.8.1 imports and works on today's Python and NumPy.* Its import
+4. *Chainer 7.8.1 imports and works on today's Python and NumPy.* Its import
    runs an environment check that needs ``numpy.distutils`` and
    ``pkg_resources`` (both gone from current releases), it reads two names that
    NumPy removed, and the backward pass of its transposed convolution fails for
    an input that needs no gradient (mended in Chainer's repository by pull
    request 8624, never released).
 
-What is too late when other packages were imported first? ``import numpy`` and
-``import numba`` before this module cost nothing: the waiting policy is read
-when the OpenMP library loads, which is at numba's first parallel function
-(earlier with a NumPy whose BLAS uses OpenMP itself, or after ``import torch``
-or scikit-learn where they share that library). ``import chainer`` before this
-module fails on Python 3.12 and on NumPy 2 (it works when repeated after
-this module), and elsewhere it has looked for CUDA before the wheels' libraries
-were loaded.
+What is too late when other packages were imported first? After ``import
+numpy`` OpenBLAS has chosen its kernels, but nothing else has happened.
+``import numba`` costs nothing: the waiting policy is read when the OpenMP
+library loads, which is at numba's first parallel function (earlier with a
+NumPy whose BLAS uses OpenMP itself, or after ``import torch`` or scikit-learn
+where they share that library). ``import chainer`` before this module fails on
+Python 3.12 and on NumPy 2 (it works when repeated after this module), and
+elsewhere it has looked for CUDA before the wheels' libraries were loaded.
 """
 
 from __future__ import annotations
@@ -49,6 +53,11 @@ _SINGLE_THREAD = (
     'MKL_NUM_THREADS',
     'NUMBA_NUM_THREADS',
 )
+# OpenBLAS's names for its kernels, and the features that they use.
+_KERNELS = {
+    'SkylakeX': ('avx512f', 'avx512cd', 'avx512bw', 'avx512dq', 'avx512vl'),
+    'Haswell': ('avx2', 'fma'),
+}
 # A library comes after those that it needs: folder and name in the wheels.
 _CUDA_LIBRARIES = (
     'cuda_runtime/lib/libcudart.so.12',
@@ -71,6 +80,29 @@ def wait_passively() -> None:
     """
     if not any(name in os.environ for name in _PASSIVE_WAITING):
         os.environ.update(_PASSIVE_WAITING)
+
+
+def kernels_for(features: Iterable[str]) -> str | None:
+    """OpenBLAS's best kernels for an x86 processor; None: let it choose.
+
+    Args:
+        features: of the processor, as Linux names them.
+    """
+    has = set(features)
+    fitting = (name for name, needs in _KERNELS.items() if has >= set(needs))
+    return next(fitting, None)
+
+
+def choose_blas_kernels() -> None:
+    """Tell OpenBLAS which kernels to use, on Linux; the user's choice wins."""
+    path = pathlib.Path('/proc/cpuinfo')
+    if 'OPENBLAS_CORETYPE' in os.environ or not path.exists():
+        return
+    lines = path.read_text().splitlines()
+    flags = (line for line in lines if line.startswith('flags'))
+    kernels = kernels_for(next(flags, '').split())
+    if kernels:
+        os.environ['OPENBLAS_CORETYPE'] = kernels
 
 
 def single_thread() -> None:
@@ -181,5 +213,6 @@ def prepare_chainer() -> None:
 
 
 wait_passively()
+choose_blas_kernels()
 prepare_cupy()
 prepare_chainer()

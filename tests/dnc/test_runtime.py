@@ -52,6 +52,19 @@ def test_each_package_prepares_the_process_and_numpy_may_come_first(package):
     assert fresh(code) == "['passive', '0']"
 
 
+def test_features_choose_the_kernels_of_openblas():
+    wide = [f'avx512{part}' for part in ('f', 'cd', 'bw', 'dq', 'vl')]
+    new = [*wide, 'avx2', 'fma']
+    assert runtime.kernels_for(new) == 'SkylakeX'
+    assert runtime.kernels_for(new[1:]) == 'Haswell'
+    assert runtime.kernels_for(['sse2', 'neon']) is None
+
+
+def test_the_users_kernels_win():
+    code = "import dnc.runtime, os; print(os.environ['OPENBLAS_CORETYPE'])"
+    assert fresh(code, OPENBLAS_CORETYPE='Nehalem') == 'Nehalem'
+
+
 def test_the_openmp_pool_loads_after_the_settings():
     code = """
 import os
