@@ -25,13 +25,13 @@ things, each of them once, and only where the user has not chosen otherwise.
    request 8624, never released).
 
 What is too late when other packages were imported first? After ``import
-numpy`` OpenBLAS has chosen its kernels, but nothing else has happened.
-``import numba`` costs nothing: the waiting policy is read when the OpenMP
-library loads, which is at numba's first parallel function (earlier with a
-NumPy whose BLAS uses OpenMP itself, or after ``import torch`` or scikit-learn
-where they share that library). ``import chainer`` before this module fails on
-Python 3.12 and on NumPy 2 (it works when repeated after this module), and
-elsewhere it has looked for CUDA before the wheels' libraries were loaded.
+numpy`` (numba and most others do so) OpenBLAS has chosen its kernels. The
+waiting policy is read when the OpenMP library loads, which is at numba's first
+parallel function (earlier with a NumPy whose BLAS uses OpenMP itself, or after
+``import torch`` or scikit-learn where they share that library). ``import
+chainer`` before this module fails on Python 3.12 and on NumPy 2 (it works when
+repeated after this module), and elsewhere it has looked for CUDA before the
+wheels' libraries were loaded.
 """
 
 from __future__ import annotations

@@ -1,0 +1,262 @@
+"""Controls on top of a finished run of doom_take_cover.py, a stage for each.
+
+    take_cover_controls.py --base RUN
+
+evolves C anew in the dream of that run's last M, with a small budget that all
+cells share, and scores it in the dream it grew up in and in the game: at other
+temperatures, on z alone, on the DNC's read vectors too, on the memory of an M
+that was never trained, and with separable CMA-ES. The cell at the run's own
+temperature is what the others are held against. ``doom_take_cover.py
+--summary`` lists the cells of several runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+import sys
+from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import dnc.runtime  # noqa: F401
+
+from chainer_wm import files, plots, policies, runs
+from chainer_wm.envs.take_cover import TakeCover
+from chainer_wm.stages import cells, report
+from chainer_wm.stages.cells import Budget, Cell
+from chainer_wm.stages.parts import Parts
+from experiments.common import CommonConfig, main, opt, parse, run_stages
+from experiments.doom_take_cover import NAME
+
+KINDS = ('temperature', 'z', 'reads', 'untrained', 'separable')
+RANDOM = {'random': policies.Uniform}
+#: World Models (Ha and Schmidhuber 2018), Take Cover: dream, game.
+PAPER = {
+    0.1: ((2086, 140), (193, 58)),
+    0.5: ((2060, 277), (196, 50)),
+    1.0: ((1145, 690), (868, 511)),
+    1.15: ((918, 546), (1092, 556)),
+    1.3: ((732, 269), (753, 139)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(CommonConfig):
+    """Controls of Take Cover: C evolved anew with one thing changed."""
+
+    base: str = opt('', 'the finished run: its V, M, core and seed are used')
+    round: int = opt(-1, "whose M: a round of the base's; -1 is the last")
+    cells: tuple[str, ...] = opt(KINDS, 'kinds of cells to run', free=True)
+    temperatures: tuple[float, ...] = opt(
+        (0.1, 0.5, 1.0, 1.15, 1.3), 'a cell for each', free=True
+    )
+    mixed: tuple[float, ...] = opt(
+        (1.0, 1.5), 'range of temperatures of one more cell', free=True
+    )
+    population: int = opt(32, 'candidates per generation')
+    dreams: int = opt(8, 'dreams per candidate')
+    generations: int = opt(20, 'of CMA-ES in every cell', extends='baseline')
+    sigma: float = opt(0.1, 'first step size of CMA-ES')
+    max_steps: int = opt(2100, 'cap of a dream')
+    test_episodes: int = opt(100, 'of every score', extends='baseline')
+
+
+# fmt: off
+PRESETS = {
+    'smoke': dict(population=4, dreams=2, generations=2, max_steps=50,
+                  temperatures=(1.15,), test_episodes=2),
+    'laptop': {},
+    'paper': dict(population=64, dreams=16, generations=200),
+}
+# fmt: on
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+    """The finished run, as its folder tells it."""
+
+    config: dict[str, Any]
+    parts: Parts
+
+    @property
+    def game(self) -> functools.partial:
+        """A picklable maker of its game."""
+        return functools.partial(TakeCover, settings=self.config['settings'])
+
+
+def base_of(config: Config) -> Base:
+    """The base run, at the round asked for.
+
+    Raises:
+        runs.RunError: it is not there, or has not come so far.
+    """
+    folder = pathlib.Path(config.data, NAME, config.base)
+    if not config.base or not (folder / 'config.json').exists():
+        raise runs.RunError(
+            f'--base {config.base!r}: {folder} holds no run; give the name of '
+            'a finished run of doom_take_cover.py, and its --data'
+        )
+    saved = files.read_json(folder / 'config.json')
+    number = saved['rounds'] if config.round < 0 else config.round
+    parts = Parts.of(
+        folder, saved['reuse'], tuple(saved['features']), config.device
+    ).at(number)
+    if not parts.controller_path.exists():
+        raise runs.RunError(
+            f'--base {config.base}: {parts.controller_path} is not there; '
+            f'let that run come to round {number} first'
+        )
+    return Base(saved, parts)
+
+
+def cells_of(config: Config, base: Base) -> list[Cell]:
+    """The cells, in order; those that this core cannot have are left out."""
+    tau = tuple(base.config['temperature'])
+    usual = base.parts.features
+    found = [
+        Cell('tau-' + '-'.join(f'{end:.2f}' for end in ends), ends, usual)
+        for ends in (*((t,) for t in config.temperatures), config.mixed)
+        if ends
+    ]
+    other = {
+        'z': [Cell('z', tau, ('z',))],
+        'reads': [Cell('reads', tau, ('z', 'c', 'h', 'r'))],
+        'untrained': [Cell('untrained', tau, usual, untrained=True)],
+        'separable': [Cell('separable', tau, usual, separable=True)],
+    }
+    if base.config['model'] != 'dnc':
+        other['reads'] = []
+    kinds = {'temperature': found, **other}
+    unknown = [kind for kind in config.cells if kind not in kinds]
+    if unknown:
+        raise runs.RunError(
+            f'--cells {" ".join(unknown)}: there are {", ".join(KINDS)}'
+        )
+    return [cell for kind in config.cells for cell in kinds[kind]]
+
+
+def baseline(base: Base, config: Config, run: runs.Run) -> None:
+    """A random policy over the same episodes."""
+    game = report.score_in_game(
+        RANDOM, base.game, config.test_episodes, config.seed, config.workers
+    )
+    run.add_results(base=base.config, random_baseline=game['random'])
+
+
+def work(cell: Cell, base: Base, config: Config, run: runs.Run) -> None:
+    """Evolve and score one cell."""
+    names = [field.name for field in dataclasses.fields(Budget)]
+    budget = Budget(**{name: getattr(config, name) for name in names})
+    dream = cells.dream_of(cell, base.parts, config.max_steps)
+    found = cells.evolve(
+        run.path('cells', cell.name),
+        cell,
+        base.parts,
+        dream,
+        budget,
+        config.seed,
+        run.tick,
+    )
+    scores = cells.score(
+        cell,
+        base.parts,
+        dream,
+        found.theta,
+        base.game,
+        RANDOM,
+        config.test_episodes,
+        config.seed,
+        config.workers,
+    )
+    row = {
+        **cells.describe(cell, base.parts),
+        'evolved': found.history[-1]['mean'],
+        **scores,
+    }
+    known = run.results().get('cells', {})
+    run.add_results(cells={**known, cell.name: row})
+    print(
+        f'{cell.name}: {_cell(row["dream"]["agent"])} in its dream, '
+        f'{_cell(row["game"])} in the game'
+    )
+
+
+def _cell(score: dict[str, Any]) -> str:
+    return f'{score["mean"]:.0f} ± {score["std"]:.0f}'
+
+
+def draw(run: runs.Run) -> None:
+    """The paper's table of temperatures, below ours."""
+    found = run.results()
+    rows = [
+        {
+            'name': ' to '.join(f'{t:.2f}' for t in row['temperature']),
+            'dream': row['dream']['agent'],
+            'game': row['game'],
+        }
+        for name, row in found.get('cells', {}).items()
+        if name.startswith('tau-')
+    ]
+    if not rows:
+        return
+    paper = [
+        {
+            'name': f'World Models, {tau:.2f}',
+            'dream': dict(zip(('mean', 'std'), dream)),
+            'game': dict(zip(('mean', 'std'), game)),
+        }
+        for tau, (dream, game) in PAPER.items()
+    ]
+    path = run.path('figures', 'temperatures.png')
+    core = found['base']['model'].upper()
+    random = {'name': 'random policy', 'game': found['random_baseline']}
+    plots.temperature_table(
+        path, rows, f'Temperature, M with {core}', [random, *paper]
+    )
+    print(f'figure: {path}')
+
+
+def settled(config: Config, base: Base) -> Config:
+    """The settings with what the base run decides.
+
+    Raises:
+        runs.RunError: another seed was asked for.
+    """
+    seed = base.config['seed']
+    if config.seed not in (0, seed):
+        raise runs.RunError(
+            f'--seed {config.seed}, but run {config.base} has seed {seed}: '
+            'its controls meet the same episodes; leave --seed out'
+        )
+    name = config.run
+    if name == f'{config.preset}-{config.model}':
+        name = f'{config.base}-controls'
+    return dataclasses.replace(
+        config,
+        run=name,
+        model=base.config['model'],
+        dtype=base.config['dtype'],
+        seed=seed,
+    )
+
+
+def script(argv=None) -> None:
+    config = parse(Config, PRESETS, NAME, argv)
+    base = base_of(config)
+    config = settled(config, base)
+    stages = {
+        'baseline': functools.partial(baseline, base),
+        **{
+            cell.name: functools.partial(work, cell, base)
+            for cell in cells_of(config, base)
+        },
+    }
+    run = run_stages(config, NAME, stages, ('vizdoom',))
+    draw(run)  # anew after every call: cells may have been added
+    run.close()
+
+
+if __name__ == '__main__':
+    main(script)
