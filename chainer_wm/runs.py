@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import platform
+import subprocess
 import time
 import weakref
 from collections.abc import Iterator
@@ -188,6 +189,21 @@ def versions(*packages: str) -> dict[str, str]:
         'python': platform.python_version(),
         **{name: _version(name) for name in names},
     }
+
+
+def commit() -> str:
+    """The commit of this project's files; '+' where they were changed."""
+    git = ['git', '-C', str(pathlib.Path(__file__).parent)]
+    try:
+        said = subprocess.run(
+            [*git, 'describe', '--always', '--abbrev=7', '--dirty=+'],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return 'unknown'
+    return said.stdout.strip()
 
 
 def _version(package: str) -> str:

@@ -169,11 +169,13 @@ def run_stages(
 ) -> runs.Run:
     """Run the stages asked for, in order, skipping those already complete.
 
-    ``results.json`` says what was run, with which versions (those of
-    ``packages`` too) and how long each stage took, beside what they add.
+    ``results.json`` says what was run, at which commits, with which versions
+    (those of ``packages`` too) and how long each stage took, beside what they
+    add.
     """
     wanted = _wanted(config.stages, tuple(stages))
     devices.use(config.device, config.dtype)
+    commit = runs.commit()
     run = open_run(config, experiment, tuple(stages))
     print(
         f'{experiment}: run {config.run} in {run.folder} '
@@ -195,7 +197,8 @@ def run_stages(
         with run.working_on(name):
             stage(config, run)
         print(f'{name}: done in {run.seconds()[name]:.0f} s')
-        run.add_results(seconds=run.seconds())
+        commits = dict.fromkeys([*run.results().get('commits', []), commit])
+        run.add_results(seconds=run.seconds(), commits=list(commits))
     return run
 
 

@@ -2,7 +2,8 @@
 
 Ha and Schmidhuber 2018, "World Models", section 4, with the recurrent core
 chosen by ``--model``. Every stage reads and writes only the run's folder, is
-skipped when it is complete and goes on where it was stopped.
+skipped when it is complete and goes on where it was stopped. ``--summary RUN
+RUN ...`` compares finished runs, and lists their controls.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ from chainer_wm.stages import (
 )
 from chainer_wm.stages.parts import Parts
 from chainer_wm.vision import ConvVAE
+from experiments import take_cover_summary
 from experiments.common import main, parse, run_stages
-from experiments.take_cover_config import FIXED, PRESETS, Config
+from experiments.take_cover_config import FIXED, PRESETS, Config, new_model
 
 NAME = 'doom_take_cover'
 SOLVED = 750
@@ -112,27 +114,6 @@ def encode_frames(config: Config, run: runs.Run) -> None:
         play_again=lambda: collect(config, run),
         tick=run.tick,
     )
-
-
-def new_model(config: Config) -> MDNRNN:
-    """M at its start, on its device."""
-    memory = {
-        'memory_length': config.memory_length,
-        'memory_width': config.memory_width,
-        'read_heads': config.read_heads,
-        'link_sparsity': config.link_sparsity or None,
-    }
-    network = MDNRNN(
-        config.latent_size,
-        1,
-        config.hidden_size,
-        core=config.model,
-        predict_done=True,
-        seed=config.seed,
-        **(memory if config.model == 'dnc' else {}),  # type: ignore[arg-type]
-    )
-    network.to_device(config.device)
-    return network
 
 
 def learn(
@@ -322,6 +303,9 @@ def stages(config: Config) -> dict:
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
+    if config.summary:
+        take_cover_summary.summarise(config, NAME, SOLVED)
+        return
     run_stages(config, NAME, stages(config), ('vizdoom',)).close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from chainer_wm import policies
+from chainer_wm.model import MDNRNN
 from experiments.common import CommonConfig, opt
 
 #: Policies that the agent is held against.
@@ -19,6 +20,12 @@ FIXED = {
 class Config(CommonConfig):
     """ViZDoom Take Cover: collect, train V and M, evolve C in the dream."""
 
+    summary: tuple[str, ...] = opt(
+        (), 'compare these finished runs, and do nothing else', free=True
+    )
+    results: str = opt(
+        '', 'folder for --summary (default: experiments/results)', free=True
+    )
     reuse: str = opt('', 'run whose rollouts, V and codes to use')
     settings: str = opt('paper', 'game settings', ('paper', 'blog'))
     episodes: int = opt(10_000, 'random episodes', extends='collect')
@@ -79,3 +86,24 @@ PRESETS = {
     'paper': {},
 }
 # fmt: on
+
+
+def new_model(config: Config) -> MDNRNN:
+    """M at its start, on its device."""
+    memory = {
+        'memory_length': config.memory_length,
+        'memory_width': config.memory_width,
+        'read_heads': config.read_heads,
+        'link_sparsity': config.link_sparsity or None,
+    }
+    network = MDNRNN(
+        config.latent_size,
+        1,
+        config.hidden_size,
+        core=config.model,
+        predict_done=True,
+        seed=config.seed,
+        **(memory if config.model == 'dnc' else {}),  # type: ignore[arg-type]
+    )
+    network.to_device(config.device)
+    return network

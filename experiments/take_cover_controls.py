@@ -22,24 +22,18 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import dnc.runtime  # noqa: F401
 
-from chainer_wm import files, plots, policies, runs
+from chainer_wm import files, policies, runs
 from chainer_wm.envs.take_cover import TakeCover
 from chainer_wm.stages import cells, report
 from chainer_wm.stages.cells import Budget, Cell
 from chainer_wm.stages.parts import Parts
 from experiments.common import CommonConfig, main, opt, parse, run_stages
 from experiments.doom_take_cover import NAME
+from experiments.take_cover_summary import control_rows, draw_temperatures
+from experiments.take_cover_table import read
 
 KINDS = ('temperature', 'z', 'reads', 'untrained', 'separable')
 RANDOM = {'random': policies.Uniform}
-#: World Models (Ha and Schmidhuber 2018), Take Cover: dream, game.
-PAPER = {
-    0.1: ((2086, 140), (193, 58)),
-    0.5: ((2060, 277), (196, 50)),
-    1.0: ((1145, 690), (868, 511)),
-    1.15: ((918, 546), (1092, 556)),
-    1.3: ((732, 269), (753, 139)),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,35 +181,15 @@ def _cell(score: dict[str, Any]) -> str:
     return f'{score["mean"]:.0f} ± {score["std"]:.0f}'
 
 
-def draw(run: runs.Run) -> None:
+def draw(config: Config, run: runs.Run) -> None:
     """The paper's table of temperatures, below ours."""
-    found = run.results()
-    rows = [
-        {
-            'name': ' to '.join(f'{t:.2f}' for t in row['temperature']),
-            'dream': row['dream']['agent'],
-            'game': row['game'],
-        }
-        for name, row in found.get('cells', {}).items()
-        if name.startswith('tau-')
-    ]
-    if not rows:
-        return
-    paper = [
-        {
-            'name': f'World Models, {tau:.2f}',
-            'dream': dict(zip(('mean', 'std'), dream)),
-            'game': dict(zip(('mean', 'std'), game)),
-        }
-        for tau, (dream, game) in PAPER.items()
-    ]
-    path = run.path('figures', 'temperatures.png')
-    core = found['base']['model'].upper()
-    random = {'name': 'random policy', 'game': found['random_baseline']}
-    plots.temperature_table(
-        path, rows, f'Temperature, M with {core}', [random, *paper]
-    )
-    print(f'figure: {path}')
+    if run.results().get('cells'):
+        found = read(run.folder.parent, config.run)
+        draw_temperatures(
+            run.path('figures', 'temperatures.png'),
+            control_rows([found]),
+            f'M with {found.core.upper()}',
+        )
 
 
 def settled(config: Config, base: Base) -> Config:
@@ -254,7 +228,7 @@ def script(argv=None) -> None:
         },
     }
     run = run_stages(config, NAME, stages, ('vizdoom',))
-    draw(run)  # anew after every call: cells may have been added
+    draw(config, run)  # anew after every call: cells may have been added
     run.close()
 
 

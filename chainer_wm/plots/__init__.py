@@ -21,6 +21,7 @@ from chainer_wm.plots.scores import calibration, reliability
 from chainer_wm.plots.seeds import seed_curves
 from chainer_wm.plots.sheets import contact_sheet
 from chainer_wm.plots.strips import open_loop
+from chainer_wm.plots.study import dream_against_game, score_bands
 from chainer_wm.plots.style import COLOURS, colours
 from chainer_wm.plots.tables import temperature_table
 
@@ -30,6 +31,7 @@ __all__ = [
     'calibration',
     'colours',
     'contact_sheet',
+    'dream_against_game',
     'evolution',
     'film_rows',
     'gif',
@@ -40,6 +42,7 @@ __all__ = [
     'reconstructions',
     'reliability',
     'returns_histogram',
+    'score_bands',
     'seed_curves',
     'side_by_side',
     'temperature_table',
