@@ -124,8 +124,9 @@ def agent_lines(table: Table) -> list[str]:
     for label, row in table['groups'].items():
         name = '' if shown[label] == label else f'{shown[label]}: '
         lines.append(
-            f'{name}{label}, {_count(row["game"])}: game {_over(row["game"])}, '
-            f'dream {_over(row["dream"])}, random {_over(row["random"])}'
+            f'{name}{label}, {_count(row["game"])}: game '
+            f'{_over(row["game"])}, dream {_over(row["dream"])}, random '
+            f'{_over(row["random"])}'
         )
     return lines
 

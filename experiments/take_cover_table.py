@@ -92,8 +92,8 @@ def _plain(value: Any) -> Any:
 def by_group(found: Sequence[Finished]) -> dict[str, list[Finished]]:
     """Runs that differ in nothing but the seed, by the name of their group.
 
-    A group is called by its core, and by the settings in which it differs
-    from other groups of the same core.
+    A group is called by its core, and by the settings in which the runs at
+    hand differ: cores with other budgets are told apart in plain sight.
 
     Raises:
         runs.RunError: a group has the same seed twice.
@@ -101,9 +101,10 @@ def by_group(found: Sequence[Finished]) -> dict[str, list[Finished]]:
     groups: dict[str, list[Finished]] = {}
     for run in found:
         words = [run.core.upper()]
-        alike = [other for other in found if other.core == run.core]
         for name, value in run.settings.items():
-            if any(other.settings[name] != value for other in alike):
+            if name == 'model':
+                continue
+            if any(other.settings[name] != value for other in found):
                 words.append(f'{name} {_shown(value)}')
         groups.setdefault(', '.join(words), []).append(run)
     for name, members in groups.items():
@@ -245,7 +246,7 @@ def command(config: Mapping[str, Any]) -> str:
     """The command line that gives these settings today."""
     preset = config['preset']
     words = ['doom_take_cover.py', '--preset', preset]
-    presets: Mapping[str, Any] = PRESETS[preset]
+    presets: dict[str, Any] = dict(PRESETS)[preset]  # type: ignore[assignment]
     for field in dataclasses.fields(Config):
         usual = presets.get(field.name, field.default)
         value = config.get(field.name, _plain(field.default))
