@@ -2,6 +2,11 @@
 
 Needs no training: the weights lie in ``results/doom_take_cover/agents``.
 Writes a GIF of both side by side, and prints how long the agent lived.
+
+    play.py --model dnc --score 100
+    play.py --pack data/doom_take_cover/RUN    # packs V, M, C, then plays
+
+A packed run lands in the folder of its core; cores of one V share it.
 """
 
 from __future__ import annotations
@@ -48,6 +53,7 @@ def pack(run: pathlib.Path, agents: pathlib.Path) -> str:
         run, config['reuse'], tuple(config['features']), '@numpy'
     ).at(config['rounds'])
     origin = {
+        'commits': results.get('commits', ['unknown']),
         'run': config['run'],
         'seed': config['seed'],
         'game': {
@@ -57,6 +63,7 @@ def pack(run: pathlib.Path, agents: pathlib.Path) -> str:
     }
     temperature = tuple(config['temperature'])
     packed.pack(parts, agents, config['model'], temperature, origin)
+    print(f'{agents}: {packed.size_of(agents) / 1e6:.1f} MB')
     return config['model']
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from chainer_wm import files
 from chainer_wm.agent import WorldModelAgent
 from chainer_wm.archives import read_archive, write_archive
 from chainer_wm.controller import Controller, load_controller
@@ -55,13 +56,15 @@ def pack(
     """Write the parts of a run, V and M in float16.
 
     Args:
-        folder: gets ``vision.npz``, and a folder named by ``core``.
+        folder: gets ``vision.npz``, and a folder named by ``core``. Where
+            another core there lives on another V, this one's V goes into its
+            own folder.
         origin: whatever should be known of the run, JSON-able.
         starts: first frames whose posteriors are kept, at most.
     """
     folder = pathlib.Path(folder)
     network = parts.model()
-    save_link(folder / 'vision.npz', parts.vision(), np.float16)
+    _pack_vision(parts, folder, core)
     save_link(folder / core / 'model.npz', network, np.float16)
     linear = parts.new_controller(network)
     linear.set_theta(parts.theta())
@@ -79,6 +82,28 @@ def pack(
     )
 
 
+def _pack_vision(parts: Parts, folder: pathlib.Path, core: str) -> None:
+    """V for all cores if they share it, else for this one alone."""
+    shared, own = folder / 'vision.npz', folder / core / 'vision.npz'
+    save_link(own, parts.vision(), np.float16)
+    others = [
+        path.parent
+        for path in folder.glob('*/starts.npz')
+        if path.parent.name != core
+        and not (path.parent / 'vision.npz').exists()
+    ]
+    same = shared.exists() and files.sha256(shared) == files.sha256(own)
+    if same or not others:
+        own.replace(shared)
+
+
+def size_of(folder: str | os.PathLike) -> int:
+    """Bytes of all that is packed in a folder."""
+    return sum(
+        path.stat().st_size for path in pathlib.Path(folder).rglob('*.npz')
+    )
+
+
 def unpack(folder: str | os.PathLike, core: str) -> Packed:
     """Read what ``pack`` wrote.
 
@@ -88,8 +113,9 @@ def unpack(folder: str | os.PathLike, core: str) -> Packed:
     """
     folder = pathlib.Path(folder)
     settings, starts = read_archive(folder / core / 'starts.npz', KIND)
+    own = folder / core / 'vision.npz'
     return Packed(
-        load_link(folder / 'vision.npz', ConvVAE),
+        load_link(own if own.exists() else folder / 'vision.npz', ConvVAE),
         load_link(folder / core / 'model.npz', MDNRNN),
         load_controller(folder / core / 'controller.npz'),
         (starts['mu'], starts['ln_var']),

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,11 @@ import time
 
 import numpy as np
 import pytest
+
+from chainer_wm.links import save_link
+from chainer_wm.stages import packed
+from chainer_wm.stages.parts import Parts
+from chainer_wm.vision import ConvVAE
 
 pytest.importorskip('vizdoom')
 
@@ -223,6 +229,64 @@ def test_reusing_an_unfinished_run_is_refused(whole):
     output, _ = process.communicate()
     assert process.returncode == 1
     assert '--reuse nothing' in output and 'Traceback' not in output
+
+
+def test_cores_share_a_packed_vision_unless_theirs_differ(whole, tmp_path):
+    origin = {'run': 'whole'}
+
+    def pack(run, core):
+        path = folder(whole, run)
+        parts = Parts.of(path, '', ('z', 'c', 'h'), '@numpy').at(1)
+        packed.pack(parts, tmp_path, core, (1.0,), origin)
+        return parts.vision().mu.W.array
+
+    def unpacked(core):
+        return packed.unpack(tmp_path, core).vision.mu.W.array
+
+    first = pack('whole', 'lstm')
+    pack('whole', 'dnc')
+    assert len(list(tmp_path.rglob('vision.npz'))) == 1
+    other = ConvVAE(4, seed=9)
+    home = folder(whole, 'other')
+    shutil.copytree(folder(whole, 'whole'), home)
+    save_link(home / 'vision/vision.npz', other)
+    pack('other', 'dnc')
+    np.testing.assert_allclose(unpacked('lstm'), first, atol=1e-3)
+    np.testing.assert_allclose(unpacked('dnc'), other.mu.W.array, atol=1e-3)
+    pack('whole', 'dnc')  # and back: the shared one serves again
+    assert len(list(tmp_path.rglob('vision.npz'))) == 1
+    np.testing.assert_allclose(unpacked('dnc'), first, atol=1e-3)
+
+
+def test_controls_on_top_of_a_run_are_listed(whole):
+    """Two cells; the same command does nothing twice."""
+    command = [sys.executable, 'experiments/take_cover_controls.py']
+    flags = ['--base', 'whole', '--data', str(whole), '--workers', '1']
+    budget = ['--preset', 'smoke', '--max-steps', '20', '--cells']
+
+    def run(*cells):
+        return subprocess.run(
+            [*command, *flags, *budget, *cells],
+            cwd=ROOT,
+            check=True,
+            text=True,
+            stdout=subprocess.PIPE,
+        ).stdout
+
+    run('untrained')
+    again = run('untrained', 'z')
+    assert 'untrained: complete, skipped' in again
+    found = results(whole, 'whole-controls')
+    assert set(found['cells']) == {'untrained', 'z'}
+    assert found['cells']['z']['controller_parameters'] == 4
+    assert found['random_baseline']['episodes'] == 2
+    wrong = subprocess.run(
+        [*command, '--base', 'nothing', '--data', str(whole)],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+    )
+    assert wrong.returncode == 1 and 'holds no run' in wrong.stderr
 
 
 def test_a_packed_agent_plays_without_its_run(whole, tmp_path):
