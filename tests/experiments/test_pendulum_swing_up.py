@@ -142,6 +142,9 @@ def test_runs_are_summed_up_by_their_settings(data, tmp_path):
     assert 'returns' not in table['LSTM']['iterations'][0][0]['game']
     with Image.open(tmp_path / 'returns.png') as picture:
         assert picture.size[0] > 500
+    own = data / swing_up.NAME / 'whole/figures/generated.png'
+    copied = tmp_path / 'generated_lstm.png'
+    assert copied.read_bytes() == own.read_bytes()
     with pytest.raises(SystemExit, match='nothing'):
         swing_up.script([f'--data={data}', '--summary', 'nothing'])
 
