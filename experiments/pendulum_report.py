@@ -23,6 +23,7 @@ from chainer_wm.stages.report import (
     film_game,
 )
 from chainer_wm.streams import stream
+from experiments.common import settings
 
 CONTEXT = 3  # frames that M sees before it goes on alone
 SECONDS = 0.2  # of an action at a frame skip of 4
@@ -192,7 +193,7 @@ def _sum_up(runs: Sequence[dict]) -> dict[str, Any]:
     kept = ('episodes', 'mean', 'std', 'standard_error')
     return {
         'seeds': [run['seed'] for run in runs],
-        'config': runs[0]['config'],
+        'config': settings(runs[0]['config']),
         'versions': runs[0]['versions'],
         'minutes': [sum(run['seconds'].values()) / 60 for run in runs],
         'mean_over_seeds': np.mean([m[:length] for m in means], 0).tolist(),
