@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import gym
@@ -17,7 +19,16 @@ from experiments.policy_runs import REWARDS, Finished, PolicyConfig
 CELLS = 16  # pictures on the sheet of a flight
 FILM_STEPS = 300
 FILM_BYTES = 140_000
+FALL = 15  # frames (half a second) without a climb at the end: a fall
 BINS = 20  # in each some updates: the first after a start has few episodes
+CMA_ES = 'CMA-ES, linear'
+BASELINES = {'random': 'random_baseline', 'never climbs': 'falling_baseline'}
+SCORES = ('length', 'blocks', 'without_block', 'climbs', 'fell')
+PANELS = {
+    'return': ('return', 'return'),
+    'steps per episode': ('length', 'length'),
+    'blocks passed': ('episode_blocks', 'blocks'),
+}
 TITLES = {
     'extrinsic': 'score',
     'intrinsic': 'curiosity',
@@ -25,15 +36,36 @@ TITLES = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Falling:
+    """Never climbs."""
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> None:
+        """It remembers nothing, and draws nothing."""
+
+    def act(self, observations: np.ndarray, state: None) -> tuple[Any, None]:
+        """(B,) zeros."""
+        return np.zeros(len(observations), np.int64), None
+
+
 def flights(played: policy_report.Played) -> dict[str, Any]:
-    """Lengths of episodes and blocks passed: means, and what is usual."""
-    blocks = np.array([info['blocks'] for info in played.lasts])
+    """Lengths of episodes and blocks passed: means, and what is usual.
+
+    'fell' is the share of flights that ended ``FALL`` frames or more after
+    the last climb: of "a few ups, then fall".
+    """
+    blocks, climbs, sinking = (
+        np.array([info[name] for info in played.lasts])
+        for name in ('blocks', 'climbs', 'sinking')
+    )
     return {
         'length': float(played.lengths.mean()),
         'length_median': float(np.median(played.lengths)),
         'lengths': played.lengths,
         'blocks': float(blocks.mean()),
         'without_block': float((blocks == 0).mean()),
+        'climbs': float(climbs.mean()),
+        'fell': float((sinking >= FALL).mean()),
     }
 
 
@@ -75,7 +107,7 @@ def label(run: Finished) -> str:
     """What distinguishes the runs of a comparison."""
     config = run.config
     if config['learner'] == 'cma_es':
-        return 'CMA-ES, linear'
+        return CMA_ES
     parts = [TITLES[config['rewards']]]
     if config['recurrent']:
         parts.append(config['model'])
@@ -97,26 +129,40 @@ def summarise(config: PolicyConfig, experiment: str) -> None:
     for name, group in trained.items():
         view = group[0].config['observation']
         by_view.setdefault(view, {})[name] = group
+    table = {name: _row(group) for name, group in groups.items()}
     for view, some in by_view.items():
         policy_runs.draw_seeds(
             folder / f'{view}.png',
             {
-                'return': policy_runs.curves(some, 'return', BINS),
-                'steps per episode': policy_runs.curves(some, 'length', BINS),
-                'blocks passed': policy_runs.curves(
-                    some, 'episode_blocks', BINS
-                ),
+                label: policy_runs.curves(some, column, BINS)
+                for label, (column, _) in PANELS.items()
             },
             f'PixelCopter from {view}, PPO learning from',
+            {
+                label: _levels(table, found, score)
+                for label, (_, score) in PANELS.items()
+            },
         )
-    policy_runs.write_summary(
-        folder,
-        experiment,
-        {name: _row(group) for name, group in groups.items()},
-        found,
-    )
+    policy_runs.write_summary(folder, experiment, table, found)
     for name, group in groups.items():
         _copy_flight(folder, name, group[0])
+
+
+def _levels(
+    table: dict[str, Any], found: Sequence[Finished], score: str
+) -> dict[str, float]:
+    """What the curves are compared with, of all seeds that there are."""
+    levels = {
+        name: row[score]['mean']
+        for name, row in table.items()
+        if name == CMA_ES
+    }
+    for name, baseline in BASELINES.items():
+        column = 'mean' if score == 'return' else score
+        levels[name] = float(
+            np.mean([run.results[baseline][column] for run in found])
+        )
+    return {f'{name}: {x:.3g}': x for name, x in levels.items()}
 
 
 def _order(config: dict[str, Any]) -> tuple:
@@ -139,19 +185,24 @@ def _copy_flight(folder: pathlib.Path, name: str, run: Finished) -> None:
 
 
 def _row(group: list[Finished]) -> dict[str, Any]:
-    scores = [run.results['evaluation'] for run in group]
-    random = [run.results['random_baseline'] for run in group]
     return {
         'seeds': [run.config['seed'] for run in group],
-        'steps': [run.results.get('steps') for run in group],
-        'episodes': scores[0]['episodes'],
-        'return': policy_runs.spread([s['mean'] for s in scores]),
-        'length': policy_runs.spread([s['length'] for s in scores]),
-        'blocks': policy_runs.spread([s['blocks'] for s in scores]),
-        'without_block': policy_runs.spread(
-            [s['without_block'] for s in scores]
-        ),
-        'random_return': policy_runs.spread([s['mean'] for s in random]),
-        'random_length': policy_runs.spread([s['length'] for s in random]),
+        'steps': [run.results['steps'] for run in group],
+        'episodes': group[0].results['evaluation']['episodes'],
+        **_scores(group, 'evaluation'),
+        **{
+            name.replace(' ', '_'): _scores(group, baseline)
+            for name, baseline in BASELINES.items()
+        },
         'minutes': policy_runs.minutes(group),
+    }
+
+
+def _scores(group: list[Finished], player: str) -> dict[str, Any]:
+    """What a player of these runs did, over the seeds."""
+    found = [run.results[player] for run in group]
+    named = {'return': 'mean', **{name: name for name in SCORES}}
+    return {
+        name: policy_runs.spread([one[column] for one in found])
+        for name, column in named.items()
     }

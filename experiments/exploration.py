@@ -60,7 +60,12 @@ PRESETS: dict[str, dict] = {
     'smoke': dict(length=9, updates=6, lanes=8, restart_every=3,
                   test_episodes=8, rnd_features=32, rnd_hidden=(32,)),
     'laptop': {},
-    'paper': {},
+    # of Random Network Distillation, where they apply to a one-hot vector
+    'paper': dict(
+        updates=30_000, lanes=128, discount=0.999, learning_rate=1e-4,
+        epochs=4, clip=0.1, max_gradient=0.0, normalize=False,
+        rnd_learning_rate=1e-4, rnd_keep=0.25, rnd_features=512,
+        rnd_layers=(512,), rnd_hidden=(512, 512), whitening_steps=6400),
 }
 # fmt: on
 

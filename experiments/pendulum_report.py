@@ -23,6 +23,7 @@ from chainer_wm.stages.report import (
     film_game,
 )
 from chainer_wm.streams import stream
+from experiments.common import settings
 
 CONTEXT = 3  # frames that M sees before it goes on alone
 SECONDS = 0.2  # of an action at a frame skip of 4
@@ -122,19 +123,13 @@ def summarise(
     Args:
         data: folder of the runs.
         patterns: of their names, as for glob.
-        results: where summary.json and the pictures go.
+        results: where summary.json and the pictures go, among them the
+            generated rollouts of each group's first run.
 
     Raises:
         SystemExit: a pattern names no finished run.
     """
-    found: dict[str, list[dict]] = {}
-    for pattern in patterns:
-        paths = sorted(data.glob(f'{pattern}/results.json'))
-        runs = [run for run in map(files.read_json, paths) if 'levels' in run]
-        if not runs:
-            raise SystemExit(f'--summary {pattern}: no finished run in {data}')
-        for run in runs:
-            found.setdefault(_group(run['config']), []).append(run)
+    found = _finished(data, patterns)
     groups = {name: _sum_up(runs) for name, runs in found.items()}
     files.write_json(results / 'summary.json', groups)
     levels = next(iter(found.values()))[0]['levels']
@@ -150,11 +145,36 @@ def summarise(
         {name: row['mean'] for name, row in levels.items()},
         'Pendulum from pixels: mean return in the game',
     )
+    for name, runs in found.items():
+        _copy_pictures(data / runs[0]['run'] / 'figures', results, name)
     for name, group in groups.items():
         print(
             f'{name}: '
             + ', '.join(f'{mean:.0f}' for mean in group['mean_over_seeds'])
         )
+
+
+def _finished(
+    data: pathlib.Path, patterns: Sequence[str]
+) -> dict[str, list[dict]]:
+    """Results of the runs, by group."""
+    found: dict[str, list[dict]] = {}
+    for pattern in patterns:
+        paths = sorted(data.glob(f'{pattern}/results.json'))
+        runs = [run for run in map(files.read_json, paths) if 'levels' in run]
+        if not runs:
+            raise SystemExit(f'--summary {pattern}: no finished run in {data}')
+        for run in runs:
+            found.setdefault(_group(run['config']), []).append(run)
+    return found
+
+
+def _copy_pictures(
+    figures: pathlib.Path, results: pathlib.Path, group: str
+) -> None:
+    stem = group.lower().replace(', ', '_').replace(' ', '_')
+    with files.atomic_write(results / f'generated_{stem}.png') as file:
+        file.write((figures / 'generated.png').read_bytes())
 
 
 def _group(config: Mapping[str, Any]) -> str:
@@ -173,7 +193,7 @@ def _sum_up(runs: Sequence[dict]) -> dict[str, Any]:
     kept = ('episodes', 'mean', 'std', 'standard_error')
     return {
         'seeds': [run['seed'] for run in runs],
-        'config': runs[0]['config'],
+        'config': settings(runs[0]['config']),
         'versions': runs[0]['versions'],
         'minutes': [sum(run['seconds'].values()) / 60 for run in runs],
         'mean_over_seeds': np.mean([m[:length] for m in means], 0).tolist(),

@@ -7,7 +7,8 @@ so here the question is asked again with PPO that learns.
 
 ``--rewards extrinsic|intrinsic|both``, ``--observation state|pixels``,
 ``--recurrent --model lstm|dnc`` for a policy with a memory, ``--learner
-cma_es`` for a linear controller on the seven numbers. To compare runs:
+cma_es`` for a linear controller on the seven numbers, ``--original`` for the
+original game where it is installed. To compare runs:
 ``pixelcopter_rnd.py --summary RUN RUN ...``.
 """
 
@@ -54,14 +55,17 @@ class Config(CuriousConfig):
     """PixelCopter by PPO: for its score, out of curiosity, or both."""
 
     learner: str = opt('ppo', 'who learns', ('ppo', 'cma_es'))
+    original: bool = opt(False, 'play the original game (package ple)')
     observation: str = opt('pixels', 'what is seen', ('state', 'pixels'))
     size: int = opt(84, 'of the pictures, in pixels')
     grey: bool = opt(True, 'pictures without colours')
     stack: int = opt(4, 'observations that the policy sees; RND sees the last')
     sticky: float = opt(0.25, 'chance that an action is repeated')
+    frame_skip: int = opt(4, 'frames for which an action is held')
     reward_clip: float = opt(1.0, 'largest reward that PPO sees; 0: any')
     max_steps: int = opt(4500, 'of an episode: a time limit, not a death')
     residual: bool = opt(True, 'heads with a layer of their own')
+    value_scale: float = opt(0.01, 'of the first weights of the value heads')
     activation: str = opt('relu', 'of the policy', ('relu', 'tanh'))
     hidden: tuple[int, ...] = opt((256, 448), 'layers of the policy')
     updates: int = opt(30_000, 'rounds of play and learning', extends='train')
@@ -83,12 +87,11 @@ class Config(CuriousConfig):
 
 # fmt: off
 LAPTOP = dict(
-    observation='state', stack=1, sticky=0.0, max_steps=2000, lanes=64,
-    hidden=(64, 64), activation='tanh', residual=False, updates=60,
+    observation='state', stack=1, sticky=0.0, frame_skip=1, max_steps=2000,
+    lanes=64, hidden=(64, 64), activation='tanh', residual=False, updates=60,
     learning_rate=1e-3, minibatches=8, max_gradient=0.5, clip=0.2,
-    entropy=0.003,
-    normalize=True, restart_every=30, rnd_layers=(128,), rnd_hidden=(128,),
-    rnd_features=64, whitening_steps=128)
+    entropy=0.003, normalize=True, restart_every=30, rnd_layers=(128,),
+    rnd_hidden=(128,), rnd_features=64, whitening_steps=128)
 PRESETS = {
     'smoke': LAPTOP | dict(
         updates=4, lanes=8, rollout_length=64, restart_every=2, max_steps=300,
@@ -100,14 +103,25 @@ PRESETS = {
 
 
 def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
-    """The game: sticky inside, cut after max_steps, scaled, stacked."""
+    """The game: sticky inside, cut after max_steps, scaled, stacked.
+
+    Actions stick frame by frame, inside the frame skip, as in the paper.
+    """
     size = config.size if config.observation == 'pixels' else 48
-    env: gym.Env = PixelCopter(
-        config.observation, size=size, render_mode=render_mode
-    )
-    env = wrappers.BlocksPassed(env)
+    try:
+        env: gym.Env = PixelCopter(
+            config.observation,
+            size=size,
+            original=config.original,
+            render_mode=render_mode,
+        )
+    except ImportError as error:
+        raise runs.RunError(f'--original: {error}') from error
+    env = wrappers.FlightLog(env)
     if config.sticky:
         env = wrappers.StickyActions(env, config.sticky)
+    if config.frame_skip > 1:
+        env = wrappers.FrameSkip(env, config.frame_skip)
     env = gym.wrappers.TimeLimit(env, config.max_steps)
     if config.observation == 'state':
         env = wrappers.Scaled(env, CENTRE, SCALE)
@@ -136,6 +150,7 @@ def network(config: Config) -> ActorCritic:
         convolutions=_convolutions(config, RND_CONVOLUTIONS),
         activation=config.activation,
         residual=config.residual,
+        value_scale=config.value_scale,
     )
 
 
@@ -205,11 +220,12 @@ def evolve(config: Config, run: runs.Run) -> None:
         tick=run.tick,
     )
     np.save(run.path('search', 'theta.npy'), found.theta)
+    run.add_results(steps=found.log[-1]['steps'])
     copter_report.draw_search(run.path('figures'), found.log)
 
 
 def _score(config: Config, candidates: np.ndarray, generation: int):
-    return pilots.returns_of_pilots(
+    return pilots.score_pilots(
         candidates,
         functools.partial(make_env, config),
         config.search_episodes,
@@ -231,10 +247,12 @@ def evaluate(config: Config, run: runs.Run) -> None:
     """Returns, lengths and blocks passed, and what it looks like."""
     trained = player(config, run)
     space = make_env(config).action_space
-    for name, one in (
-        ('evaluation', trained),
-        ('random_baseline', policy_report.RandomActions(space)),
-    ):
+    players: dict[str, Policy] = {
+        'evaluation': trained,
+        'random_baseline': policy_report.RandomActions(space),
+        'falling_baseline': copter_report.Falling(),
+    }
+    for name, one in players.items():
         played = policy_report.play(
             one,
             functools.partial(make_env, config),
@@ -246,7 +264,7 @@ def evaluate(config: Config, run: runs.Run) -> None:
         print(
             f'{name.replace("_", " ")}: return {found["mean"]:.1f} ± '
             f'{found["std"]:.1f}, {found["length"]:.0f} steps, '
-            f'{found["blocks"]:.1f} blocks'
+            f'{found["blocks"]:.1f} blocks, {found["fell"]:.0%} just fell'
         )
     copter_report.draw_flights(
         run.path('figures'),

@@ -14,7 +14,7 @@ from chainer_wm import files, plots
 from chainer_wm.ppo import PPO, ActorCritic, Stream
 from chainer_wm.rnd import RND
 from chainer_wm.stages import policy_report
-from experiments.common import CommonConfig, opt
+from experiments.common import CommonConfig, opt, settings
 
 REWARDS = ('extrinsic', 'intrinsic', 'both')
 RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
@@ -249,13 +249,15 @@ def write_summary(
 ) -> None:
     """The JSON table with the settings it rests on, and a few words."""
     path = folder / f'{name}.json'
-    shared = ('config', 'versions')
     files.write_json(
         path,
         {
             'table': table,
             'runs': {
-                run.name: {key: run.results[key] for key in shared}
+                run.name: {
+                    'config': settings(run.config),
+                    'versions': run.results['versions'],
+                }
                 for run in runs
             },
         },

@@ -49,7 +49,7 @@ class Config(PolicyConfig):
 # fmt: off
 BY_GAME: dict[str, dict] = {
     'cartpole': dict(updates=100, lanes=8, learning_rate=5e-4, epochs=10),
-    'pendulum': dict(updates=60, lanes=8, rollout_length=200,
+    'pendulum': dict(updates=100, lanes=8, rollout_length=200,
                      learning_rate=1e-3, epochs=10, minibatches=4,
                      discount=0.95, reward_scale=0.1, restart_every=10),
 }

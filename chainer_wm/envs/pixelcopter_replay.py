@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chainer_wm.envs.copter import SIZE, STATE_NAMES, Copter
+from chainer_wm.envs.copter import PALETTE, SIZE, STATE_NAMES, Copter
 from chainer_wm.envs.pixelcopter_recording import (
     Episode,
     RecordingError,
@@ -68,9 +68,19 @@ class OriginalCopter:
             return np.full(len(STATE_NAMES), np.nan)
         return np.array([found[name] for name in STATE_NAMES], np.float64)
 
+    @property
+    def blocks(self) -> list:
+        """The blocks that are there."""
+        return list(self._game.block_group)
+
     def frame(self) -> np.ndarray:
         """(48, 48, 3) uint8; after a reset, still the last game's end."""
         return self._ple.getScreenRGB().transpose(1, 0, 2)
+
+    def picture(self) -> np.ndarray:
+        """``frame`` as indices into ``PALETTE``, (48, 48) uint8."""
+        same = (self.frame()[..., None, :] == PALETTE).all(axis=-1)
+        return same.argmax(axis=-1).astype(np.uint8)
 
 
 def replay(game: Any, episode: Episode) -> None:

@@ -68,6 +68,33 @@ class StickyActions(gym.Wrapper):
         return *answer, {**info, 'executed': self._executed}
 
 
+class FrameSkip(gym.Wrapper):
+    """Every action is carried out for several frames; rewards are added up.
+
+    What is seen, and the info, are the last frame's. An end inside cuts the
+    rest. The flicker that the paper's "max of two frames" is against is
+    Atari's alone, so there is none of it here.
+
+    Args:
+        count: frames per action; 4 in Random Network Distillation.
+    """
+
+    def __init__(self, env: gym.Env, count: int) -> None:
+        super().__init__(env)
+        if count < 1:
+            raise ValueError(f'count is {count}, expected 1 or more')
+        self.count = count
+
+    def step(self, action: Any) -> Any:
+        total = 0.0
+        for _ in range(self.count):
+            seen, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return seen, total, terminated, truncated, info
+
+
 class FrameStack(gym.Wrapper):
     """The last observations, side by side on the last axis, newest last.
 
@@ -147,12 +174,17 @@ class Scaled(gym.ObservationWrapper):
         return ((seen - self.centre) / self.scale).astype(np.float32)
 
 
-class BlocksPassed(gym.Wrapper):
-    """PixelCopter: infos have 'blocks', how many were passed so far."""
+class FlightLog(gym.Wrapper):
+    """PixelCopter: infos tell how the flight went so far.
+
+    'blocks': how many were passed; 'climbs': frames in which the button was
+    held; 'sinking': frames since the last of them.
+    """
 
     def reset(self, **options: Any) -> Any:
         answer = self.env.reset(**options)
         self._passed, self._there = 0, self._count()
+        self._climbs = self._sinking = 0
         return answer
 
     def step(self, action: Any) -> Any:
@@ -161,7 +193,14 @@ class BlocksPassed(gym.Wrapper):
         # a new block comes when the one before has been passed, never else
         self._passed += there > self._there
         self._there = there
-        return *answer, {**info, 'blocks': self._passed}
+        self._climbs += int(action == 1)
+        self._sinking = 0 if action == 1 else self._sinking + 1
+        told = {
+            'blocks': self._passed,
+            'climbs': self._climbs,
+            'sinking': self._sinking,
+        }
+        return *answer, {**info, **told}
 
     def _count(self) -> int:
         return len(self.env.unwrapped.game.blocks)  # type: ignore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 
@@ -11,6 +12,7 @@ from matplotlib.ticker import EngFormatter
 
 from chainer_wm.plots import style
 
+_LINES = ((0, (1, 2)), (0, (5, 2)), (0, (6, 2, 1, 2)))  # dots, dashes, both
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -43,8 +45,9 @@ def seed_curves(
             curves.items(), style.colours(curves)
         ):
             _seeds(axes, name, np.asarray(x), np.asarray(ys, float), colour)
-        for name, value in (levels or {}).get(ylabel, {}).items():
-            style.limit(axes, value, label=name)
+        there = (levels or {}).get(ylabel, {})
+        for (name, value), line in zip(there.items(), itertools.cycle(_LINES)):
+            style.limit(axes, value, label=name, linestyle=line)
         style.legend(axes, loc='best')
     style.save(path, chart)
 

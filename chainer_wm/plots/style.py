@@ -116,7 +116,8 @@ def heading(chart: Figure, title: str) -> None:
 def limit(axes: Axes, value: float, upright: bool = False, **options) -> None:
     """A dotted line through the panel at a value that means something."""
     draw = axes.axvline if upright else axes.axhline
-    draw(value, color=INK, linewidth=1.2, linestyle=(0, (1, 2)), **options)
+    options = {'linestyle': (0, (1, 2)), **options}
+    draw(value, color=INK, linewidth=1.2, **options)
 
 
 def legend(axes: Axes, **options) -> None:

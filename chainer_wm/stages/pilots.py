@@ -11,6 +11,7 @@ import numpy as np
 
 from chainer_wm.controller import act_with, count_parameters
 from chainer_wm.stages.policy_report import play
+from chainer_wm.stages.search import Scored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,21 +39,21 @@ class LinearPilot:
         return (wanted[:, 0] > 0).astype(np.int64), None
 
 
-def returns_of_pilots(
+def score_pilots(
     candidates: np.ndarray,
     make_env: Callable[[], gym.Env],
     episodes: int,
     seed: int,
     generation: int,
     max_steps: int | None = None,
-) -> np.ndarray:
-    """Mean return of each pilot, all in the same episodes, (P,).
+) -> Scored:
+    """Mean return of each pilot, all in the same episodes.
 
     Args:
         candidates: (P, F + 1).
         generation: names the episodes.
     """
-    totals = np.zeros((len(candidates), episodes))
+    totals, steps = np.zeros((len(candidates), episodes)), 0
     for episode in range(episodes):
         played = play(
             LinearPilot(candidates),
@@ -64,4 +65,5 @@ def returns_of_pilots(
             same=(generation, episode),
         )
         totals[:, episode] = played.returns
-    return totals.mean(axis=1)
+        steps += int(played.lengths.sum())
+    return Scored(totals.mean(axis=1), steps)

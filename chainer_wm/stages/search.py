@@ -13,7 +13,15 @@ import tqdm
 from chainer_wm import files
 from chainer_wm.cma_es import CMAES
 
-Score = Callable[[np.ndarray, int], np.ndarray]
+
+class Scored(NamedTuple):
+    """What the candidates of a generation are worth."""
+
+    fitness: np.ndarray  # (P,), higher is better
+    steps: int  # of the game that this took
+
+
+Score = Callable[[np.ndarray, int], Scored]
 
 
 class Found(NamedTuple):
@@ -39,12 +47,13 @@ def search(
 
     Args:
         es: the search at its start; a saved one takes its place.
-        score: ``(candidates (P, n), generation) -> fitness (P,)``, higher is
-            better; a function of its arguments alone.
+        score: ``(candidates (P, n), generation) -> Scored``, a function of
+            its arguments alone.
 
     Returns:
-        The mean of the last distribution, and rows of 'generation', 'mean',
-        'std', 'max' of the fitness and 'sigma'.
+        The mean of the last distribution, and rows of 'generation', 'steps'
+        (of the game, so far), 'mean', 'std', 'max' of the fitness and
+        'sigma'.
     """
     folder = pathlib.Path(folder)
     state, table = folder / 'cma_es.npz', folder / 'log.json'
@@ -63,9 +72,10 @@ def search(
     ) as bar:
         while es.generation < generations:
             candidates = es.ask()
-            fitness = score(candidates, es.generation)
+            fitness, steps = score(candidates, es.generation)
             es.tell(candidates, fitness)
-            log.append(_row(es, fitness))
+            before = log[-1]['steps'] if log else 0
+            log.append(_row(es, fitness, before + steps))
             files.write_json(table, log)
             es.save(state)
             bar.set_postfix_str(f'mean {fitness.mean():.4g}', refresh=False)
@@ -74,9 +84,10 @@ def search(
     return Found(es.mean, log)
 
 
-def _row(es: CMAES, fitness: np.ndarray) -> dict[str, float]:
+def _row(es: CMAES, fitness: np.ndarray, steps: float) -> dict[str, float]:
     return {
         'generation': es.generation,
+        'steps': steps,
         'mean': float(fitness.mean()),
         'std': float(fitness.std()),
         'max': float(fitness.max()),

@@ -6,9 +6,14 @@ import subprocess
 import sys
 
 import numpy as np
+import original_case
 import pytest
 
-from chainer_wm.envs import pixelcopter_recording, pixelcopter_replay
+from chainer_wm.envs import (
+    pixelcopter_recording,
+    pixelcopter_replay,
+    wrappers,
+)
 from chainer_wm.envs.copter import SIZE, STATE_NAMES, Copter
 from chainer_wm.envs.pixelcopter import PixelCopter
 
@@ -194,6 +199,31 @@ def test_says_that_the_original_is_missing(recording, capsys):
     assert 'not installed' in capsys.readouterr().err
     with pytest.raises(ImportError, match='Learning Environment'):
         PixelCopter(original=True)
+
+
+@pytest.mark.parametrize('size', [24, SIZE])
+@pytest.mark.parametrize('observation', ['state', 'pixels'])
+def test_the_original_by_a_flag(observation, size, monkeypatch):
+    original_case.install(monkeypatch)
+    original, ours = (
+        wrappers.FlightLog(PixelCopter(observation, size, original=flag))
+        for flag in (True, False)
+    )
+    assert original.unwrapped.versions == {'pygame': 'stand-in'}
+    np.testing.assert_array_equal(
+        *(env.reset(seed=5)[0] for env in (original, ours))
+    )
+    over, steps = False, 0
+    while not over and steps < 60:
+        steps += 1
+        action = int(ours.unwrapped.game.y > 24)
+        (a, *answer), (b, *expected) = (
+            env.step(action) for env in (original, ours)
+        )
+        np.testing.assert_array_equal(a, b)
+        assert answer == expected
+        over = answer[1]
+    assert steps > 10 and over
 
 
 @pytest.mark.skipif(

@@ -180,18 +180,21 @@ class TestSearch:
         def make():
             return PixelCopter('state')
 
-        found = pilots.returns_of_pilots(candidates, make, 3, 1, 4)
+        found, steps = pilots.score_pilots(candidates, make, 3, 1, 4)
         assert found.shape == (6,) and found[3] == found[0]
-        alone = pilots.returns_of_pilots(candidates[:1], make, 3, 1, 4)
-        assert alone[0] == found[0]
+        each = [
+            pilots.score_pilots(one[None], make, 3, 1, 4) for one in candidates
+        ]
+        assert [one.fitness[0] for one in each] == found.tolist()
+        assert sum(one.steps for one in each) == steps >= 6 * 3
 
     def test_interrupted_search_goes_on_to_the_same_numbers(self, tmp_path):
         def run(name, generations):
             return search.search(
                 tmp_path / name,
                 CMAES(np.ones(3), 0.5, 6, seed=2),
-                lambda candidates, number: (
-                    -((candidates - number) ** 2).sum(axis=1)
+                lambda candidates, number: search.Scored(
+                    -((candidates - number) ** 2).sum(axis=1), number + 1
                 ),
                 generations=generations,
             )
@@ -202,6 +205,7 @@ class TestSearch:
         np.testing.assert_array_equal(whole.theta, parts.theta)
         assert whole.log == parts.log
         assert [r['generation'] for r in whole.log] == [1, 2, 3, 4, 5, 6]
+        assert [r['steps'] for r in whole.log] == [1, 3, 6, 10, 15, 21]
 
 
 def test_a_pilot_that_looks_ahead_passes_blocks():

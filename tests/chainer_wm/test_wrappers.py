@@ -184,7 +184,7 @@ def test_scaled_by_hand():
 
 def test_blocks_are_counted_as_the_score_counts_them():
     """Score = columns that left + blocks passed - 5 at the end."""
-    env = wrappers.BlocksPassed(PixelCopter('state'))
+    env = wrappers.FlightLog(PixelCopter('state'))
     most = 0
     for seed in range(40):
         seen, _ = env.reset(seed=seed)
@@ -201,6 +201,55 @@ def test_blocks_are_counted_as_the_score_counts_them():
         assert total == columns + info['blocks'] - 5
         most = max(most, info['blocks'])
     assert most >= 3, 'the test must see blocks'
+
+
+def test_climbs_and_the_last_fall_are_counted():
+    env = wrappers.FlightLog(PixelCopter('state'))
+    for _ in range(2):
+        env.reset(seed=3)
+        told = [env.step(action)[-1] for action in (0, 1, 1, 0, 0)]
+        assert [info['climbs'] for info in told] == [0, 1, 2, 2, 2]
+        assert [info['sinking'] for info in told] == [1, 0, 0, 1, 2]
+
+
+class TestFrameSkip:
+    def test_holds_the_action_and_adds_rewards_up(self):
+        env = wrappers.FrameSkip(Echo(), 4)
+        env.reset()
+        seen, reward, *_, info = env.step(3)
+        assert seen.tolist() == [4, 3] and reward == 4
+        assert info == {'said': 3}
+        assert env.step(1)[0].tolist() == [8, 1]
+
+    def test_an_end_cuts_it(self):
+        env = wrappers.FrameSkip(Echo(), 20)
+        env.reset()
+        answers = [env.step(0) for _ in range(3)]
+        assert [answer[1] for answer in answers] == [20, 20, 10]
+        assert [answer[2] for answer in answers] == [False, False, True]
+        limited = wrappers.FrameSkip(gym.wrappers.TimeLimit(Echo(), 3), 2)
+        limited.reset()
+        limited.step(0)
+        assert limited.step(0)[1:4] == (1, False, True)
+
+    def test_actions_stick_in_single_frames(self):
+        env = wrappers.FrameSkip(wrappers.StickyActions(Echo(), 0.25), 4)
+        env.reset(seed=0)
+        done = []
+        env.env.env.step, step = (
+            lambda action: done.append(action) or step(action),
+            env.env.env.step,
+        )
+        for action in (1, 2, 3, 4, 1, 2, 3, 4, 1, 2):
+            env.step(action)
+        wanted = np.repeat([1, 2, 3, 4, 1, 2, 3, 4, 1, 2], 4)
+        late = np.flatnonzero(np.array(done) != wanted)
+        assert len(done) == 40 and len(late) > 0
+        assert 0 in late % 4, 'an action begins a frame late'
+
+    def test_refuses_no_frames(self):
+        with pytest.raises(ValueError, match='count is 0'):
+            wrappers.FrameSkip(Echo(), 0)
 
 
 def _pilot(seen):

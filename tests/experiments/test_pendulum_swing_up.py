@@ -134,7 +134,9 @@ def test_runs_are_summed_up_by_their_settings(data, tmp_path):
             'cut',
         ]
     )
-    table = json.loads((tmp_path / 'summary.json').read_text())
+    text = (tmp_path / 'summary.json').read_text()
+    assert str(data) not in text, 'no folder of this machine'
+    table = json.loads(text)
     assert list(table) == ['LSTM'] and table['LSTM']['seeds'] == [0, 0]
     rows = results(data, 'whole')['iterations']
     means = [row['game']['mean'] for row in rows]
@@ -142,6 +144,9 @@ def test_runs_are_summed_up_by_their_settings(data, tmp_path):
     assert 'returns' not in table['LSTM']['iterations'][0][0]['game']
     with Image.open(tmp_path / 'returns.png') as picture:
         assert picture.size[0] > 500
+    own = data / swing_up.NAME / 'whole/figures/generated.png'
+    copied = tmp_path / 'generated_lstm.png'
+    assert copied.read_bytes() == own.read_bytes()
     with pytest.raises(SystemExit, match='nothing'):
         swing_up.script([f'--data={data}', '--summary', 'nothing'])
 

@@ -1,13 +1,14 @@
 """PixelCopter's script, run tiny: its games, its learners, resumed."""
 
 import dataclasses
+import importlib.util
 import json
 
 import numpy as np
 import pytest
 from policy_runs_case import check_picture, killed, numbers, start
 
-from chainer_wm.ppo import Collector
+from chainer_wm.ppo import RND_STREAMS, Collector
 from chainer_wm.runs import RunError
 from experiments import pixelcopter_rnd
 
@@ -42,6 +43,9 @@ def test_paper_preset_is_the_papers():
         'rnd_keep': 0.25,
         'stack': 4,
         'sticky': 0.25,
+        'frame_skip': 4,
+        'max_steps': 18_000 // 4,
+        'value_scale': 0.01,
         'size': 84,
         'reward_clip': 1.0,
         'whitening_steps': 128 * 50,
@@ -55,6 +59,12 @@ def test_paper_preset_is_the_papers():
     assert rnd.shape == (84, 84, 1), 'RND sees the last frame alone'
     network = pixelcopter_rnd.network(paper)
     assert network.values == 2
+    assert rnd.epochs == rnd.minibatches == 4 and rnd.clip == 5
+    assert (rnd.keep, rnd.discount) == (0.25, 0.99)
+    features = [link.W.shape[0] for link in rnd.predictor.head]
+    assert features == [512, 512, 512]
+    assert [link.W.shape[0] for link in rnd.target.head] == [512]
+    assert pixelcopter_rnd.policy_runs.streams(paper) == RND_STREAMS
     sizes = [
         link.W.shape[:1] + link.W.shape[2:]
         for link in network.body.convolutions
@@ -73,6 +83,30 @@ def test_rnd_sees_the_newest_numbers_of_a_stack():
     single = pixelcopter_rnd.make_env(config('laptop'))
     single.reset(seed=0)
     np.testing.assert_array_equal(seen[rnd.channels], single.step(1)[0])
+
+
+def test_actions_are_held_and_stick_in_single_frames():
+    made = config('paper', observation='state', stack=1)
+    env = pixelcopter_rnd.make_env(made)
+    climbs = []
+    for seed in range(20):  # the first of four frames may begin late
+        env.reset(seed=seed)
+        climbs.append(env.step(1)[-1]['climbs'])
+    assert max(climbs) == 4 and {1, 2, 3} & set(climbs)
+    held = pixelcopter_rnd.make_env(config('laptop', frame_skip=4))
+    single = pixelcopter_rnd.make_env(config('laptop'))
+    for one in (held, single):
+        one.reset(seed=0)
+    many = [single.step(1) for _ in range(4)]
+    np.testing.assert_array_equal(held.step(1)[0], many[-1][0])
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec('ple') is not None, reason='ple is installed'
+)
+def test_the_original_is_asked_for_by_a_flag(tmp_path):
+    with pytest.raises(RunError, match='--original.*not installed'):
+        start(pixelcopter_rnd, tmp_path, 'x', *TINY, '--original')
 
 
 def test_time_limits_are_no_deaths():
@@ -137,6 +171,14 @@ def test_cma_es_and_the_comparison(tmp_path):
     assert list(table) == ['score and curiosity', 'CMA-ES, linear']
     assert table['CMA-ES, linear']['return']['values'] == [
         found['evaluation']['mean']
+    ]
+    row = table['CMA-ES, linear']
+    assert row['steps'] == [found['steps']]
+    assert 3 * 6 * 8 < found['steps'] <= 3 * 6 * 8 * 40
+    assert row['never_climbs']['climbs']['values'] == [0]
+    assert row['never_climbs']['fell']['values'] == [1]
+    assert row['random']['return']['values'] == [
+        found['random_baseline']['mean']
     ]
     for name in ('state.png', 'cma-es_linear.png', 'cma-es_linear.gif'):
         check_picture(folder / name)
