@@ -10,6 +10,7 @@ from typing import Any
 
 import chainer
 import numpy as np
+from PIL import Image
 
 from chainer_wm import files, plots
 from chainer_wm.evaluation import summary
@@ -173,8 +174,11 @@ def _copy_pictures(
     figures: pathlib.Path, results: pathlib.Path, group: str
 ) -> None:
     stem = group.lower().replace(', ', '_').replace(' ', '_')
-    with files.atomic_write(results / f'generated_{stem}.png') as file:
-        file.write((figures / 'generated.png').read_bytes())
+    with (
+        Image.open(figures / 'generated.png') as picture,
+        files.atomic_write(results / f'generated_{stem}.png') as file,
+    ):  # in few colours: a third of the size
+        picture.convert('RGB').quantize(128).save(file, 'png', optimize=True)
 
 
 def _group(config: Mapping[str, Any]) -> str:

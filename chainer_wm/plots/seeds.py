@@ -13,6 +13,7 @@ from matplotlib.ticker import EngFormatter
 from chainer_wm.plots import style
 
 _LINES = ((0, (1, 2)), (0, (5, 2)), (0, (6, 2, 1, 2)))  # dots, dashes, both
+_WIDE_DPI = 85  # of three panels and more, which else make a large file
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -35,7 +36,10 @@ def seed_curves(
     """
     if not panels:
         raise ValueError('no panels to draw: are there any runs?')
-    chart = style.figure(4.4 * len(panels) + 1.6, 3.7)
+    levels = levels or {}
+    # a long legend needs a place of its own, below the panels
+    below = max(map(len, levels.values()), default=0) > 1
+    chart = style.figure(4.4 * len(panels) + 1.6, 5.2 if below else 3.7)
     style.heading(chart, title)
     every = chart.subplots(1, len(panels), squeeze=False)[0]
     for axes, (ylabel, curves) in zip(every, panels.items()):
@@ -45,11 +49,14 @@ def seed_curves(
             curves.items(), style.colours(curves)
         ):
             _seeds(axes, name, np.asarray(x), np.asarray(ys, float), colour)
-        there = (levels or {}).get(ylabel, {})
-        for (name, value), line in zip(there.items(), itertools.cycle(_LINES)):
+        lines = zip(levels.get(ylabel, {}).items(), itertools.cycle(_LINES))
+        for (name, value), line in lines:
             style.limit(axes, value, label=name, linestyle=line)
-        style.legend(axes, loc='best')
-    style.save(path, chart)
+        place: dict = {'loc': 'best'}
+        if below:
+            place = {'loc': 'upper left', 'bbox_to_anchor': (-0.05, -0.16)}
+        style.legend(axes, **place)
+    style.save(path, chart, style.DPI if len(panels) < 3 else _WIDE_DPI)
 
 
 def _seeds(axes: Axes, name: str, x, ys: np.ndarray, colour: str) -> None:
