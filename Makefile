@@ -17,6 +17,8 @@ PEERS ?= .venv-peers
 PYTHON ?=
 ARGS ?=
 RUN = $(VENV)/bin/python
+# a process per core, each with whole files: fixtures of a file are made once
+PYTEST = $(RUN) -m pytest -n auto --dist loadfile
 export PYTHON VENV EXTRAS
 
 .PHONY: help demo play test test-all check format benchmark peers clean clean-data
@@ -34,16 +36,16 @@ play: $(VENV)/.installed
 	$(RUN) experiments/play.py $(ARGS)
 
 test: $(VENV)/.installed
-	$(RUN) -m pytest -m "not gpu and not slow" $(ARGS)
+	$(PYTEST) -m "not gpu and not slow" $(ARGS)
 
 test-all: $(VENV)/.installed
-	$(RUN) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 check: $(VENV)/.installed
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest -m "not gpu and not slow" $(ARGS)
+	$(PYTEST) -m "not gpu and not slow" $(ARGS)
 
 format: $(VENV)/.installed
 	$(RUN) -m ruff check --fix-only --quiet .
