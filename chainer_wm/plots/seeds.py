@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter
 from chainer_wm.plots import style
 
 _LINES = ((0, (1, 2)), (0, (5, 2)), (0, (6, 2, 1, 2)))  # dots, dashes, both
-_WIDE_DPI = 85  # of three panels and more, which else make a large file
+_WIDE_DPI = 80  # of three panels and more, which else make a large file
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 

@@ -131,7 +131,7 @@ def test_runs_are_summed_up_by_their_settings(data, tmp_path):
             f'--results={tmp_path}',
             '--summary',
             'whole',
-            'cut',
+            'whole',
         ]
     )
     text = (tmp_path / 'summary.json').read_text()
