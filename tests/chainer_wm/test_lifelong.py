@@ -1,7 +1,6 @@
 """The loop of the lifelong learner: playing, scoring, tables, comparison."""
 
 import functools
-import types
 
 import gym
 import numpy as np
@@ -10,11 +9,12 @@ from PIL import Image
 
 from chainer_wm import files
 from chainer_wm.envs.grid_navigation import GridNavigation, OrderedKeys
-from chainer_wm.pixel_model import PixelModel
+from chainer_wm.pixel_model import Episodes, PixelModel
 from chainer_wm.plots.matrices import share_matrices
 from chainer_wm.ppo import PPO, ActorCritic, NetworkPolicy
 from chainer_wm.rollouts import RolloutStore
-from chainer_wm.stages import lifelong, lifelong_baseline, lifelong_compare
+from chainer_wm.stages import levels, lifelong, lifelong_compare
+from chainer_wm.stages.lifelong_baseline import RealPractice
 from chainer_wm.stages.lifelong_summary import after_levels, tables
 from chainer_wm.streams import stream
 
@@ -35,9 +35,9 @@ class Script:
         return np.full(len(observations), chosen), state + 1
 
 
-def game(kind=GridNavigation, levels=2):
+def game(kind=GridNavigation, count=2):
     make = functools.partial(kind, resolution=10, max_steps=20)
-    return lifelong.Game('tiny', make, levels)
+    return levels.Game('tiny', make, count)
 
 
 def network(seed=0):
@@ -62,27 +62,25 @@ def arrays(rollout):
 
 class TestPlay:
     def test_a_shortest_way(self):
-        (found,) = lifelong.play(
-            [game().make(0)], Script(RIGHT, DOWN), rngs(1)
-        )
+        (found,) = levels.play([game().make(0)], Script(RIGHT, DOWN), rngs(1))
         assert len(found) == found.info['shortest'] == 8
         assert found.terminated[-1] and not found.truncated.any()
         assert found.actions[:2, 0].tolist() == [RIGHT, DOWN]
-        assert lifelong.succeeded(found)
+        assert levels.succeeded(found)
         np.testing.assert_array_equal(
             found.observations[0], game().make(0).reset(seed=0)[0]
         )
 
     def test_who_bumps_into_the_edge_runs_out_of_time(self):
-        (found,) = lifelong.play([game().make(0)], Script(0), rngs(1))
+        (found,) = levels.play([game().make(0)], Script(0), rngs(1))
         assert len(found) == 20 and found.truncated[-1]
-        assert not lifelong.succeeded(found)
+        assert not levels.succeeded(found)
 
     def test_a_mistake_is_no_success(self):
         # the first key out of two is wrong for one of the two orders
         ends = {
-            lifelong.succeeded(one): one
-            for one in lifelong.play(
+            levels.succeeded(one): one
+            for one in levels.play(
                 [game(OrderedKeys).make(1) for _ in range(8)],
                 Script(DOWN, DOWN, DOWN, RIGHT, RIGHT, RIGHT, 0, 0, 0),
                 rngs(8),
@@ -93,14 +91,14 @@ class TestPlay:
 
     def test_lanes_do_not_touch_each_other(self):
         policy = NetworkPolicy(network(), gym.spaces.Discrete(4))
-        together = lifelong.play(
+        together = levels.play(
             [game(OrderedKeys).make(1) for _ in range(3)],
             policy,
             rngs(3),
             (0.0, 0.5),
         )
         for lane in range(3):
-            (alone,) = lifelong.play(
+            (alone,) = levels.play(
                 [game(OrderedKeys).make(1)],
                 policy,
                 [rngs(3)[lane]],
@@ -111,7 +109,7 @@ class TestPlay:
                 np.testing.assert_array_equal(one, two)
 
     def test_exploration_is_the_share_of_other_actions(self):
-        found = lifelong.play(
+        found = levels.play(
             [game().make(0) for _ in range(60)], Script(0), rngs(60), (0.4,)
         )
         actions = np.concatenate([one.actions[:, 0] for one in found])
@@ -121,11 +119,11 @@ class TestPlay:
 def test_collecting_goes_on_where_it_stopped(tmp_path):
     def collect(path, numbers):
         store = RolloutStore(tmp_path / path)
-        lifelong.collect(
+        levels.collect(
             store,
             game(),
             1,
-            lifelong.RandomPolicy(),
+            levels.RandomPolicy(),
             numbers,
             seed=3,
             exploration=(0.0,),
@@ -148,23 +146,21 @@ def test_collecting_goes_on_where_it_stopped(tmp_path):
 class TestScore:
     def test_by_hand(self):
         script = Script(RIGHT, DOWN)
-        found = lifelong.score(game(), 0, script, 3, 0)
+        found = levels.score(game(), 0, script, 3, 0)
         assert found == {
             'success': 1.0,
             'steps': 8.0,
             'shortest': 8.0,
             'return': 2.0,
         }
-        lost = lifelong.score(game(), 0, Script(0), 3, 0)
+        lost = levels.score(game(), 0, Script(0), 3, 0)
         assert lost['success'] == 0 and lost['steps'] is None
         assert lost['return'] == -20
 
-    def test_drawn_and_greedy_on_every_level(self):
-        found = lifelong.scores(game(), network(), 4, 0)
+    def test_every_level_and_always_the_same(self):
+        found = levels.scores(game(), network(), 4, 0)
         assert len(found) == 2
-        # a greedy policy plays a game without chance always alike
-        assert found[0]['greedy']['success'] in (0, 1)
-        assert found == lifelong.scores(game(), network(), 4, 0)
+        assert found == levels.scores(game(), network(), 4, 0)
 
 
 def trained(tmp_path, name, updates, stop_at=None):
@@ -172,23 +168,21 @@ def trained(tmp_path, name, updates, stop_at=None):
     rollouts = [
         one
         for level in range(2)
-        for one in lifelong.play(
+        for one in levels.play(
             [game().make(level) for _ in range(3)],
-            lifelong.RandomPolicy(),
+            levels.RandomPolicy(),
             rngs(3, f'level {level}'),
         )
     ]
     for goal in filter(None, (stop_at, updates)):
-        model = PixelModel(
-            10, 10, 4, patch=2, encoded=8, hidden_size=8, latents=4
-        )
+        model = PixelModel(10, 10, 4, encoded=8, hidden_size=8, decoded=16)
         for one in rollouts:
-            model.codes.learn(one.observations)
+            model.palette.learn(one.observations)
             model.outcomes.learn(one.rewards, one.terminated)
         lifelong.train_model(
             tmp_path / name,
             model,
-            lifelong.Episodes(rollouts, model.codes, model.outcomes),
+            Episodes(rollouts, model.palette, model.outcomes),
             updates=goal,
             lanes=2,
             steps=20,
@@ -208,7 +202,7 @@ def test_interrupted_training_of_the_model_is_the_unbroken_one(tmp_path):
 def test_probe_and_simulation(tmp_path):
     model, rollouts = trained(tmp_path, 'model', 60)
     found = lifelong.probe_level(model, game(), 0, 4, seed=0)
-    assert 0 <= found['pictures'] <= found['pixels'] <= 1
+    assert 0 <= found['pictures'] <= 1
     assert found['outcomes'] > 0.8
     known = [list(one) for one in model.outcomes.known]
     for one in rollouts:
@@ -242,8 +236,12 @@ def test_a_probe_does_not_teach_the_model_new_outcomes(tmp_path):
     assert found['outcomes'] == 0
 
 
-OPTIONS = types.MappingProxyType(
-    dict(
+def practice(folder):
+    return RealPractice(
+        folder,
+        game(),
+        network,
+        lambda policy: PPO(policy, minibatches=2, epochs=1),
         lanes=2,
         rollout_length=10,
         shape_rewards=lambda rewards: rewards * 0.1,
@@ -251,49 +249,31 @@ OPTIONS = types.MappingProxyType(
         seed=0,
         restart_every=2,
     )
-)
 
 
 class TestBaseline:
-    def improve(self, network):
-        return PPO(network, minibatches=2, epochs=1)
-
     def test_budgets_are_rounded_up_and_carried_on(self, tmp_path):
-        run = functools.partial(
-            lifelong_baseline.same_budget,
-            tmp_path / 'same',
-            game(),
-            network,
-            self.improve,
-            [41, 20],
-            **OPTIONS,
-        )
-        found = run()
+        found = practice(tmp_path).same_budget([41, 20])
         assert [row['real_steps'] for row in found] == [60, 20]
         assert [len(row['scores']) for row in found] == [2, 2]
-        assert run() == found  # from the disk
+        assert practice(tmp_path).same_budget([41, 20]) == found  # from disk
 
     def test_stops_when_solved_or_at_the_limit(self, tmp_path):
-        run = functools.partial(
-            lifelong_baseline.until_solved,
-            game=game(),
-            make=network,
-            improve=self.improve,
-            limit=90,
-            chunk=2,
-            **OPTIONS,
-        )
-        easy = run(tmp_path / 'easy', solved=0.0)
+        easy = practice(tmp_path / 'easy').until_solved(0.0, 90)
         assert [row['real_steps'] for row in easy] == [40, 40]
         assert all(row['solved'] for row in easy)
-        hard = run(tmp_path / 'hard', solved=2.0)
+        hard = practice(tmp_path / 'hard').until_solved(2.0, 90)
         assert [row['real_steps'] for row in hard] == [80, 80]
         assert not any(row['solved'] for row in hard)
 
 
 def score(success, steps=10.0):
-    one = {'success': success, 'steps': steps, 'shortest': 8.0, 'return': 0.0}
-    return {'drawn': one, 'greedy': one}
+    return {
+        'success': success,
+        'steps': steps,
+        'shortest': 8.0,
+        'return': 0.0,
+    }
 
 
 def finished(tmp_path, seed, model, kept=0.5):
@@ -325,7 +305,7 @@ def finished(tmp_path, seed, model, kept=0.5):
             'config': {'env': 'navigation', 'model': model, 'lanes': 4},
             'versions': {},
             'seconds': {},
-            'random': [score(0.1)['drawn']] * 2,
+            'random': [score(0.1)] * 2,
             'same_budget': ppo,
             'until_solved': [
                 row | {'solved': n == 0} for n, row in enumerate(ppo)
@@ -343,7 +323,7 @@ class TestSummary:
         assert [row['solved_after'] for row in found['levels']] == [250, 200]
         assert found['retention'] == [[0.9, 0], [0.5, 1.0]]
         assert found['model_retention'] == [[0.75, None], [0.75, 0.75]]
-        assert found['levels'][0]['kept']['drawn']['success'] == 0.5
+        assert found['levels'][0]['kept']['success'] == 0.5
         assert [
             row['iteration'] for row in after_levels(found['iterations'])
         ] == [1, 1]
@@ -357,7 +337,8 @@ class TestSummary:
                 (0, 'lstm', 0.1),
             )
         ]
-        lifelong_compare.compare(folders, tmp_path / 'results')
+        names = [folder.name for folder in folders]
+        lifelong_compare.compare(tmp_path, names, tmp_path / 'results')
         found = files.read_json(tmp_path / 'results/navigation.json')['table']
         assert found['dnc'][0]['kept'] == [0.5, 0.7]
         assert found['lstm'][0]['kept'] == [0.1]
@@ -366,20 +347,23 @@ class TestSummary:
         assert found['until_solved'][1]['solved_after'] == [None, None]
         assert found['random'][0]['learnt'] == [0.1, 0.1]
         assert found['dnc'][1]['excess'] == [1.25, 1.25]
-        for name in ('navigation.png', 'navigation_retention.png'):
-            with Image.open(tmp_path / 'results' / name) as picture:
+        for name in ('levels', 'retention', 'learning'):
+            path = tmp_path / f'results/navigation_{name}.png'
+            with Image.open(path) as picture:
                 assert np.asarray(picture.convert('L')).std() > 5
 
     def test_mixed_or_unfinished_runs_are_refused(self, tmp_path):
         good = finished(tmp_path, 0, 'dnc')
-        with pytest.raises(ValueError, match='no finished run'):
-            lifelong_compare.compare([good, tmp_path], tmp_path)
+        with pytest.raises(ValueError, match='complete'):
+            lifelong_compare.compare(tmp_path, [good.name, 'x'], tmp_path)
         other = finished(tmp_path, 1, 'dnc')
         found = files.read_json(other / 'results.json')
         found['config']['lanes'] = 5
         files.write_json(other / 'results.json', found)
-        with pytest.raises(ValueError, match='lanes is 4.*and 5'):
-            lifelong_compare.compare([good, other], tmp_path)
+        with pytest.raises(ValueError, match='lanes is 4.* 5'):
+            lifelong_compare.compare(
+                tmp_path, [good.name, other.name], tmp_path
+            )
 
 
 def test_matrices_of_different_shapes_are_refused(tmp_path):

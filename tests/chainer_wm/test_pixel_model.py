@@ -11,20 +11,16 @@ from chainer_wm.optimizers import Adam
 from chainer_wm.pixel_model import (
     Episodes,
     Outcomes,
-    PictureCodes,
+    Palette,
     PixelModel,
     PixelSimulation,
     Starts,
+    choose,
     draw_points,
     starts_at,
 )
-from chainer_wm.pixel_model.pictures import (
-    COPY,
-    PictureLoss,
-    choose,
-    draw,
-    picture_loss,
-)
+from chainer_wm.pixel_model.choice import RARE
+from chainer_wm.pixel_model.network import STAY
 from chainer_wm.rollouts import Rollout
 
 CORES = {
@@ -60,53 +56,46 @@ def played(level, seed, kind=GridNavigation):
 
 
 def small_model(core='lstm', **options):
-    options = {'encoded': 12, 'hidden_size': 16, 'latents': 4, **options}
+    options = {'encoded': 12, 'hidden_size': 16, 'decoded': 32, **options}
     return PixelModel(
-        10, 10, 4, capacity=5, patch=2, core=core, **CORES[core], **options
+        10, 10, 4, capacity=5, core=core, **CORES[core], **options
     )
 
 
 def taught(model, rollouts):
     """The episodes in memory; the model knows what they hold."""
     for one in rollouts:
-        model.codes.learn(one.observations)
+        model.palette.learn(one.observations)
         model.outcomes.learn(one.rewards, one.terminated)
-    return Episodes(rollouts, model.codes, model.outcomes)
+    return Episodes(rollouts, model.palette, model.outcomes)
 
 
-class TestCodes:
+class TestPalette:
     def test_there_and_back(self):
         frames = np.random.default_rng(0).integers(2, size=(3, 2, 6, 4, 3))
         frames = (frames * 255).astype(np.uint8)
-        codes = PictureCodes(6, 4, 2, 8)
+        codes = Palette(6, 4, 8)
         codes.learn(frames)
-        assert codes.known == 8
+        assert len(codes) == 8
         numbers = codes.encode(frames)
         assert numbers.shape == (3, 2, 24)
         np.testing.assert_array_equal(codes.decode(numbers), frames)
 
-    def test_patches_stand_together(self):
-        frame = np.zeros((4, 4, 3), np.uint8)
-        frame[:2, 2:] = 9
-        codes = PictureCodes(4, 4, 2, 3)
-        codes.learn(frame)
-        assert codes.encode(frame).tolist() == [0] * 4 + [1] * 4 + [0] * 8
-
     def test_a_colour_keeps_its_number(self):
-        codes = PictureCodes(1, 2, 1, 3)
+        codes = Palette(1, 2, 3)
         codes.learn(np.array([[[200] * 3, [5] * 3]], np.uint8))
         codes.learn(np.array([[[1] * 3, [5] * 3]], np.uint8))
         assert codes.colours == [[200] * 3, [5] * 3, [1] * 3]
 
     def test_numbers_are_the_pixels_with_white_at_zero(self):
         frame = np.array([[[255, 0, 51], [255] * 3]], np.uint8)
-        codes = PictureCodes(1, 2, 1, 3)
+        codes = Palette(1, 2, 3)
         codes.learn(frame)
         numbers = codes.numbers(codes.encode(frame), np.dtype('float64'))
         np.testing.assert_allclose(numbers, [0, 1, 0.8, 0, 0, 0])
 
     def test_what_does_not_fit_is_named(self):
-        codes = PictureCodes(1, 2, 1, 1)
+        codes = Palette(1, 2, 1)
         frame = np.array([[[1] * 3, [2] * 3]], np.uint8)
         with pytest.raises(ValueError, match='2 colours.*room for 1'):
             codes.learn(frame)
@@ -114,8 +103,6 @@ class TestCodes:
             codes.encode(frame)
         with pytest.raises(ValueError, match='uint8'):
             codes.encode(frame.astype(float))
-        with pytest.raises(ValueError, match='patches of 4x4'):
-            PictureCodes(10, 10, 4, 3)
 
 
 class TestOutcomes:
@@ -144,89 +131,46 @@ class TestOutcomes:
             outcomes.encode(np.array([1.0]), np.array([True]))
 
 
-class TestPictureLoss:
-    def case(self, dtype):
-        rng = np.random.default_rng(0)
-        scores = rng.normal(0, 3, (4, 6, 3)).astype(dtype)
-        now, after = rng.integers(3, size=(2, 4, 6)).astype(np.uint8)
-        return scores, now, after, np.array([0.5, 0, 1, 0.25])
-
-    @pytest.mark.parametrize('dtype', [np.float32, np.float64])
-    def test_is_the_composed_functions(self, dtype):
-        scores, now, after, weight = self.case(dtype)
-        x = chainer.Variable(scores)
-        stay = COPY * np.eye(3, dtype=dtype)[now]
-        nats = F.softmax_cross_entropy(
-            F.reshape(x + stay, (-1, 3)),
-            after.reshape(-1).astype('i'),
-            reduce='no',
-        )
-        wanted = F.sum(F.reshape(nats, (4, 6)) * weight[:, None].astype(dtype))
-        wanted.backward()
-        y = chainer.Variable(scores)
-        found = picture_loss(y, now, after, weight)
-        (2 * found).backward()
-        assert found.dtype == dtype
-        close = dict(rtol=1e-5 if dtype == np.float32 else 1e-12, atol=1e-6)
-        np.testing.assert_allclose(found.array, wanted.array, **close)
-        np.testing.assert_allclose(y.grad, 2 * x.grad, **close)
-
-    def test_the_path_for_other_devices_gives_the_same(self):
-        scores, *rest = self.case(np.float64)
-        fast, slow = PictureLoss(*rest), PictureLoss(*rest)
-        np.testing.assert_allclose(
-            fast.forward_cpu((scores,)), slow.forward_gpu((scores,))
-        )
-        np.testing.assert_allclose(fast._gradient, slow._gradient)
-
-
 class TestChoice:
     def scores(self, chances):
         return np.log(np.array(chances, np.float64))
 
     def test_what_is_sure_happens(self):
-        scores = self.scores([[[0.95, 0.05], [0.04, 0.96]]])
-        now = np.zeros((1, 2), np.uint8)
-        scores[0, :, 0] -= COPY
+        scores = self.scores([[0.95, 0.05], [0.04, 0.96]])
         for chance in (0.0, 0.999):
-            found = choose(scores, now, np.array([chance]), 2)
-            assert found.tolist() == [[0, 1]]
+            assert choose(scores, chance, 2).tolist() == [0, 1]
 
     def test_pixels_that_doubt_alike_decide_alike(self):
         scores = np.tile(self.scores([0.04, 0.36, 0.6]), (200, 7, 1))
-        scores[..., 0] -= COPY
-        chance = np.random.default_rng(0).random(200)
-        found = choose(scores, np.zeros((200, 7), np.uint8), chance, 3)
+        chance = np.random.default_rng(0).random((200, 1))
+        found = choose(scores, chance, 3)
         assert (found == found[:, :1]).all()
-        assert set(found[:, 0]) == {1, 2}  # the first is nearly impossible
+        assert set(found[:, 0]) == {1, 2}  # the first is too rare
         assert (found[:, 0] == 1).sum() == (chance < 0.375).sum()
 
-    def test_a_pixel_keeps_its_colour_where_nothing_is_said(self):
-        now = np.array([[2, 0, 1]], np.uint8)
-        found = choose(np.zeros((1, 3, 3)), now, np.array([0.5]), 3)
-        np.testing.assert_array_equal(found, now)
+    def test_classes_that_do_not_exist_are_not_chosen(self):
+        scores = self.scores([[0.02, 0.01, 0.97]])
+        assert choose(scores, 0.5, 2).tolist() == [0]
 
-    def test_colours_that_do_not_exist_are_not_chosen(self):
-        scores = self.scores([[[0.01, 0.01, 0.98]]])
-        now = np.zeros((1, 1), np.uint8)
-        assert choose(scores, now, np.array([0.5]), 2)[0, 0] == 0
+    def test_the_likeliest_is_there_even_where_all_are_rare(self):
+        count = 2 * int(1 / RARE)
+        scores = np.zeros((1, count))
+        scores[0, 3] = 0.01
+        assert choose(scores, 0.9, count).tolist() == [3]
 
-    def test_draw_follows_the_shares(self):
+    def test_follows_the_shares(self):
         chance = np.linspace(0, 0.999, 1000)
         scores = np.tile(self.scores([0.05, 0.55, 0.4, 0.9]), (1000, 1))
-        counts = np.bincount(draw(scores, chance, 3))
+        counts = np.bincount(choose(scores, chance, 3))
         assert counts[0] == 0
         np.testing.assert_allclose(counts[1] / 1000, 0.55 / 0.95, atol=2e-3)
-        assert set(draw(self.scores([[0.92, 0.08]] * 9), chance[-9:], 2)) == {
-            0
-        }
 
 
 class TestEpisodes:
     def made(self):
         first = np.zeros((3, 2, 2, 3)) + np.arange(3)[:, None, None, None]
         second = np.zeros((2, 2, 2, 3)) + 3
-        model = PixelModel(2, 2, 2, patch=1, capacity=4, hidden_size=4)
+        model = PixelModel(2, 2, 2, capacity=4, hidden_size=4)
         return taught(
             model,
             [
@@ -262,7 +206,7 @@ class TestEpisodes:
 
     def test_none_is_refused(self):
         with pytest.raises(ValueError, match='no episodes'):
-            Episodes([], PictureCodes(2, 2, 1, 2), Outcomes(2))
+            Episodes([], Palette(2, 2, 2), Outcomes(2))
 
 
 @pytest.mark.parametrize('core', CORES)
@@ -306,6 +250,42 @@ class TestModel:
                     one.array, two.array[t], rtol=1e-4, atol=1e-5
                 )
 
+    def test_loss_is_the_mean_over_known_steps(self, core):
+        model = small_model(core)
+        batch = taught(model, [played(0, 1), played(3, 9)]).whole([0, 1])
+        state = model.initial_state(2)
+        found, _ = model.sequence(
+            batch.codes, batch.actions, state, batch.reset
+        )
+        nats = F.log_softmax(found.colours, axis=3).array
+        wanted = np.take_along_axis(nats, batch.following[..., None], 3)
+        pictures = -wanted[..., 0].sum(axis=2)
+        losses, _ = model.loss(batch, state)
+        np.testing.assert_allclose(
+            losses.picture.array, pictures[batch.seen > 0].mean(), rtol=1e-5
+        )
+
+    def test_a_pixel_keeps_its_colour_where_nothing_is_said(self, core):
+        model = small_model(core)
+        batch = taught(model, [played(0, 1)]).whole([0])
+        for link in (model.colours, model.outcome):
+            link.W.array[...] = 0
+        found, _ = model.step(
+            batch.codes[0], batch.actions[0], model.initial_state(1)
+        )
+        scores = found.colours.array
+        assert (scores.argmax(axis=2) == batch.codes[0]).all()
+        assert set(np.unique(scores)) == {0, STAY}
+
+    def test_nothing_leads_past_the_core(self, core):
+        model = small_model(core)
+        batch = taught(model, [played(0, 1)]).whole([0])
+        model.first.W.array[...] = 0
+        found, _ = model.sequence(
+            batch.codes, batch.actions, model.initial_state(1), batch.reset
+        )
+        assert (found.outcome.array == found.outcome.array[0]).all()
+
     def test_filling_does_not_count(self, core):
         model = small_model(core)
         batch = taught(model, [played(0, 1), played(3, 9)]).whole([0, 1])
@@ -336,7 +316,7 @@ class TestModel:
         assert np.mean(losses[-10:]) < 0.3 * losses[0]
         save_link(tmp_path / 'model.npz', model)
         again = load_link(tmp_path / 'model.npz', PixelModel)
-        assert again.codes.colours == model.codes.colours
+        assert again.palette.colours == model.palette.colours
         assert again.outcomes.known == model.outcomes.known
         batch = episodes.whole([0, 1])
         state = model.initial_state(2)
@@ -372,7 +352,7 @@ def test_shapes_that_do_not_fit_are_named():
 
 
 def test_points_are_shared_out_among_levels_and_pictures():
-    model = PixelModel(2, 2, 2, patch=1, capacity=9, hidden_size=4)
+    model = PixelModel(2, 2, 2, capacity=9, hidden_size=4)
     shades = [[0] * 9 + [1]] * 2 + [[2, 3]] + [[4] * 4 + [5]] * 3
     episodes = taught(
         model,
@@ -427,7 +407,7 @@ class TestSimulation:
     def test_time_limit_and_new_episodes(self):
         sim = self.made()
         # a model that says: nothing ever changes, nothing ever ends
-        for link in (sim.model.pixels, sim.model.outcome):
+        for link in (sim.model.colours, sim.model.outcome):
             link.W.array[...] = 0
             link.b.array[...] = 0
         sim.model.outcome.b.array[0] = 20
@@ -452,7 +432,7 @@ class TestSimulation:
 
     def test_an_exact_model_is_the_game(self):
         """With a model learnt by heart, the simulation replays an episode."""
-        model = small_model(hidden_size=32, latents=16)
+        model = small_model(hidden_size=32, decoded=64)
         one = played(1, 5)
         episodes = taught(model, [one])
         optimizer = Adam(1e-2).setup(model)
