@@ -170,7 +170,7 @@ def draw_table(
         for place, (method, levels) in enumerate(found.items()):
             _dots(axes, levels, name, place, len(found), method, colours)
         axes.set_xticks(range(len(next(iter(found.values())))))
-        if name == 'solved_after':
+        if name == 'solved_after' and len(axes.lines):
             axes.set_yscale('log')
         elif name == 'excess':
             style.limit(axes, 1.0)
@@ -188,6 +188,8 @@ def _dots(axes, levels, name, place, count, method, colours) -> None:
     label = METHODS[method]
     for level, row in enumerate(levels):
         known = [value for value in row[name] if value is not None]
+        if not known:
+            continue
         x = level + (place - (count - 1) / 2) * 0.15
         axes.plot(
             [x] * len(known),
@@ -198,15 +200,14 @@ def _dots(axes, levels, name, place, count, method, colours) -> None:
             markersize=5,
             markeredgewidth=0,
         )
-        if known:
-            axes.plot(
-                [x - 0.06, x + 0.06],
-                [np.mean(known)] * 2,
-                color=colours[method],
-                linewidth=3,
-                label=label,
-            )
-            label = '_'
+        axes.plot(
+            [x - 0.06, x + 0.06],
+            [np.mean(known)] * 2,
+            color=colours[method],
+            linewidth=3,
+            label=label,
+        )
+        label = '_'
 
 
 def draw_retention(path: str | os.PathLike, runs: Sequence[Mapping]) -> None:

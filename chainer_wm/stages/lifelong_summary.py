@@ -102,7 +102,7 @@ def as_text(results: Mapping[str, Any]) -> str:
             f'{level}  {number(learnt["shortest"])}  |  {row["real_steps"]}, '
             f'{number(row["solved_after"])}, {learnt["success"]:.2f}, '
             f'{number(learnt["steps"])}; {kept["success"]:.2f}  |  '
-            f'{same["scores"][level]["drawn"]["success"]:.2f}; '
+            f'{same["scores"][level]["success"]:.2f}; '
             f'{until["real_steps"] if until["solved"] else "-"}  |  '
             f'{results["random"][level]["success"]:.2f}'
         )
