@@ -26,7 +26,7 @@ import numpy as np
 
 from chainer_wm import evaluation, files, runs
 from chainer_wm.links import load_link
-from chainer_wm.pixel_model import Episodes, PixelModel
+from chainer_wm.pixel_model import PixelModel
 from chainer_wm.ppo import Collector, NetworkPolicy
 from chainer_wm.stages import (
     levels,
@@ -102,9 +102,6 @@ def iterate(config: Config, run: runs.Run, level: int, iteration: int) -> None:
         config.exploration,
     )
     rollouts = [store.read(episode) for episode in store.episodes]
-    for rollout in rollouts:
-        model.palette.learn(rollout.observations)
-        model.outcomes.learn(rollout.rewards, rollout.terminated)
     train_model(config, run, folder / 'model', model, rollouts, seed)
     practise(config, run, folder / 'policy', network, model, rollouts, seed)
     files.write_json(
@@ -131,7 +128,7 @@ def train_model(config, run, folder, model, rollouts, seed) -> None:
     lifelong.train_model(
         folder,
         model,
-        Episodes(rollouts, model.palette, model.outcomes),
+        lifelong.episodes_of(rollouts, model),
         updates=config.model_updates,
         lanes=config.model_lanes,
         steps=config.max_steps,

@@ -10,6 +10,7 @@ and goes on gives the numbers of an unbroken one.
 
 from __future__ import annotations
 
+import copy
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -23,7 +24,6 @@ from chainer_wm.links import save_link
 from chainer_wm.optimizers import Adam
 from chainer_wm.pixel_model import (
     Episodes,
-    Outcomes,
     PixelModel,
     PixelSimulation,
     choose,
@@ -33,6 +33,14 @@ from chainer_wm.pixel_model import (
 from chainer_wm.rollouts import Rollout
 from chainer_wm.stages.levels import Game, RandomPolicy, play
 from chainer_wm.streams import stream
+
+
+def episodes_of(rollouts: Sequence[Rollout], model: PixelModel) -> Episodes:
+    """Episodes for a model; it gets numbers for what is new in them."""
+    for rollout in rollouts:
+        model.palette.learn(rollout.observations)
+        model.outcomes.learn(rollout.rewards, rollout.terminated)
+    return Episodes(rollouts, model.palette, model.outcomes)
 
 
 def train_model(
@@ -126,7 +134,7 @@ def simulation(
         newest, anywhere: see ``pixel_model.draw_points``.
         starts: how many points of real episodes are drawn to begin at.
     """
-    episodes = Episodes(rollouts, model.palette, model.outcomes)
+    episodes = episodes_of(rollouts, model)
     levels = np.array([rollout.info['level'] for rollout in rollouts])
     points = draw_points(levels, episodes, starts, newest, anywhere, rng)
     found = starts_at(model, episodes, points)
@@ -142,9 +150,6 @@ def probe_level(
         RandomPolicy(model.actions),
         [stream(seed, 'probe', level, n) for n in range(episodes)],
     )
-    # what the model never saw gets a number that it cannot predict
-    known = model.outcomes.known
-    outcomes = Outcomes(2 * model.outcomes.capacity, known)
-    for rollout in rollouts:
-        outcomes.learn(rollout.rewards, rollout.terminated)
-    return probe(model, Episodes(rollouts, model.palette, outcomes))
+    # a copy learns the numbers of what the model never saw: these it misses
+    model = copy.deepcopy(model)
+    return probe(model, episodes_of(rollouts, model))

@@ -41,6 +41,7 @@ def draw_predictions(
             [stream(seed, 'pictured', level)],
         )
         frames = episode.observations[: steps + 1]
+        model.palette.learn(frames)  # it may hold what M never met
         rows[f'level {level}\ngame'] = frames[1:]
         actions = episode.actions[: len(frames) - 1, 0].astype(int)
         rows[f'level {level}\nM'] = predicted(model, frames[:-1], actions)

@@ -5,6 +5,7 @@ import json
 import pytest
 from PIL import Image
 
+from chainer_wm.envs.grid_navigation import GridNavigation
 from chainer_wm.stages import levels, lifelong, policy
 from experiments import grid_navigation
 
@@ -104,6 +105,27 @@ def test_killed_anywhere_gives_the_numbers_of_an_unbroken_run(
         with pytest.raises(Killed):
             run(tmp_path, 'killed', *NO_FIGURES)
     assert run(tmp_path, 'killed', *NO_FIGURES) == results(data, 'whole')
+
+
+def test_model_and_policy_learn_without_the_real_game(tmp_path, monkeypatch):
+    def closed(*args, **options):
+        raise AssertionError('the real game was played')
+
+    def without_game(call):
+        def learn(*args, **options):
+            with monkeypatch.context() as patched:
+                patched.setattr(GridNavigation, 'step', closed)
+                patched.setattr(GridNavigation, 'reset', closed)
+                calls.append(call.__name__)
+                return call(*args, **options)
+
+        return learn
+
+    calls = []
+    for where, name in ((lifelong, 'train_model'), (policy, 'train')):
+        monkeypatch.setattr(where, name, without_game(getattr(where, name)))
+    run(tmp_path, 'watched', '--stages', 'level-0,level-1')
+    assert calls == ['train_model', 'train'] * 2
 
 
 def test_complete_run_is_not_repeated(data, capsys):
