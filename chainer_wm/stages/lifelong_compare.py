@@ -169,7 +169,9 @@ def draw_table(
         style.dress(axes, 'level', label)
         for place, (method, levels) in enumerate(found.items()):
             _dots(axes, levels, name, place, len(found), method, colours)
-        axes.set_xticks(range(len(next(iter(found.values())))))
+        count = len(next(iter(found.values())))
+        axes.set_xticks(range(count))
+        axes.set_xlim(-0.5, count - 0.5)
         if name == 'solved_after' and len(axes.lines):
             axes.set_yscale('log')
         elif name == 'excess':

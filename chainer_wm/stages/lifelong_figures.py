@@ -142,7 +142,7 @@ def draw_films(
             said += [f'{name} {level}\t{t}' for t in range(len(frames) - 1)]
             said += [f'{name} {level}\t{end}'] * (rest + 1)
     left, right = (np.concatenate(side) for side in sides)
-    scale = max(1, 160 // left.shape[1])
+    scale = max(1, 120 // left.shape[1])
     plots.side_by_side(
         folder / 'agent.gif', left, right, words, fps=4, scale=scale
     )
