@@ -1,0 +1,174 @@
+"""Grid Navigation end to end, tiny: killed and resumed, both models."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from chainer_wm.envs.grid_navigation import GridNavigation
+from chainer_wm.stages import levels, lifelong, policy
+from experiments import grid_navigation
+
+TINY = {
+    'preset': 'smoke',
+    'episodes': 3,
+    'max_steps': 12,
+    'encoded': 8,
+    'hidden_size': 8,
+    'decoded': 8,
+    'memory_length': 4,
+    'memory_width': 4,
+    'read_heads': 1,
+    'model_updates': 6,
+    'policy_updates': 2,
+    'lanes': 4,
+    'rollout_length': 8,
+    'real_limit': 1000,
+    'score_episodes': 2,
+    'probe_episodes': 1,
+}
+NO_FIGURES = ('--stages', 'level-0,level-1,baselines,evaluate')
+KEYS = ('--model', 'dnc', '--env', 'ordered_keys', *NO_FIGURES)
+
+
+def run(data, name, *more):
+    settings = [
+        word
+        for flag, value in TINY.items()
+        for word in (f'--{flag.replace("_", "-")}', str(value))
+    ]
+    grid_navigation.script(
+        ['--data', str(data), '--run', name, *settings, *more]
+    )
+    return results(data, name)
+
+
+def results(data, name):
+    path = data / 'grid_navigation' / name / 'results.json'
+    found = json.loads(path.read_text())
+    for changing in ('seconds', 'config', 'run'):
+        found.pop(changing)
+    return found
+
+
+class Killed(Exception):
+    """Stands for a process that is no more."""
+
+
+def killed_at(call, count):
+    """``call``, whose n-th use never returns."""
+    uses = []
+
+    def replaced(*args, **options):
+        uses.append(None)
+        if len(uses) == count:
+            raise Killed
+        return call(*args, **options)
+
+    return replaced
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data')
+    run(folder, 'whole')
+    return folder
+
+
+def test_results(data):
+    found = results(data, 'whole')
+    assert len(found['levels']) == len(found['random']) == 2
+    assert found['iterations'][-1]['real_steps'] == sum(
+        level['real_steps'] for level in found['levels']
+    )
+    assert [len(row) for row in found['retention']] == [2, 2]
+    assert found['model_retention'][0][1] is None
+    for level, row in zip(found['levels'], found['same_budget']):
+        assert 0 <= row['real_steps'] - level['real_steps'] < 512
+    for name in ('evaluation', 'random_baseline'):
+        assert found[name]['episodes'] == len(found[name]['returns']) == 4
+
+
+@pytest.mark.parametrize(
+    ('where', 'name', 'count'),
+    [
+        (lifelong, 'train_model', 1),
+        (policy, 'train', 2),
+        (levels, 'scores', 2),
+    ],
+)
+def test_killed_anywhere_gives_the_numbers_of_an_unbroken_run(
+    data, tmp_path, monkeypatch, where, name, count
+):
+    with monkeypatch.context() as patched:
+        patched.setattr(where, name, killed_at(getattr(where, name), count))
+        with pytest.raises(Killed):
+            run(tmp_path, 'killed', *NO_FIGURES)
+    assert run(tmp_path, 'killed', *NO_FIGURES) == results(data, 'whole')
+
+
+def test_model_and_policy_learn_without_the_real_game(tmp_path, monkeypatch):
+    def closed(*args, **options):
+        raise AssertionError('the real game was played')
+
+    def without_game(call):
+        def learn(*args, **options):
+            with monkeypatch.context() as patched:
+                patched.setattr(GridNavigation, 'step', closed)
+                patched.setattr(GridNavigation, 'reset', closed)
+                calls.append(call.__name__)
+                return call(*args, **options)
+
+        return learn
+
+    calls = []
+    for where, name in ((lifelong, 'train_model'), (policy, 'train')):
+        monkeypatch.setattr(where, name, without_game(getattr(where, name)))
+    run(tmp_path, 'watched', '--stages', 'level-0,level-1')
+    assert calls == ['train_model', 'train'] * 2
+
+
+def test_complete_run_is_not_repeated(data, capsys):
+    run(data, 'whole')
+    shown = capsys.readouterr().out
+    for stage in ('level-0', 'level-1', 'baselines', 'evaluate', 'figures'):
+        assert f'{stage}: complete, skipped' in shown
+
+
+def test_figures(data):
+    folder = data / 'grid_navigation/whole/figures'
+    for name in ('predictions.png', 'dreams.png', 'retention.png'):
+        with Image.open(folder / name) as picture:
+            assert min(picture.size) > 200
+    with Image.open(folder / 'agent.gif') as film:
+        assert film.n_frames > 4
+
+
+def test_dnc_and_the_game_that_needs_memory(data):
+    found = run(data, 'keys', *KEYS)
+    assert len(found['levels']) == 2
+    store = data / 'grid_navigation/keys/rollouts/manifest.json'
+    assert json.loads(store.read_text())['game'] == 'ordered_keys'
+
+
+def test_summary_over_runs(data, tmp_path):
+    run(data, 'other', '--seed', '1', *NO_FIGURES)
+    grid_navigation.script(
+        [
+            *('--data', str(data), '--results', str(tmp_path)),
+            *('--summary', 'whole', 'other'),
+        ]
+    )
+    found = json.loads((tmp_path / 'navigation.json').read_text())
+    assert [run['seed'] for run in found['runs']] == [0, 1]
+    assert len(found['table']['lstm'][0]['kept']) == 2
+
+
+def test_mixed_summary_is_one_line(data, capsys):
+    run(data, 'keys', *KEYS)
+    with pytest.raises(SystemExit, match='env is'):
+        grid_navigation.main(
+            lambda: grid_navigation.script(
+                ['--data', str(data), '--summary', 'whole', 'keys']
+            )
+        )
