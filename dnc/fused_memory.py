@@ -7,11 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnc import kernels_access, kernels_access_backward
+from dnc.kernels_entry import over_lanes
+from dnc.kernels_sequence import count_links, forward, replay
+from dnc.kernels_sequence_backward import backward
 from dnc.state import DNCState
 from dnc.tape import (
     Arena,
+    Ends,
     Gradients,
+    Net,
+    NetGradients,
+    Rule,
     Sparse,
     Tape,
     Zeros,
@@ -21,6 +27,7 @@ from dnc.tape import (
     zero_shapes,
 )
 
+STATES = ('usage', 'precedence', 'link', 'write_weights', 'read_weights')
 STORED_BYTES = 2**30  # of M and L, up to which nothing is computed twice
 
 
@@ -33,37 +40,11 @@ class Options(NamedTuple):
     recompute: bool | None
 
 
-class History:
-    """The memory or the link over time: all of it, or every S-th state.
-
-    `before(t)` is valid in the forward pass, and in the backward pass once
-    the steps of t's block have been run again.
-    """
-
-    def __init__(
-        self, arena: Arena, name: str, first, last, steps: int, every: int
-    ):
-        self.first, self.last = first, last
-        self.steps, self.every = steps, every
-        points = -(-steps // every) - 1
-        block = min(every, steps) - 1
-        shape, dtype = first.shape, first.dtype
-        self.points = arena.take(name + ' points', (points, *shape), dtype)
-        self.block = arena.take(name + ' block', (block, *shape), dtype)
-
-    def before(self, t: int):
-        if t == 0:
-            return self.first
-        if t % self.every == 0:
-            return self.points[t // self.every - 1]
-        return self.block[t % self.every - 1]
-
-    def after(self, t: int):
-        return self.last if t + 1 == self.steps else self.before(t + 1)
-
-
 class Memory:
     """Memory, link and everything that addresses them, for T steps.
+
+    The steps run in blocks; memory and link are kept of every step of the
+    last block, and of the first step of the others.
 
     Args:
         arena: where the arrays come from.
@@ -78,7 +59,11 @@ class Memory:
         self.slots, self.width = state.memory.shape[1:]
         self.heads = state.read_weights.shape[1]
         self.dtype = dtype = state.memory.dtype
-        self.epsilon = dtype.type(options.epsilon)
+        self.rule = Rule(
+            epsilon=dtype.type(options.epsilon),
+            scaled=options.link_scaling,
+            threshold=dtype.type(1 / (options.link_sparsity or 1)),
+        )
         self.tape = self._take(
             Tape,
             tape_shapes(
@@ -93,12 +78,14 @@ class Memory:
         if fresh.any():
             for array in self.zeros:
                 array[...] = 0
-        self.zeros.norms[...] = 1 / math.sqrt(self.epsilon)
-        self.reads = arena.take(
-            'reads', (self.batch, self.heads * self.width), dtype
+        self.zeros.norms[...] = 1 / math.sqrt(self.rule.epsilon)
+        self.ends = Ends(
+            *(
+                np.require(array, requirements=['C', 'W'])
+                for array in (state.memory, state.link)
+            )
         )
-        self._prepare_memory(state.memory)
-        self._prepare_link(state.link)
+        self._prepare_blocks()
 
     def _take(self, kind, shapes, prefix: str = ''):
         """A NamedTuple of arrays from the arena; Tape, Sparse, ..."""
@@ -113,91 +100,85 @@ class Memory:
             )
         )
 
+    def _prepare_blocks(self) -> None:
+        every, lanes = self._every(), self.batch
+        starts = range(0, self.steps, every)
+        self.blocks = [(s, min(s + every, self.steps)) for s in starts]
+        kept = every + 1
+        self.sparse = self._list_links() if self.options.link_sparsity else None
+        shapes = {'memory': (kept, lanes, self.width, self.slots)}
+        links = (kept if self.sparse is None else 1, lanes)
+        shapes['link'] = (*links, self.slots, self.slots)
+        self.memory, self.link = (
+            self.arena.take(name, shape, self.dtype)
+            for name, shape in shapes.items()
+        )
+        self.points = [
+            self.arena.take(
+                name + ' points', (len(self.blocks) - 1, *shape[1:]), self.dtype
+            )
+            for name, shape in shapes.items()
+        ]
+
     def _every(self) -> int:
-        """Keep the state before every so many steps."""
+        """Steps of a block."""
         recompute = self.options.recompute
         if recompute is None:
             link = 0 if self.options.link_sparsity else self.slots
             numbers = self.steps * self.batch * self.slots
             size = numbers * (self.width + link) * self.dtype.itemsize
             recompute = size > STORED_BYTES
-        return max(1, math.isqrt(self.steps)) if recompute else 1
+        return math.isqrt(self.steps) if recompute else self.steps
 
-    def _prepare_memory(self, memory) -> None:
-        shape = (self.batch, self.width, self.slots)
-        first = self.arena.take('memory', shape, self.dtype)
-        last = self.arena.take('memory last', shape, self.dtype)
-        first[...] = memory.transpose(0, 2, 1)
-        self.memory = History(
-            self.arena, 'memory', first, last, self.steps, self._every()
-        )
-        kernels_access.start(first, self.tape, self.epsilon)
-
-    def _prepare_link(self, link) -> None:
-        self.sparse: Sparse | None = None
-        if self.options.link_sparsity is None:
-            link = np.require(link, requirements=['C', 'W'])
-            self.link = History(
-                self.arena,
-                'link',
-                link,
-                np.empty_like(link),
-                self.steps,
-                self._every(),
-            )
-            return
-        last = link.copy()
-        self.link = History(self.arena, 'link', last[:0], last, 1, 1)
+    def _list_links(self) -> Sparse:
+        assert self.options.link_sparsity
         k = min(self.options.link_sparsity, self.slots)
         lengths = np.empty(self.batch, np.int32)
-        kernels_access.count_links(last, lengths)
+        over_lanes(count_links, self.batch, self.ends.link, lengths)
         room = int(lengths.max()) + self.steps * k
         room = min(room, self.slots**2) + k * k
-        self.sparse = self._take(
+        sparse = self._take(
             Sparse,
             sparse_shapes(self.steps, self.batch, self.slots, k, room),
             'sparse ',
         )
-        self.sparse.length[...] = lengths
-        kernels_access.list_links(last, self.sparse)
+        sparse.length[...] = lengths
+        return sparse
 
-    def step(self, t: int):
-        """Read vectors (B, R W) of step t, whose raw xi is in the tape."""
-        common = self._common(t)
-        if self.sparse is None:
-            kernels_access.access_forward(
-                *common,
-                self.link.before(t),
-                self.link.after(t),
-                self.epsilon,
-                self.reads,
-            )
-        else:
-            assert self.options.link_sparsity
-            kernels_access.access_forward_sparse(
-                *common,
-                self.link.last,
-                self.sparse,
-                self.options.link_scaling,
-                self.dtype.type(1 / self.options.link_sparsity),
-                self.epsilon,
-                self.reads,
-            )
-        return self.reads
+    def _common(self):
+        return self.tape, self.zeros, self.fresh, self.memory, self.link
 
-    def _common(self, t: int):
-        before, after = self.memory.before(t), self.memory.after(t)
-        return t, self.tape, self.zeros, self.fresh[t], before, after
+    def forward(self, net: Net) -> None:
+        """All steps, with the controller."""
+        for number, (start, stop) in enumerate(self.blocks):
+            if number:
+                self._keep(number - 1)
+            over_lanes(
+                forward,
+                self.batch,
+                *(start, stop, self.ends, net),
+                *(*self._common(), self.sparse, self.rule),
+            )
+
+    def _keep(self, number: int) -> None:
+        """Make room for the block after this one."""
+        for array, points in zip(self._states(), self.points):
+            points[number] = array[0]
+            array[0] = array[-1]
+
+    def _states(self):
+        dense = (self.link,) if self.sparse is None else ()
+        return self.memory, *dense
 
     def last(self) -> dict:
         """The final state's fields that are the memory's, fresh arrays."""
+        start, stop = self.blocks[-1]
+        at = stop - start
         return {
-            'memory': np.ascontiguousarray(
-                self.memory.last.transpose(0, 2, 1)
-            ),
+            'memory': np.ascontiguousarray(self.memory[at].transpose(0, 2, 1)),
             'usage': self.tape.usage[-1].copy(),
             'precedence': self.tape.precedence[-1].copy(),
-            'link': self.link.last,
+            'link': self.link[0 if self.sparse else at].copy(),
             'write_weights': self.tape.write_weights[-1].copy(),
             'read_weights': self.tape.read_weights[-1].copy(),
         }
@@ -209,13 +190,7 @@ class Memory:
             gradient_shapes(self.batch, self.slots, self.width, self.heads),
             'd ',
         )
-        for name in (
-            'usage',
-            'precedence',
-            'link',
-            'write_weights',
-            'read_weights',
-        ):
+        for name in STATES:
             value = getattr(g_state, name)
             getattr(self.grads, name)[...] = 0 if value is None else value
         value = g_state.memory
@@ -223,54 +198,33 @@ class Memory:
             0 if value is None else value.transpose(0, 2, 1)
         )
         if self.sparse is not None and g_state.link is not None:
-            self.grads.link[self.link.last == 0] = 0  # dropped entries
+            self.grads.link[self.link[0] == 0] = 0  # dropped entries
 
-    def backward(self, t: int, d_reads, d_xi) -> None:
-        """From d_reads (B, R, W) of step t to its d_xi (B, S), raw."""
-        self._replay(t)
-        common = self._common(t)
-        if self.sparse is None:
-            kernels_access_backward.access_backward(
-                *common,
-                self.link.before(t),
-                self.epsilon,
-                d_reads,
-                self.grads,
-                d_xi,
-            )
-        else:
-            kernels_access_backward.access_backward_sparse(
-                *common,
-                self.sparse,
-                self.options.link_scaling,
-                self.epsilon,
-                d_reads,
-                self.grads,
-                d_xi,
+    def backward(self, net: Net, back: NetGradients) -> None:
+        """All steps from the last, with the controller."""
+        for number in reversed(range(len(self.blocks))):
+            start, stop = self.blocks[number]
+            if number + 1 < len(self.blocks):
+                self._run_again(number)
+            over_lanes(
+                backward,
+                self.batch,
+                *(start, stop, net, *self._common()),
+                *(self.sparse, self.rule, self.grads, back),
             )
 
-    def _replay(self, t: int) -> None:
-        """On entering a block from behind: run its steps again."""
-        every = self.memory.every
-        if every == 1 or (t + 1) % every or t + 1 == self.steps:
-            return
-        for s in range(t + 1 - every, t):
-            links = 2 * (self.memory.first[:, :0, :0],)
-            if self.sparse is None:
-                links = self.link.before(s), self.link.after(s)
-            kernels_access.replay(*self._common(s), *links)
+    def _run_again(self, number: int) -> None:
+        """Memory and link of a block, from what was kept."""
+        for array, points in zip(self._states(), self.points):
+            array[0] = points[number]
+        *common, link = self._common()
+        if self.sparse is not None:
+            link = link[:, :, :0, :0].copy()
+        over_lanes(replay, self.batch, *self.blocks[number], *common, link)
 
-    def first_gradients(self) -> dict:
-        """Of the fields that the sequence started from, fresh arrays."""
-        fields = {
-            name: getattr(self.grads, name).copy()
-            for name in (
-                'usage',
-                'precedence',
-                'link',
-                'write_weights',
-                'read_weights',
-            )
-        }
-        memory = self.grads.memory.transpose(0, 2, 1)
-        return {**fields, 'memory': np.ascontiguousarray(memory)}
+    def first_gradient(self, name: str) -> np.ndarray:
+        """Of a field that the sequence started from, a fresh array."""
+        gradient = getattr(self.grads, name)
+        if name == 'memory':
+            gradient = gradient.transpose(0, 2, 1)
+        return np.array(gradient, order='C')

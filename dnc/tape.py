@@ -71,6 +71,54 @@ class Sparse(NamedTuple):
         return {'live', 'length', 'record', 'recorded', 'chosen'}
 
 
+class Net(NamedTuple):
+    """The controller over time; l: its L layers of H units.
+
+    Columns of a layer's weights: input, read vectors, own h of the step
+    before and, above the first layer, the lower h of this step: K in all.
+    """
+
+    xs: Any  # (T, B, X)
+    seen: Any  # [r; h] of the step before, zero where fresh, (T + 1, B, ..)
+    out: Any  # [h; r], (T, B, L H + R W)
+    c: Any  # (T + 1, B, L H)
+    gates: Any  # input, forget, output, candidate, (T, B, L, 4 H)
+    weights: Any  # panels of the transposed weights, (L, P, K, width)
+    bias: Any  # (L, P width)
+    sums: Any  # scratch, (B, P width)
+    interface: Any  # panels of the transposed weight, (P', L H, width)
+    xi: Any  # scratch, (B, P' width)
+
+
+class NetGradients(NamedTuple):
+    """Of the controller's state and of what comes out of it."""
+
+    out: Any  # of [h; r], (T, B, L H + R W)
+    xi: Any  # of the raw interface, (T, B, S)
+    state: Any  # of [r; h], passes backward from step to step, (B, ..)
+    c: Any  # likewise, (B, L H)
+    reads: Any  # scratch, (B, R, W)
+    h: Any  # scratch, (B, P width)
+    seen: Any  # scratch, (B, P' width)
+    weights: Any  # panels of the weights without the input, (L, P', 4 H, ..)
+    interface: Any  # panels of the weight, (P, S, width)
+
+
+class Ends(NamedTuple):
+    """What a sequence starts from, as it comes in."""
+
+    memory: Any  # (B, N, W)
+    link: Any  # (B, N, N)
+
+
+class Rule(NamedTuple):
+    """Numbers of the engine."""
+
+    epsilon: Any
+    scaled: Any  # sparse link: scaled by the sum of the weights
+    threshold: Any  # 1 / K, below which entries are dropped
+
+
 class Gradients(NamedTuple):
     """Of the state that passes backward from step to step, and scratch."""
 

@@ -14,7 +14,7 @@ from numba import njit
 from dnc import DNC, DNCState
 from dnc.kernels_address import ascending_order
 from dnc.kernels_math import exp, tanh
-from dnc.product import FEW, Product
+from dnc.product import lay_out, multiply, panel_count, panel_width
 from dnc.tape import Arena, Arenas
 
 X = 3
