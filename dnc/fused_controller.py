@@ -74,7 +74,7 @@ class Controller:
         self, g_out, d_c, d_h, d_reads, heads: int
     ) -> NetGradients:
         """From the gradients of [h; r] and of the final state; None is 0."""
-        net, reads, wide = self.net, self.reads, len(self.interface)
+        reads, wide = self.reads, len(self.interface)
         columns = reads + self.size * (1 + (len(self.layers) > 1))
         shape = (self.batch, reads + self.units)
         back = self.back = NetGradients(

@@ -105,7 +105,9 @@ class Memory:
         starts = range(0, self.steps, every)
         self.blocks = [(s, min(s + every, self.steps)) for s in starts]
         kept = every + 1
-        self.sparse = self._list_links() if self.options.link_sparsity else None
+        self.sparse = None
+        if self.options.link_sparsity:
+            self.sparse = self._list_links()
         shapes = {'memory': (kept, lanes, self.width, self.slots)}
         links = (kept if self.sparse is None else 1, lanes)
         shapes['link'] = (*links, self.slots, self.slots)
@@ -113,10 +115,9 @@ class Memory:
             self.arena.take(name, shape, self.dtype)
             for name, shape in shapes.items()
         )
+        kept = len(self.blocks) - 1
         self.points = [
-            self.arena.take(
-                name + ' points', (len(self.blocks) - 1, *shape[1:]), self.dtype
-            )
+            self.arena.take(name + ' points', (kept, *shape[1:]), self.dtype)
             for name, shape in shapes.items()
         ]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from numba import njit
 
 from dnc.kernels_link import link_forward, link_rows
-from dnc.kernels_math import OPTIONS
+from dnc.kernels_math import INLINE, OPTIONS
 from dnc.kernels_memory import write
 from dnc.kernels_sparse import (
     clear_entries,
@@ -20,7 +20,7 @@ from dnc.kernels_sparse import (
 from dnc.kernels_step import read_forward, write_forward
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def access_forward(
     t, b, tape, zeros, fresh, memory, new_memory, link, new_link, epsilon, out
 ):
@@ -38,7 +38,7 @@ def access_forward(
     read_forward(t, b, tape, new_memory, epsilon, out)
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def access_forward_sparse(
     t,
     b,

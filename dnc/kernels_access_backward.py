@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from dnc.kernels_link import link_backward
-from dnc.kernels_math import OPTIONS
+from dnc.kernels_math import INLINE
 from dnc.kernels_sparse import sharpen, sharpen_backward, sparse_backward
 from dnc.kernels_step_backward import (
     precedence_backward,
@@ -14,7 +14,7 @@ from dnc.kernels_step_backward import (
 )
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def access_backward(
     t,
     b,
@@ -50,7 +50,7 @@ def access_backward(
     write_step_backward(t, b, tape, zeros, fresh, m, epsilon, grads, d_xi)
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def access_backward_sparse(
     t,
     b,

@@ -11,6 +11,7 @@ hundred times, and Numba's parallel compiler takes longer than the rest.
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +59,7 @@ def over_lanes(kernel: Callable, lanes: int, *arguments) -> None:
     with ThreadPoolExecutor(parts - 1) as pool:
         others = [
             pool.submit(kernel, lo, hi, *arguments)
-            for lo, hi in zip(bounds[1:], bounds[2:])
+            for lo, hi in itertools.pairwise(bounds[1:])
         ]
         kernel(0, bounds[1], *arguments)
     for other in others:

@@ -11,7 +11,7 @@ from dnc.kernels_access import (
 )
 from dnc.kernels_cell import cell_forward
 from dnc.kernels_entry import entry
-from dnc.kernels_math import OPTIONS
+from dnc.kernels_math import INLINE, OPTIONS, copy_into
 from dnc.kernels_memory import inverse_norms
 from dnc.kernels_sparse import count_entries, list_entries
 from dnc.product import multiply
@@ -28,7 +28,7 @@ def _controller(t, lo, hi, net, fresh):
         own = n * size
         weights = net.weights[n]
         for b in range(lo, hi):
-            net.sums[b] = net.bias[n]
+            copy_into(net.sums[b], net.bias[n])
         multiply(net.xs[t, :, :inputs], weights, 0, net.sums, lo, hi)
         multiply(seen[:, :reads], weights, inputs, net.sums, lo, hi)
         rest = inputs + reads
@@ -58,8 +58,8 @@ def _hand_on(out, seen, units, fresh):
     if fresh:
         seen[:] = 0
     else:
-        seen[:reads] = out[units:]
-        seen[reads:] = out[:units]
+        copy_into(seen[:reads], out[units:])
+        copy_into(seen[reads:], out[:units])
 
 
 @njit(**OPTIONS)
@@ -69,14 +69,13 @@ def _begin(b, ends, memory, link, tape, sparse, epsilon):
         for i in range(memory.shape[1]):
             memory[j, i] = ends.memory[b, i, j]
     inverse_norms(memory, epsilon, tape.norms[0, b])
-    link[:] = ends.link[b]
+    for i in range(link.shape[0]):
+        copy_into(link[i], ends.link[b, i])
     if sparse is not None:
-        sparse.length[b] = list_entries(
-            link, sparse.live[b], sparse.length[b]
-        )
+        sparse.length[b] = list_entries(link, sparse.live[b], sparse.length[b])
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def _access(t, b, at, tape, zeros, fresh, memory, link, sparse, rule, out):
     """Lane b's memory at step t, the state number `at` of the block."""
     if sparse is None:
@@ -149,7 +148,7 @@ def forward(
         _controller(t, lo, hi, net, fresh)
         for b in range(lo, hi):
             xi, out = tape.xi[t, b], net.out[t, b]
-            xi[:] = net.xi[b, : xi.shape[0]]
+            copy_into(xi, net.xi[b])
             _access(
                 t,
                 b,

@@ -10,7 +10,7 @@ from dnc.kernels_access_backward import (
 )
 from dnc.kernels_cell import cell_backward
 from dnc.kernels_entry import entry
-from dnc.kernels_math import OPTIONS
+from dnc.kernels_math import INLINE, OPTIONS, copy_into
 from dnc.product import multiply
 
 
@@ -43,7 +43,7 @@ def _layer(t, n, lo, hi, net, back, fresh):
         state, seen = back.state[b], back.seen[b]
         for k in range(reads):
             state[k] += seen[k]
-        state[reads + own : reads + own + size] = seen[reads : reads + size]
+        copy_into(state[reads + own : reads + own + size], seen[reads:])
 
 
 @njit(**OPTIONS)
@@ -52,8 +52,8 @@ def _controller_backward(t, lo, hi, net, back, fresh):
     layers, units = net.weights.shape[0], net.c.shape[2]
     reads = net.out.shape[2] - units
     for b in range(lo, hi):
-        back.h[b, :units] = back.out[t, b, :units]
         back.h[b, units:] = 0
+        copy_into(back.h[b, :units], back.out[t, b])
         back.state[b, :reads] = 0
     multiply(back.xi[t], back.interface, 0, back.h, lo, hi)
     for n in range(layers - 1, -1, -1):
@@ -63,7 +63,7 @@ def _controller_backward(t, lo, hi, net, back, fresh):
             back.state[b, :] = 0
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def _access(
     t, b, at, tape, zeros, fresh, memory, link, sparse, rule, grads, back
 ):

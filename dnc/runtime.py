@@ -20,9 +20,9 @@ things, each of them once, and only where the user has not chosen otherwise.
    an input that needs no gradient (mended in Chainer's repository by pull
    request 8624, never released).
 
-What is too late when other packages were imported first? ``import numpy`` and
-``import numba`` before this module cost nothing: the waiting policy is read
-when the OpenMP library loads, which is at numba's first parallel function
+What is too late when other packages were imported first? ``import numpy``
+before this module leaves BLAS waiting as it was built to, which costs time
+alone. OpenMP's waiting policy is read when its library loads, which is at numba's first parallel function
 (earlier with a NumPy whose BLAS uses OpenMP itself, or after ``import torch``
 or scikit-learn where they share that library). ``import chainer`` before this
 module fails on Python 3.12 and on NumPy 2 (it works when repeated after
@@ -43,6 +43,7 @@ import warnings
 from collections.abc import Iterable
 
 _PASSIVE_WAITING = {'OMP_WAIT_POLICY': 'passive', 'GOMP_SPINCOUNT': '0'}
+_BLAS_WAITING = {'OPENBLAS_THREAD_TIMEOUT': '20'}
 _SINGLE_THREAD = (
     'OMP_NUM_THREADS',
     'OPENBLAS_NUM_THREADS',
@@ -64,13 +65,14 @@ _CUDA_LIBRARIES = (
 
 
 def wait_passively() -> None:
-    """Let OpenMP threads sleep while they wait; the user's settings win.
+    """Let OpenMP's and BLAS's threads sleep while they wait.
 
-    The two variables belong together: where the user has set either of them,
-    neither is touched.
+    The user's settings win. The two of OpenMP belong together: where the user
+    has set either of them, neither is touched.
     """
-    if not any(name in os.environ for name in _PASSIVE_WAITING):
-        os.environ.update(_PASSIVE_WAITING)
+    for settings in (_PASSIVE_WAITING, _BLAS_WAITING):
+        if not any(name in os.environ for name in settings):
+            os.environ.update(settings)
 
 
 def single_thread() -> None:
