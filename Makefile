@@ -14,6 +14,7 @@
 VENV ?= .venv
 EXTRAS ?= dev
 PEERS ?= .venv-peers
+TORCH ?= https://download.pytorch.org/whl/cpu
 PYTHON ?=
 ARGS ?=
 RUN = $(VENV)/bin/python
@@ -53,11 +54,14 @@ benchmark: $(VENV)/.installed
 	$(RUN) experiments/benchmark.py $(ARGS)
 
 # The peers live in an environment of their own: one of them is a package
-# named dnc too.
+# named dnc too. PyTorch's own index has builds without CUDA, which on Linux
+# saves gigabytes; where it cannot be reached, the usual index has to do.
 peers: $(PEERS)/.installed
 
 $(PEERS)/.installed: $(VENV)/.installed
 	$(RUN) -m venv --clear $(PEERS)
+	-$(PEERS)/bin/python -m pip install -q --retries 0 \
+	    --index-url $(TORCH) 'torch>=2'
 	$(PEERS)/bin/python -m pip install -q 'numpy<2' 'torch>=2' 'cma>=3' dnc
 	touch $@
 

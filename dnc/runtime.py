@@ -22,7 +22,8 @@ things, each of them once, and only where the user has not chosen otherwise.
 
 What is too late when other packages were imported first? ``import numpy``
 before this module leaves BLAS waiting as it was built to, which costs time
-alone. OpenMP's waiting policy is read when its library loads, which is at numba's first parallel function
+alone. OpenMP's waiting policy is read when its library loads, which is at
+numba's first parallel function
 (earlier with a NumPy whose BLAS uses OpenMP itself, or after ``import torch``
 or scikit-learn where they share that library). ``import chainer`` before this
 module fails on Python 3.12 and on NumPy 2 (it works when repeated after
