@@ -1,20 +1,20 @@
 """A whole sequence of the DNC as one function with a backward by hand.
 
 The controller and the interface are matrix products, the memory access of a
-step is one compiled kernel with the lanes of the batch in parallel. Checked
-against `dnc.core`, which spells the equations out.
+step is one compiled kernel with the lanes of the batch in parallel: Numba's
+on the CPU, CUDA's on the GPU (`dnc.backends`), where a step of one layer takes
+five launches and its backward as many. Checked against `dnc.core`, which
+spells the equations out.
 """
 
 from __future__ import annotations
 
 import chainer
 import chainer.functions as F
-import numpy as np
 from chainer import function_node
 
-from dnc.fused_controller import Controller
+from dnc.backends import backend_for
 from dnc.fused_memory import Memory, Options
-from dnc.product import Product
 from dnc.state import DNCState
 from dnc.tape import Arena, Arenas
 
@@ -43,8 +43,7 @@ class FusedSequence(function_node.FunctionNode):
         for t in range(len(xs)):
             h = self.controller.step(t)
             self.to_interface(h, self.memory.tape.xi[t])
-            self.out[t][:, self.units :] = self.memory.step(t)
-            self.controller.finish_step(t)
+            self.controller.finish_step(t, self.memory.step(t))
         last = DNCState(
             c=self.controller.final_cells(),
             h=self.out[-1][:, : self.units].copy(),
@@ -59,26 +58,29 @@ class FusedSequence(function_node.FunctionNode):
         return out, *last
 
     def _prepare(self, state: DNCState, weights) -> None:
-        self.arena = arena = self.arenas.borrow()
+        self.arena = arena = self.arenas.borrow(self.xs)
+        backend = backend_for(self.xs)
         steps, batch, _ = self.xs.shape
-        fresh = np.zeros((steps + 1, batch), bool)
+        fresh = arena.xp.zeros((steps + 1, batch), bool)
         if self.reset is not None:
             fresh[:-1] = self.reset
-        self.memory = Memory(arena, self.options, state, fresh)
+        kernels = backend.access(arena)
+        self.memory = Memory(arena, kernels, self.options, state, fresh)
         reads = state.read_vectors.reshape(batch, -1)
         self.units = state.h.shape[1]
-        self.out = np.empty(
+        self.out = arena.xp.empty(
             (steps, batch, self.units + reads.shape[1]), self.xs.dtype
         )
         *layers, w_interface = weights
-        self.to_interface = Product(
+        self.to_interface = backend.product(
             arena, 'interface', w_interface.T, batch, steps
         )
-        self.from_interface = Product(
+        self.from_interface = backend.product(
             arena, 'd interface', w_interface, batch, steps
         )
-        self.controller = Controller(
+        self.controller = backend.controller(
             arena,
+            backend.product,
             self.xs,
             list(zip(layers[::2], layers[1::2])),
             self.out,
@@ -111,33 +113,28 @@ class FusedSequence(function_node.FunctionNode):
         d_reads_last = g_state.read_vectors
         if d_reads_last is not None:
             d_reads_last = d_reads_last.reshape(batch, -1)
-        self.controller.start_backward(g_state.c, g_state.h, d_reads_last)
+        self.controller.start_backward(
+            g_state.c, g_state.h, d_reads_last, g_out
+        )
         memory.start_backward(g_state)
         d_xi = arena.take('d_xi', memory.tape.xi.shape, dtype)
         d_h = arena.take('d_h all', (batch, units), dtype)
-        d_reads = arena.take(
-            'd_reads', (batch, memory.heads, memory.width), dtype
-        )
-        flat = d_reads.reshape(batch, -1)
+        shape = batch, memory.heads, memory.width
         for t in range(steps - 1, -1, -1):
-            flat[...] = self.controller.d_state[:, units:]
-            if g_out is not None:
-                flat += g_out[t][:, units:]
-            memory.backward(t, d_reads, d_xi[t])
+            d_reads = self.controller.read_gradient(t)
+            memory.backward(t, d_reads.reshape(shape), d_xi[t])
             self.from_interface(d_xi[t], d_h)
-            if g_out is not None:
-                d_h += g_out[t][:, :units]
             self.controller.backward(t, d_h)
         return d_xi
 
     def _gradients(self, indexes, d_xi):
         controller, units = self.controller, self.units
         batch, heads = self.memory.batch, self.memory.heads
-        d_state = controller.d_state
+        d_h, d_reads = controller.first_gradients()
         state = DNCState(
-            c=np.concatenate([x.d_c for x in controller.layers], axis=1),
-            h=d_state[:, :units].copy(),
-            read_vectors=d_state[:, units:].reshape(batch, heads, -1).copy(),
+            c=controller.first_cell_gradient(),
+            h=d_h,
+            read_vectors=d_reads.reshape(batch, heads, -1),
             **self.memory.first_gradients(),
         )
         d_xs = None

@@ -6,10 +6,11 @@ gradients of the weights are one product each after it.
 
 from __future__ import annotations
 
-import numpy as np
+import functools
+from collections.abc import Callable
+from typing import Any
 
 from dnc.kernels_cell import cell_backward, cell_forward
-from dnc.product import Product
 from dnc.tape import Arena
 
 
@@ -21,15 +22,24 @@ class Layer:
     """
 
     def __init__(
-        self, arena: Arena, index: int, xs, weight, bias, size: int, reads: int
+        self,
+        arena: Arena,
+        product: Callable[..., Any],
+        index: int,
+        xs,
+        weight,
+        bias,
+        size: int,
+        reads: int,
     ):
+        self.xp = arena.xp
         steps, batch, width = xs.shape
         self.size, self.reads, self.index = size, reads, index
         self.w_input, w_recurrent = weight[:, :width], weight[:, width:]
         dtype, name = weight.dtype, f'layer {index} '
         seen = w_recurrent.shape[1]
-        self.to_gates = Product(arena, name + 'w', w_recurrent.T, batch, steps)
-        self.from_gates = Product(
+        self.to_gates = product(arena, name + 'w', w_recurrent.T, batch, steps)
+        self.from_gates = product(
             arena, name + 'd_w', w_recurrent, batch, steps
         )
         self.z = arena.take(name + 'z', (steps + 1, batch, seen), dtype)
@@ -42,17 +52,17 @@ class Layer:
         self.d_z = arena.take(name + 'd_z', (batch, seen), dtype)
         self.d_c = arena.take(name + 'd_c', (batch, size), dtype)
         flat = self.gates.reshape(-1, 4 * size)
-        np.matmul(xs.reshape(-1, width), self.w_input.T, out=flat)
+        self.xp.matmul(xs.reshape(-1, width), self.w_input.T, out=flat)
         flat += bias
 
-    def step(self, t: int, fresh) -> np.ndarray:
+    def step(self, t: int, fresh) -> Any:
         self.to_gates(self.z[t], self.sums)
         cell_forward(
             self.sums, self.gates[t], self.c[t], self.c[t + 1], self.h, fresh
         )
         return self.h
 
-    def backward(self, t: int, d_h, fresh) -> np.ndarray:
+    def backward(self, t: int, d_h, fresh) -> Any:
         """Gradient of z[t] from that of h; gates[t] become gradients."""
         cell_backward(
             self.gates[t], self.c[t], self.c[t + 1], d_h, self.d_c, fresh
@@ -64,11 +74,12 @@ class Layer:
         """dLoss / d(weight, bias), after the last `backward`."""
         flat = self.gates.reshape(-1, 4 * self.size)
         width = xs.shape[2]
-        d_weight = np.empty(
+        matmul = self.xp.matmul
+        d_weight = self.xp.empty(
             (4 * self.size, width + self.z.shape[2]), flat.dtype
         )
-        np.matmul(flat.T, xs.reshape(-1, width), out=d_weight[:, :width])
-        np.matmul(
+        matmul(flat.T, xs.reshape(-1, width), out=d_weight[:, :width])
+        matmul(
             flat.T, self.z[:-1].reshape(len(flat), -1), out=d_weight[:, width:]
         )
         return d_weight, flat.sum(axis=0)
@@ -77,27 +88,40 @@ class Layer:
 class Controller:
     """All layers. `out` (T, B, layers H + R W) holds h and read vectors."""
 
-    def __init__(self, arena: Arena, xs, weights, out, reads: int, fresh):
+    def __init__(
+        self,
+        arena: Arena,
+        product: Callable[..., Any],
+        xs,
+        weights,
+        out,
+        reads: int,
+        fresh,
+    ):
         units = out.shape[2] - reads
         size = units // len(weights)
         self.layers = [
-            Layer(arena, index, xs, weight, bias, size, reads)
+            Layer(arena, product, index, xs, weight, bias, size, reads)
             for index, (weight, bias) in enumerate(weights)
         ]
         self.out, self.reads, self.units, self.size = out, reads, units, size
-        self.fresh = fresh
-        self.any_fresh = fresh.any(axis=1)
+        self.xp, self.fresh = arena.xp, fresh
         batch = xs.shape[1]
         self.h = arena.take('h', (batch, units), out.dtype)
         self.d_h = arena.take('d_h', (batch, size), out.dtype)
         self.d_state = arena.take('d_state', (batch, units + reads), out.dtype)
+        self.d_reads = arena.take('d_reads', (batch, reads), out.dtype)
+
+    @functools.cached_property
+    def any_fresh(self) -> Any:
+        return self.fresh.any(axis=1)
 
     def start(self, c, h, read_vectors) -> None:
         self._remember(0, h, read_vectors)
         for layer in self.layers:
             layer.c[0] = c[:, self._own(layer)]
 
-    def step(self, t: int) -> np.ndarray:
+    def step(self, t: int) -> Any:
         """h of step t, (B, units), from what `finish_step` left."""
         lower = None
         for layer in self.layers:
@@ -108,31 +132,46 @@ class Controller:
         self.out[t][:, : self.units] = self.h
         return self.h
 
-    def finish_step(self, t: int) -> None:
+    def finish_step(self, t: int, read_vectors) -> None:
         """Hand h and the read vectors of step t to step t + 1."""
+        self.out[t][:, self.units :] = read_vectors
         self._remember(
             t + 1, self.out[t][:, : self.units], self.out[t][:, self.units :]
         )
 
     def final_cells(self) -> np.ndarray:
-        return np.concatenate([layer.c[-1] for layer in self.layers], axis=1)
+        cells = [layer.c[-1] for layer in self.layers]
+        return self.xp.concatenate(cells, axis=1)
 
-    def start_backward(self, d_c, d_h, d_reads) -> None:
-        """From the gradients of the final state; None is zero."""
+    def start_backward(self, d_c, d_h, d_reads, g_out) -> None:
+        """From the gradients of the final state and of out; None is zero."""
+        self.g_out = g_out
         _set(self.d_state[:, : self.units], d_h)
         _set(self.d_state[:, self.units :], d_reads)
+        self._start_cells_backward(d_c)
+
+    def _start_cells_backward(self, d_c) -> None:
         for layer in self.layers:
             _set(layer.d_c, None if d_c is None else d_c[:, self._own(layer)])
 
+    def read_gradient(self, t: int) -> Any:
+        """Gradient of the read vectors of step t, (B, R W)."""
+        self.d_reads[...] = self.d_state[:, self.units :]
+        if self.g_out is not None:
+            self.d_reads += self.g_out[t][:, self.units :]
+        return self.d_reads
+
     def backward(self, t: int, d_h) -> None:
-        """From the gradient of h[t] (B, units), all but the next step's.
+        """From what h[t] (B, units) receives through the interface.
 
         d_state holds what h and r of step t receive from step t + 1, and
         then what those of step t - 1 receive from this one.
         """
         reads, size = self.reads, self.size
         d_state = self.d_state
-        from_above: np.ndarray | None = None
+        from_above: Any = None
+        if self.g_out is not None:
+            d_h += self.g_out[t][:, : self.units]
         d_h += d_state[:, : self.units]
         d_state[:, self.units :] = 0
         for layer in reversed(self.layers):
@@ -147,7 +186,16 @@ class Controller:
         if self.any_fresh[t]:
             d_state[self.fresh[t]] = 0
 
-    def input_gradient(self, shape) -> np.ndarray:
+    def first_gradients(self) -> tuple[Any, Any]:
+        """Of h and the read vectors that the sequence started from."""
+        d_state, units = self.d_state, self.units
+        return d_state[:, :units].copy(), d_state[:, units:].copy()
+
+    def first_cell_gradient(self) -> Any:
+        cells = [layer.d_c for layer in self.layers]
+        return self.xp.concatenate(cells, axis=1)
+
+    def input_gradient(self, shape) -> Any:
         parts = [
             layer.gates.reshape(-1, 4 * self.size) @ layer.w_input
             for layer in self.layers

@@ -1,13 +1,12 @@
-"""The memory access of a whole sequence on the CPU, forward and backward."""
+"""The memory access of a whole sequence, forward and backward."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnc import kernels_access, kernels_access_backward
 from dnc.state import DNCState
 from dnc.tape import (
     Arena,
@@ -18,6 +17,7 @@ from dnc.tape import (
     gradient_shapes,
     sparse_shapes,
     tape_shapes,
+    writeable,
     zero_shapes,
 )
 
@@ -67,13 +67,22 @@ class Memory:
 
     Args:
         arena: where the arrays come from.
+        kernels: `dnc.kernels_cpu` or its twin for the GPU.
         options: of the engine.
         state: to start from, arrays.
         fresh: (T + 1, B) bool: the state before step t is zero.
     """
 
-    def __init__(self, arena: Arena, options: Options, state: DNCState, fresh):
+    def __init__(
+        self,
+        arena: Arena,
+        kernels: Any,
+        options: Options,
+        state: DNCState,
+        fresh,
+    ):
         self.arena, self.options, self.fresh = arena, options, fresh
+        self.kernels, self.xp = kernels, arena.xp
         self.steps, self.batch = len(fresh) - 1, fresh.shape[1]
         self.slots, self.width = state.memory.shape[1:]
         self.heads = state.read_weights.shape[1]
@@ -90,9 +99,8 @@ class Memory:
         self.zeros = self._take(
             Zeros, zero_shapes(self.slots, self.width, self.heads), 'zero '
         )
-        if fresh.any():
-            for array in self.zeros:
-                array[...] = 0
+        for array in self.zeros:
+            array[...] = 0
         self.zeros.norms[...] = 1 / math.sqrt(self.epsilon)
         self.reads = arena.take(
             'reads', (self.batch, self.heads * self.width), dtype
@@ -131,17 +139,17 @@ class Memory:
         self.memory = History(
             self.arena, 'memory', first, last, self.steps, self._every()
         )
-        kernels_access.start(first, self.tape, self.epsilon)
+        self.kernels.start(first, self.tape, self.epsilon)
 
     def _prepare_link(self, link) -> None:
         self.sparse: Sparse | None = None
         if self.options.link_sparsity is None:
-            link = np.require(link, requirements=['C', 'W'])
+            link = writeable(link)
             self.link = History(
                 self.arena,
                 'link',
                 link,
-                np.empty_like(link),
+                self.xp.empty_like(link),
                 self.steps,
                 self._every(),
             )
@@ -149,8 +157,8 @@ class Memory:
         last = link.copy()
         self.link = History(self.arena, 'link', last[:0], last, 1, 1)
         k = min(self.options.link_sparsity, self.slots)
-        lengths = np.empty(self.batch, np.int32)
-        kernels_access.count_links(last, lengths)
+        lengths = self.xp.empty(self.batch, np.int32)
+        self.kernels.count_links(last, lengths)
         room = int(lengths.max()) + self.steps * k
         room = min(room, self.slots**2) + k * k
         self.sparse = self._take(
@@ -159,13 +167,13 @@ class Memory:
             'sparse ',
         )
         self.sparse.length[...] = lengths
-        kernels_access.list_links(last, self.sparse)
+        self.kernels.list_links(last, self.sparse)
 
     def step(self, t: int):
         """Read vectors (B, R W) of step t, whose raw xi is in the tape."""
         common = self._common(t)
         if self.sparse is None:
-            kernels_access.access_forward(
+            self.kernels.access_forward(
                 *common,
                 self.link.before(t),
                 self.link.after(t),
@@ -174,7 +182,7 @@ class Memory:
             )
         else:
             assert self.options.link_sparsity
-            kernels_access.access_forward_sparse(
+            self.kernels.access_forward_sparse(
                 *common,
                 self.link.last,
                 self.sparse,
@@ -192,7 +200,7 @@ class Memory:
     def last(self) -> dict:
         """The final state's fields that are the memory's, fresh arrays."""
         return {
-            'memory': np.ascontiguousarray(
+            'memory': self.xp.ascontiguousarray(
                 self.memory.last.transpose(0, 2, 1)
             ),
             'usage': self.tape.usage[-1].copy(),
@@ -230,7 +238,7 @@ class Memory:
         self._replay(t)
         common = self._common(t)
         if self.sparse is None:
-            kernels_access_backward.access_backward(
+            self.kernels.access_backward(
                 *common,
                 self.link.before(t),
                 self.epsilon,
@@ -239,7 +247,7 @@ class Memory:
                 d_xi,
             )
         else:
-            kernels_access_backward.access_backward_sparse(
+            self.kernels.access_backward_sparse(
                 *common,
                 self.sparse,
                 self.options.link_scaling,
@@ -258,7 +266,7 @@ class Memory:
             links = 2 * (self.memory.first[:, :0, :0],)
             if self.sparse is None:
                 links = self.link.before(s), self.link.after(s)
-            kernels_access.replay(*self._common(s), *links)
+            self.kernels.replay(*self._common(s), *links)
 
     def first_gradients(self) -> dict:
         """Of the fields that the sequence started from, fresh arrays."""
@@ -273,4 +281,4 @@ class Memory:
             )
         }
         memory = self.grads.memory.transpose(0, 2, 1)
-        return {**fields, 'memory': np.ascontiguousarray(memory)}
+        return {**fields, 'memory': self.xp.ascontiguousarray(memory)}

@@ -197,3 +197,15 @@ class Product:
             few_rows_product(rows, self.panels, self.sums, out)
         else:
             np.matmul(rows, self.matrix, out=out)
+
+
+class BlasProduct:
+    """The same by the device's own BLAS: for the GPU."""
+
+    def __init__(self, arena: Arena, name: str, matrix, rows: int, times: int):
+        self.multiply = arena.xp.matmul
+        self.matrix = arena.take(name, matrix.shape, matrix.dtype)
+        self.matrix[...] = matrix
+
+    def __call__(self, rows, out) -> None:
+        self.multiply(rows, self.matrix, out=out)
