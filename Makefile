@@ -1,6 +1,7 @@
 # make demo       Take Cover with a DNC, end to end, small: under 3 minutes
 # make test       the tests
 # make check      formatter, linter, type checker, tests
+# make check-gpu  every CUDA kernel through NVIDIA's compiler; needs no GPU
 # make play       the trained agent in the game and in its dream, as a GIF
 # make benchmark  each workload beside its peers
 # make clean      remove what was installed and built; data/ stays
@@ -15,12 +16,14 @@ VENV ?= .venv
 EXTRAS ?= dev
 PEERS ?= .venv-peers
 TORCH ?= https://download.pytorch.org/whl/cpu
+NVRTC ?= .venv-nvrtc
 PYTHON ?=
 ARGS ?=
 RUN = $(VENV)/bin/python
 export PYTHON VENV EXTRAS
 
-.PHONY: help demo play test test-all check format benchmark peers clean clean-data
+.PHONY: help demo play test test-all check check-gpu format benchmark peers
+.PHONY: clean clean-data
 
 help:
 	@sed -n '/^# /s/^# //p;/^$$/q' Makefile
@@ -46,6 +49,13 @@ check: $(VENV)/.installed
 	$(RUN) -m mypy
 	$(RUN) -m pytest -m "not gpu and not slow" $(ARGS)
 
+# An environment of its own: 300 MB that nothing else needs.
+check-gpu: $(NVRTC)/.installed
+	$(NVRTC)/bin/python -m pytest -v tests/test_cuda_sources.py $(ARGS)
+
+$(NVRTC)/.installed: setup.sh setup.py pyproject.toml constraints.txt
+	VENV=$(NVRTC) EXTRAS=dev,nvrtc sh setup.sh
+
 format: $(VENV)/.installed
 	$(RUN) -m ruff check --fix-only --quiet .
 	$(RUN) -m ruff format .
@@ -66,7 +76,7 @@ $(PEERS)/.installed: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info
+	rm -rf $(VENV) $(PEERS) $(NVRTC) build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find chainer_wm dnc experiments tests -name __pycache__ -prune \
 	    -exec rm -rf {} +

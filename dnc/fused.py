@@ -1,8 +1,9 @@
 """A whole sequence of the DNC as one function with a backward by hand.
 
-One compiled kernel runs some lanes of the batch through all the steps,
-forward or backward, and every thread has lanes of its own; only the gradients
-of the weights are left to BLAS. Checked against `dnc.core`, which spells the
+On the CPU one compiled kernel runs some lanes of the batch through all the
+steps, forward or backward, and every thread has lanes of its own; on the GPU
+a step is a few launches (`dnc.backends` chooses). The gradients of the
+weights are left to BLAS. Checked against `dnc.core`, which spells the
 equations out.
 """
 
@@ -10,10 +11,9 @@ from __future__ import annotations
 
 import chainer
 import chainer.functions as F
-import numpy as np
 from chainer import function_node
 
-from dnc.fused_controller import Controller
+from dnc.backends import backend_for
 from dnc.fused_memory import Memory, Options
 from dnc.state import DNCState
 from dnc.tape import Arena, Arenas
@@ -39,10 +39,10 @@ class FusedSequence(function_node.FunctionNode):
     def forward(self, inputs):
         xs, state = inputs[0], DNCState(*inputs[1:10])
         self._prepare(xs, state, inputs[10:])
-        self.memory.forward(self.controller.net)
-        out, units = self.controller.net.out, self.controller.units
+        self.memory.forward(self.controller)
+        out, units = self.controller.out, self.controller.units
         last = DNCState(
-            c=self.controller.net.c[-1].copy(),
+            c=self.controller.final_cells(),
             h=out[-1][:, :units].copy(),
             read_vectors=out[-1][:, units:]
             .reshape(state.read_vectors.shape)
@@ -54,22 +54,24 @@ class FusedSequence(function_node.FunctionNode):
         return out, *last
 
     def _prepare(self, xs, state: DNCState, weights) -> None:
-        self.arena = arena = self.arenas.borrow()
+        self.arena = arena = self.arenas.borrow(xs)
+        backend = backend_for(xs)
         steps, batch, _ = xs.shape
-        fresh = np.zeros((steps + 1, batch), bool)
-        if self.reset is not None:
-            fresh[:-1] = self.reset
-        self.memory = Memory(arena, self.options, state, fresh)
+        loops = backend.loops(arena)
+        self.memory = Memory(
+            arena, loops, self.options, state, steps, self.reset
+        )
         reads = state.read_vectors.reshape(batch, -1)
         width = state.h.shape[1] + reads.shape[1]
         *layers, interface = weights
-        self.controller = Controller(
+        self.controller = backend.controller(
             arena,
             xs,
             list(zip(layers[::2], layers[1::2])),
             interface,
-            np.empty((steps, batch, width), xs.dtype),
-            fresh,
+            arena.xp.empty((steps, batch, width), xs.dtype),
+            self.memory.fresh,
+            self.memory.heads,
         )
         self.controller.start(state.c, state.h, reads)
 
@@ -84,10 +86,10 @@ class FusedSequence(function_node.FunctionNode):
         )
         state = DNCState(*g_state)
         self.memory.start_backward(state)
-        back = self.controller.start_backward(
-            g_out, state.c, state.h, state.read_vectors, self.memory.heads
+        self.controller.start_backward(
+            g_out, state.c, state.h, state.read_vectors
         )
-        self.memory.backward(self.controller.net, back)
+        self.memory.backward(self.controller)
         gradients = list(self._gradients(indexes))
         self._release()
         return tuple(chainer.Variable(g) for g in gradients)

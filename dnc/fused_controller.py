@@ -1,4 +1,4 @@
-"""The arrays of the deep LSTM controller, and the gradients of its weights."""
+"""The deep LSTM controller on the CPU: arrays, gradients of the weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dnc.tape import Arena, Net, NetGradients
 
 
 class Controller:
-    """All layers of T steps.
+    """All layers of T steps; twin of `dnc.cuda_controller.CudaController`.
 
     Args:
         arena: where the arrays come from.
@@ -18,11 +18,15 @@ class Controller:
         interface: weight, (S, units).
         out: (T, B, units + R W), receives h and the read vectors.
         fresh: (T + 1, B) bool: the state before step t is zero.
+        heads: R.
     """
 
-    def __init__(self, arena: Arena, xs, layers, interface, out, fresh):
+    def __init__(
+        self, arena: Arena, xs, layers, interface, out, fresh, heads: int
+    ):
         self.arena, self.layers, self.interface = arena, layers, interface
-        self.fresh, self.dtype = fresh, out.dtype
+        self.out, self.fresh, self.dtype = out, fresh, out.dtype
+        self.heads = heads
         self.steps, self.batch, self.inputs = xs.shape
         self.size = len(layers[0][1]) // 4
         self.units = self.size * len(layers)
@@ -70,11 +74,12 @@ class Controller:
         self.net.seen[0, :, self.reads :] = h
         self.net.seen[0, self.fresh[0]] = 0
 
-    def start_backward(
-        self, g_out, d_c, d_h, d_reads, heads: int
-    ) -> NetGradients:
+    def final_cells(self) -> np.ndarray:
+        return self.net.c[-1].copy()
+
+    def start_backward(self, g_out, d_c, d_h, d_reads) -> None:
         """From the gradients of [h; r] and of the final state; None is 0."""
-        reads, wide = self.reads, len(self.interface)
+        reads, wide, heads = self.reads, len(self.interface), self.heads
         columns = reads + self.size * (1 + (len(self.layers) > 1))
         shape = (self.batch, reads + self.units)
         back = self.back = NetGradients(
@@ -98,7 +103,6 @@ class Controller:
         )
         back.state[:, reads:] = 0 if d_h is None else d_h
         back.c[...] = 0 if d_c is None else d_c
-        return back
 
     def _gradient_of_output(self, g_out):
         if g_out is None:

@@ -1,22 +1,17 @@
-"""The memory access of a whole sequence on the CPU, forward and backward."""
+"""The memory access of a whole sequence, forward and backward."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnc.kernels_entry import over_lanes
-from dnc.kernels_sequence import count_links, forward, replay
-from dnc.kernels_sequence_backward import backward
 from dnc.state import DNCState
 from dnc.tape import (
     Arena,
     Ends,
     Gradients,
-    Net,
-    NetGradients,
     Rule,
     Sparse,
     Tape,
@@ -24,6 +19,7 @@ from dnc.tape import (
     gradient_shapes,
     sparse_shapes,
     tape_shapes,
+    writeable,
     zero_shapes,
 )
 
@@ -48,15 +44,26 @@ class Memory:
 
     Args:
         arena: where the arrays come from.
+        loops: `dnc.cpu_loops` or its twin for the GPU.
         options: of the engine.
         state: to start from, arrays.
-        fresh: (T + 1, B) bool: the state before step t is zero.
+        steps: T.
+        reset: (T, B), 1 where the state before step t is zero, or None.
     """
 
-    def __init__(self, arena: Arena, options: Options, state: DNCState, fresh):
-        self.arena, self.options, self.fresh = arena, options, fresh
-        self.steps, self.batch = len(fresh) - 1, fresh.shape[1]
-        self.slots, self.width = state.memory.shape[1:]
+    def __init__(
+        self,
+        arena: Arena,
+        loops: Any,
+        options: Options,
+        state: DNCState,
+        steps: int,
+        reset,
+    ):
+        self.arena, self.options = arena, options
+        self.loops, self.xp = loops, arena.xp
+        self.steps = steps
+        self.batch, self.slots, self.width = state.memory.shape
         self.heads = state.read_weights.shape[1]
         self.dtype = dtype = state.memory.dtype
         self.rule = Rule(
@@ -72,20 +79,22 @@ class Memory:
         )
         for name in ('usage', 'precedence', 'write_weights', 'read_weights'):
             getattr(self.tape, name)[0] = getattr(state, name)
+        self._prepare_resets(reset)
+        self.ends = Ends(writeable(state.memory), writeable(state.link))
+        self._prepare_blocks()
+
+    def _prepare_resets(self, reset) -> None:
         self.zeros = self._take(
             Zeros, zero_shapes(self.slots, self.width, self.heads), 'zero '
         )
-        if fresh.any():
-            for array in self.zeros:
-                array[...] = 0
+        # entry t: the state before step t is zero
+        self.fresh = self.xp.zeros((self.steps + 1, self.batch), bool)
+        if reset is None:
+            return
+        self.fresh[:-1] = reset
+        for array in self.zeros:
+            array[...] = 0
         self.zeros.norms[...] = 1 / math.sqrt(self.rule.epsilon)
-        self.ends = Ends(
-            *(
-                np.require(array, requirements=['C', 'W'])
-                for array in (state.memory, state.link)
-            )
-        )
-        self._prepare_blocks()
 
     def _take(self, kind, shapes, prefix: str = ''):
         """A NamedTuple of arrays from the arena; Tape, Sparse, ..."""
@@ -117,8 +126,10 @@ class Memory:
         )
         kept = len(self.blocks) - 1
         self.points = [
-            self.arena.take(name + ' points', (kept, *shape[1:]), self.dtype)
-            for name, shape in shapes.items()
+            self.arena.take(
+                name + ' points', (kept, *array.shape[1:]), self.dtype
+            )
+            for name, array in zip(shapes, self._states())
         ]
 
     def _every(self) -> int:
@@ -134,8 +145,8 @@ class Memory:
     def _list_links(self) -> Sparse:
         assert self.options.link_sparsity
         k = min(self.options.link_sparsity, self.slots)
-        lengths = np.empty(self.batch, np.int32)
-        over_lanes(count_links, self.batch, self.ends.link, lengths)
+        lengths = self.xp.empty(self.batch, np.int32)
+        self.loops.count_links(self.ends.link, lengths)
         room = int(lengths.max()) + self.steps * k
         room = min(room, self.slots**2) + k * k
         sparse = self._take(
@@ -146,20 +157,12 @@ class Memory:
         sparse.length[...] = lengths
         return sparse
 
-    def _common(self):
-        return self.tape, self.zeros, self.fresh, self.memory, self.link
-
-    def forward(self, net: Net) -> None:
+    def forward(self, controller: Any) -> None:
         """All steps, with the controller."""
         for number, (start, stop) in enumerate(self.blocks):
             if number:
                 self._keep(number - 1)
-            over_lanes(
-                forward,
-                self.batch,
-                *(start, stop, self.ends, net),
-                *(*self._common(), self.sparse, self.rule),
-            )
+            self.loops.forward(self, controller, start, stop)
 
     def _keep(self, number: int) -> None:
         """Make room for the block after this one."""
@@ -176,7 +179,9 @@ class Memory:
         start, stop = self.blocks[-1]
         at = stop - start
         return {
-            'memory': np.ascontiguousarray(self.memory[at].transpose(0, 2, 1)),
+            'memory': self.xp.ascontiguousarray(
+                self.memory[at].transpose(0, 2, 1)
+            ),
             'usage': self.tape.usage[-1].copy(),
             'precedence': self.tape.precedence[-1].copy(),
             'link': self.link[0 if self.sparse else at].copy(),
@@ -201,31 +206,23 @@ class Memory:
         if self.sparse is not None and g_state.link is not None:
             self.grads.link[self.link[0] == 0] = 0  # dropped entries
 
-    def backward(self, net: Net, back: NetGradients) -> None:
+    def backward(self, controller: Any) -> None:
         """All steps from the last, with the controller."""
         for number in reversed(range(len(self.blocks))):
             start, stop = self.blocks[number]
             if number + 1 < len(self.blocks):
                 self._run_again(number)
-            over_lanes(
-                backward,
-                self.batch,
-                *(start, stop, net, *self._common()),
-                *(self.sparse, self.rule, self.grads, back),
-            )
+            self.loops.backward(self, controller, start, stop)
 
     def _run_again(self, number: int) -> None:
         """Memory and link of a block, from what was kept."""
         for array, points in zip(self._states(), self.points):
             array[0] = points[number]
-        *common, link = self._common()
-        if self.sparse is not None:
-            link = link[:, :, :0, :0].copy()
-        over_lanes(replay, self.batch, *self.blocks[number], *common, link)
+        self.loops.replay(self, *self.blocks[number])
 
-    def first_gradient(self, name: str) -> np.ndarray:
+    def first_gradient(self, name: str) -> Any:
         """Of a field that the sequence started from, a fresh array."""
         gradient = getattr(self.grads, name)
         if name == 'memory':
             gradient = gradient.transpose(0, 2, 1)
-        return np.array(gradient, order='C')
+        return self.xp.array(gradient, order='C')

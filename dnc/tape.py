@@ -6,9 +6,12 @@ R read heads (r), S numbers in the interface.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from chainer.backend import get_array_module
+from chainer.backends import cuda
 
 from dnc.access import interface_size
 
@@ -196,24 +199,55 @@ def gradient_shapes(b, n, w, r) -> Gradients:
     )
 
 
+def address(array: Any) -> int:
+    """Where a NumPy or CuPy array begins."""
+    if isinstance(array, np.ndarray):
+        return array.ctypes.data
+    return array.data.ptr
+
+
+def writeable(array: Any) -> Any:
+    """In C order, and never read-only: Numba compiles for that alone."""
+    if isinstance(array, np.ndarray):
+        return np.require(array, requirements=['C', 'W'])
+    return get_array_module(array).ascontiguousarray(array)
+
+
+def place_of(array: Any) -> tuple:
+    """What has to be the same for memory to be used again.
+
+    On a GPU the work that still reads it may be under way: another stream
+    would not wait for that.
+    """
+    if isinstance(array, np.ndarray):
+        return ()
+    stream = cuda.cupy.cuda.get_current_stream()
+    return array.device.id, stream.ptr
+
+
 class Arena:
     """Named blocks of memory that are used again, call after call.
 
     The first touch of fresh memory costs more than the arithmetic on it.
+
+    Args:
+        xp: whose arrays it gives.
+        place: see `place_of`.
     """
 
-    def __init__(self):
-        self._blocks: dict[str, np.ndarray] = {}
+    def __init__(self, xp: Any = np, place: tuple = ()):
+        self.xp, self.place = xp, place
+        self._blocks: dict[str, Any] = {}
 
-    def take(self, name: str, shape, dtype) -> np.ndarray:
+    def take(self, name: str, shape, dtype) -> Any:
         """An uninitialised array, aligned for vector instructions."""
         dtype = np.dtype(dtype)
-        size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        size = dtype.itemsize * math.prod(shape)
         block = self._blocks.get(name)
         if block is None or block.size < size + 64:
             self._blocks.pop(name, None)
-            block = self._blocks[name] = np.empty(size + 64, np.uint8)
-        start = -block.ctypes.data % 64
+            block = self._blocks[name] = self.xp.empty(size + 64, np.uint8)
+        start = -address(block) % 64
         return block[start : start + size].view(dtype).reshape(shape)
 
 
@@ -226,8 +260,13 @@ class Arenas:
     def __init__(self):
         self._free: list[Arena] = []
 
-    def borrow(self) -> Arena:
-        return self._free.pop() if self._free else Arena()
+    def borrow(self, array: Any) -> Arena:
+        """One beside the array; those of another place are dropped."""
+        place = place_of(array)
+        self._free = [arena for arena in self._free if arena.place == place]
+        if self._free:
+            return self._free.pop()
+        return Arena(get_array_module(array), place)
 
     def give_back(self, arena: Arena) -> None:
         if len(self._free) < 2:
