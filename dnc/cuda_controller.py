@@ -69,7 +69,9 @@ class CudaController(Controller):
     def start_backward(self, d_c, d_h, d_reads, g_out) -> None:
         self._start_cells_backward(d_c)
         if g_out is None:
-            g_out = self._arena.take('no g_out', self.out.shape, self.out.dtype)
+            g_out = self._arena.take(
+                'no g_out', self.out.shape, self.out.dtype
+            )
             g_out[...] = 0
         self.g_out = self.xp.ascontiguousarray(g_out)
         reads, size = self.reads, self.size
