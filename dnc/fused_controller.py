@@ -139,7 +139,7 @@ class Controller:
             t + 1, self.out[t][:, : self.units], self.out[t][:, self.units :]
         )
 
-    def final_cells(self) -> np.ndarray:
+    def final_cells(self) -> Any:
         cells = [layer.c[-1] for layer in self.layers]
         return self.xp.concatenate(cells, axis=1)
 

@@ -37,11 +37,17 @@ def run_on(monkeypatch):
     return run_on
 
 
-def random_case(net, rng, steps=5, batch=2, resets=True):
-    """Arguments of `outcome`: inputs, state, resets."""
-    reset = None
-    if resets:
-        reset = (rng.random((steps, batch)) < 0.3).astype(np.int32)
+def random_case(net, rng, steps=5, batch=2, reset=True):
+    """Arguments of `outcome`: inputs, state, resets.
+
+    A reset leaves slots that are equal. From the third step on, rounding
+    decides their order in some BLAS, and so on which side of the sort's
+    discontinuity the reference's gradients fall (those of the CPU's engine
+    part from it in the same cases): resets come late here.
+    """
+    if reset is True:
+        reset = (rng.random((steps, batch)) < 0.5).astype(np.int32)
+        reset[:-2] = 0
     xs = rng.normal(size=(steps, batch, X)).astype(net.interface.W.dtype)
     return xs, random_state(net, batch, rng), reset
 
@@ -63,7 +69,10 @@ def test_equals_the_reference_in_values_and_gradients(data):
     )
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     steps, batch = draw(st.integers(1, 6)), draw(st.integers(1, 3))
-    xs, state, reset = random_case(net, rng, steps, batch, draw(st.booleans()))
+    reset = None
+    if draw(st.booleans()):  # of few slots: they stay equal in any BLAS
+        reset = (rng.random((steps, batch)) < 0.3).astype(np.int32)
+    xs, state, reset = random_case(net, rng, steps, batch, reset)
     if draw(st.booleans()):
         state = net.initial_state(batch)
     launcher = EmulatedLauncher(
@@ -110,7 +119,7 @@ def test_threads_do_not_race(run_on, rng, k):
 
 def test_launches_of_a_step(run_on, rng):
     net = make(layers=2)
-    xs, state, _ = random_case(net, rng, resets=False)
+    xs, state, _ = random_case(net, rng, reset=None)
     counts = []
     for steps in (2, 3):
         launcher = run_on(3)

@@ -49,7 +49,10 @@ def case(options, rng, dtype=np.float64, slots=9, steps=7):
     with chainer.using_config('dtype', dtype):
         net = DNC(3, 2, slots, 4, 2, 5, **options)
     xs = rng.normal(size=(steps, 3, 3)).astype(dtype)
-    reset = (rng.random((steps, 3)) < 0.2).astype(np.int32)
+    # late: from the third step after a reset on, rounding may decide the
+    # order of slots that are equal, and so what their gradients are
+    reset = (rng.random((steps, 3)) < 0.5).astype(np.int32)
+    reset[:-2] = 0
     return net, xs, random_state(net, 3, rng), reset
 
 
