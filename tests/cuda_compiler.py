@@ -27,11 +27,11 @@ def missing():
 
 def compiled(source, options=()):
     """Machine code of a CUDA source; raises with the compiler's messages."""
+    from dnc.runtime import cuda_wheel_libraries, load_shared_libraries
+
     import cupy
     import nvidia
     from cupy.cuda import compiler
-
-    from dnc.runtime import cuda_wheel_libraries, load_shared_libraries
 
     nvrtc = [
         p for p in cuda_wheel_libraries(nvidia.__path__) if 'nvrtc' in p.name

@@ -83,23 +83,22 @@ def test_errors_are_seen():
         compiled('__global__ void k(float *x) { *x = undeclared_name; }')
 
 
+MAKERS = {
+    *('elementwise', 'reduce', 'raw', 'RawKernel', 'RawModule'),
+    *('ElementwiseKernel', 'ReductionKernel'),
+}
+
+
 def kernel_makers():
-    """(file, function) of every call in the project that compiles CUDA."""
-    for path in sorted(
-        p for f in ('dnc', 'chainer_wm') for p in (ROOT / f).rglob('*.py')
-    ):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(
-                node.func, ast.Attribute
-            ):
-                if node.func.attr in {
-                    *('elementwise', 'reduce', 'raw', 'RawKernel'),
-                    *('RawModule', 'ElementwiseKernel', 'ReductionKernel'),
-                } and ast.unparse(node.func.value).split('.')[-1] in {
-                    'cuda',
-                    'cupy',
-                }:
-                    yield path.relative_to(ROOT).as_posix(), node
+    """(file, call) of everything in the project that compiles CUDA."""
+    for folder in ('dnc', 'chainer_wm'):
+        for path in sorted((ROOT / folder).rglob('*.py')):
+            file = path.relative_to(ROOT).as_posix()
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call):
+                    *owner, name = ast.unparse(node.func).split('.')
+                    if name in MAKERS and owner[-1:] in (['cuda'], ['cupy']):
+                        yield file, node
 
 
 @pytest.mark.parametrize('calls', [np.float32], indirect=True)
