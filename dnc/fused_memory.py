@@ -179,8 +179,9 @@ class Memory:
         start, stop = self.blocks[-1]
         at = stop - start
         return {
-            'memory': self.xp.ascontiguousarray(
-                self.memory[at].transpose(0, 2, 1)
+            # a copy in any case: the backward pass may run the block again
+            'memory': self.xp.array(
+                self.memory[at].transpose(0, 2, 1), order='C'
             ),
             'usage': self.tape.usage[-1].copy(),
             'precedence': self.tape.precedence[-1].copy(),
