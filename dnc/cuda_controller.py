@@ -210,7 +210,7 @@ class CudaController:
 
     def weight_gradients(self) -> list:
         """Of weight and bias of each layer, and of the interface."""
-        gradients = []
+        gradients: list[Any] = []
         for layer in self.layers:
             gradients += layer.weight_gradients(self.xs)
         rows = self.steps * self.batch

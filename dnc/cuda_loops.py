@@ -45,14 +45,14 @@ class CudaLoops:
             self._access.list_links(m.link[0], m.sparse)
 
     def _step(self, m: Any, t: int, at: int, reads: Any) -> None:
-        common, rule = _common(m, t, at), m.rule
+        common, rule, access = _common(m, t, at), m.rule, self._access
         if m.sparse is None:
             links = m.link[at], m.link[at + 1]
-            self._access.access_forward(*common, *links, rule.epsilon, reads)
+            access.access_forward(*(*common, *links, rule.epsilon, reads))
         else:
-            self._access.access_forward_sparse(
-                *(*common, m.link[0], m.sparse),
-                *(rule.scaled, rule.threshold, rule.epsilon, reads),
+            lists = m.link[0], m.sparse, rule.scaled, rule.threshold
+            access.access_forward_sparse(
+                *(*common, *lists, rule.epsilon, reads)
             )
 
     def replay(self, m: Any, start: int, stop: int) -> None:
@@ -61,23 +61,23 @@ class CudaLoops:
             at = t - start
             if m.sparse is None:
                 links = m.link[at], m.link[at + 1]
-            self._access.replay(*_common(m, t, at), *links)
+            self._access.replay(*(*_common(m, t, at), *links))
 
     def backward(self, m: Any, controller: Any, start: int, stop: int) -> None:
+        rule, access = m.rule, self._access
         for t in range(stop - 1, start - 1, -1):
-            common, rule = _common(m, t, t - start), m.rule
+            common = _common(m, t, t - start)
             last = controller.read_gradient(t), m.grads, controller.d_xi[t]
             if m.sparse is None:
-                self._access.access_backward(
-                    *common, m.link[t - start], rule.epsilon, *last
-                )
+                link = m.link[t - start]
+                access.access_backward(*(*common, link, rule.epsilon, *last))
             else:
-                self._access.access_backward_sparse(
-                    *common, m.sparse, rule.scaled, rule.epsilon, *last
+                access.access_backward_sparse(
+                    *(*common, m.sparse, rule.scaled, rule.epsilon, *last)
                 )
             controller.backward(t)
 
 
-def _common(m: Any, t: int, at: int) -> tuple:
+def _common(m: Any, t: int, at: int) -> tuple[Any, ...]:
     memories = m.memory[at], m.memory[at + 1]
     return t, m.tape, m.zeros, m.fresh[t], *memories
