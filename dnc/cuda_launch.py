@@ -28,7 +28,7 @@ class Launcher(Protocol):
 class CudaLauncher:
     """Kernels of one dtype on the current device and stream.
 
-    CuPy compiles the source at the first launch on a device (some ten
+    CuPy compiles the source at the first launch on a device (tens of
     seconds) and keeps the result on disk.
     """
 
