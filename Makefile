@@ -1,6 +1,7 @@
 # make demo       Take Cover with a DNC, end to end, small: under 3 minutes
 # make test       the tests
 # make check      formatter, linter, type checker, tests
+# make check-gpu  every CUDA kernel through NVIDIA's compiler; needs no GPU
 # make play       the trained agent in the game and in its dream, as a GIF
 # make benchmark  each workload beside its peers
 # make clean      remove what was installed and built; data/ stays
@@ -14,6 +15,8 @@
 VENV ?= .venv
 EXTRAS ?= dev
 PEERS ?= .venv-peers
+TORCH ?= torch>=2
+NVRTC ?= .venv-nvrtc
 PYTHON ?=
 ARGS ?=
 RUN = $(VENV)/bin/python
@@ -21,7 +24,8 @@ RUN = $(VENV)/bin/python
 PYTEST = $(RUN) -m pytest -n auto --dist loadfile
 export PYTHON VENV EXTRAS
 
-.PHONY: help demo play test test-all check format benchmark peers clean clean-data
+.PHONY: help demo play test test-all check check-gpu format benchmark peers
+.PHONY: clean clean-data
 
 help:
 	@sed -n '/^# /s/^# //p;/^$$/q' Makefile
@@ -47,6 +51,13 @@ check: $(VENV)/.installed
 	$(RUN) -m mypy
 	$(PYTEST) -m "not gpu and not slow" $(ARGS)
 
+# An environment of its own: 300 MB that nothing else needs.
+check-gpu: $(NVRTC)/.installed
+	$(NVRTC)/bin/python -m pytest -v tests/test_cuda_sources.py $(ARGS)
+
+$(NVRTC)/.installed: setup.sh setup.py pyproject.toml constraints.txt
+	VENV=$(NVRTC) EXTRAS=dev,nvrtc sh setup.sh
+
 format: $(VENV)/.installed
 	$(RUN) -m ruff check --fix-only --quiet .
 	$(RUN) -m ruff format .
@@ -55,16 +66,17 @@ benchmark: $(VENV)/.installed
 	$(RUN) experiments/benchmark.py $(ARGS)
 
 # The peers live in an environment of their own: one of them is a package
-# named dnc too.
+# named dnc too. On Linux the newest PyTorch brings CUDA, several GB; name a CPU
+# build, if you know one: make peers TORCH=torch==2.13.0
 peers: $(PEERS)/.installed
 
 $(PEERS)/.installed: $(VENV)/.installed
 	$(RUN) -m venv --clear $(PEERS)
-	$(PEERS)/bin/python -m pip install -q 'numpy<2' 'torch>=2' 'cma>=3' dnc
+	$(PEERS)/bin/python -m pip install -q 'numpy<2' '$(TORCH)' 'cma>=3' dnc
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info
+	rm -rf $(VENV) $(PEERS) $(NVRTC) build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find chainer_wm dnc experiments tests -name __pycache__ -prune \
 	    -exec rm -rf {} +

@@ -32,6 +32,9 @@ GPU = [
     'nvidia-nvjitlink-cu12',
 ]
 
+# The compiler alone: enough to see that the kernels compile (make check-gpu).
+NVRTC = GPU[:1] + [f'nvidia-cuda-{name}-cu12' for name in ('nvrtc', 'runtime')]
+
 # Peers of the benchmark. The package named dnc, another peer, would hide
 # ours: `make peers` puts them all into an environment of their own.
 BENCH = ['cma>=3', 'torch>=2']
@@ -46,7 +49,7 @@ DEV = [
 
 setup(
     packages=find_packages(include=['chainer_wm*', 'dnc*']),
-    package_data={'chainer_wm': ['inspector/*.html']},
+    package_data={'chainer_wm': ['inspector/*.html'], 'dnc': ['cuda/*.cu']},
     install_requires=REQUIRED,
-    extras_require={'gpu': GPU, 'bench': BENCH, 'dev': DEV},
+    extras_require={'gpu': GPU, 'nvrtc': NVRTC, 'bench': BENCH, 'dev': DEV},
 )

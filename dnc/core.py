@@ -21,6 +21,7 @@ from dnc.access import (
     parse_interface,
 )
 from dnc.addressing import EPSILON, Array
+from dnc.backends import has_kernels
 from dnc.checks import check_sequence, check_sizes, checked_engine
 from dnc.controller import deep_lstm
 from dnc.fused import fused_sequence
@@ -49,7 +50,8 @@ class DNC(chainer.Chain):
             `addressing.sharpened`).
         epsilon: added to the squared norms of the content addressing.
         engine: 'fused' or 'reference', how `sequence` runs unless told. Fused
-            kernels exist for NumPy; elsewhere 'fused' runs the reference.
+            kernels exist for NumPy and CuPy, up to 32,768 slots; elsewhere
+            'fused' runs the reference.
         recompute: fused engine only: keep M and L of every S-th step alone
             and run the steps between again in the backward pass, S about
             sqrt(T). True needs about 2 sqrt(T) B N (W + N) numbers, False
@@ -182,7 +184,8 @@ class DNC(chainer.Chain):
         return F.stack(ys), state
 
     def _runs_fused(self, engine: str) -> bool:
-        return checked_engine(engine) == 'fused' and self.xp is np
+        fused = checked_engine(engine) == 'fused'
+        return fused and has_kernels(self.xp, self.memory_length)
 
     def _fused(self, xs, state, reset):
         options = Options(

@@ -1,20 +1,20 @@
 """A whole sequence of the DNC as one function with a backward by hand.
 
-The controller and the interface are matrix products, the memory access of a
-step is one compiled kernel with the lanes of the batch in parallel. Checked
-against `dnc.core`, which spells the equations out.
+On the CPU one compiled kernel runs some lanes of the batch through all the
+steps, forward or backward, and every thread has lanes of its own; on the GPU
+a step is a few launches (`dnc.backends` chooses). The gradients of the
+weights are left to BLAS. Checked against `dnc.core`, which spells the
+equations out.
 """
 
 from __future__ import annotations
 
 import chainer
 import chainer.functions as F
-import numpy as np
 from chainer import function_node
 
-from dnc.fused_controller import Controller
+from dnc.backends import backend_for
 from dnc.fused_memory import Memory, Options
-from dnc.product import Product
 from dnc.state import DNCState
 from dnc.tape import Arena, Arenas
 
@@ -38,52 +38,40 @@ class FusedSequence(function_node.FunctionNode):
 
     def forward(self, inputs):
         xs, state = inputs[0], DNCState(*inputs[1:10])
-        self.xs = xs
-        self._prepare(state, inputs[10:])
-        for t in range(len(xs)):
-            h = self.controller.step(t)
-            self.to_interface(h, self.memory.tape.xi[t])
-            self.out[t][:, self.units :] = self.memory.step(t)
-            self.controller.finish_step(t)
+        self._prepare(xs, state, inputs[10:])
+        self.memory.forward(self.controller)
+        out, units = self.controller.out, self.controller.units
         last = DNCState(
             c=self.controller.final_cells(),
-            h=self.out[-1][:, : self.units].copy(),
-            read_vectors=self.out[-1][:, self.units :]
+            h=out[-1][:, :units].copy(),
+            read_vectors=out[-1][:, units:]
             .reshape(state.read_vectors.shape)
             .copy(),
             **self.memory.last(),
         )
-        out = self.out
         if not chainer.config.enable_backprop:
             self._release()
         return out, *last
 
-    def _prepare(self, state: DNCState, weights) -> None:
-        self.arena = arena = self.arenas.borrow()
-        steps, batch, _ = self.xs.shape
-        fresh = np.zeros((steps + 1, batch), bool)
-        if self.reset is not None:
-            fresh[:-1] = self.reset
-        self.memory = Memory(arena, self.options, state, fresh)
+    def _prepare(self, xs, state: DNCState, weights) -> None:
+        self.arena = arena = self.arenas.borrow(xs)
+        backend = backend_for(xs)
+        steps, batch, _ = xs.shape
+        loops = backend.loops(arena)
+        self.memory = Memory(
+            arena, loops, self.options, state, steps, self.reset
+        )
         reads = state.read_vectors.reshape(batch, -1)
-        self.units = state.h.shape[1]
-        self.out = np.empty(
-            (steps, batch, self.units + reads.shape[1]), self.xs.dtype
-        )
-        *layers, w_interface = weights
-        self.to_interface = Product(
-            arena, 'interface', w_interface.T, batch, steps
-        )
-        self.from_interface = Product(
-            arena, 'd interface', w_interface, batch, steps
-        )
-        self.controller = Controller(
+        width = state.h.shape[1] + reads.shape[1]
+        *layers, interface = weights
+        self.controller = backend.controller(
             arena,
-            self.xs,
+            xs,
             list(zip(layers[::2], layers[1::2])),
-            self.out,
-            reads.shape[1],
-            fresh,
+            interface,
+            arena.xp.empty((steps, batch, width), xs.dtype),
+            self.memory.fresh,
+            self.memory.heads,
         )
         self.controller.start(state.c, state.h, reads)
 
@@ -96,62 +84,32 @@ class FusedSequence(function_node.FunctionNode):
         g_out, *g_state = (
             None if g is None else g.array for g in grad_outputs
         )
-        d_xi = self._backward_in_time(g_out, DNCState(*g_state))
-        gradients = self._gradients(indexes, d_xi)
+        state = DNCState(*g_state)
+        self.memory.start_backward(state)
+        self.controller.start_backward(
+            g_out, state.c, state.h, state.read_vectors
+        )
+        self.memory.backward(self.controller)
+        gradients = list(self._gradients(indexes))
         self._release()
-        return tuple(
-            None if g is None else chainer.Variable(g) for g in gradients
-        )
+        return tuple(chainer.Variable(g) for g in gradients)
 
-    def _backward_in_time(self, g_out, g_state: DNCState):
-        """Gradient of the raw interface, (T, B, S); the rest is kept."""
-        arena, memory, units = self.arena, self.memory, self.units
-        assert arena is not None
-        steps, batch, dtype = memory.steps, memory.batch, self.xs.dtype
-        d_reads_last = g_state.read_vectors
-        if d_reads_last is not None:
-            d_reads_last = d_reads_last.reshape(batch, -1)
-        self.controller.start_backward(g_state.c, g_state.h, d_reads_last)
-        memory.start_backward(g_state)
-        d_xi = arena.take('d_xi', memory.tape.xi.shape, dtype)
-        d_h = arena.take('d_h all', (batch, units), dtype)
-        d_reads = arena.take(
-            'd_reads', (batch, memory.heads, memory.width), dtype
-        )
-        flat = d_reads.reshape(batch, -1)
-        for t in range(steps - 1, -1, -1):
-            flat[...] = self.controller.d_state[:, units:]
-            if g_out is not None:
-                flat += g_out[t][:, units:]
-            memory.backward(t, d_reads, d_xi[t])
-            self.from_interface(d_xi[t], d_h)
-            if g_out is not None:
-                d_h += g_out[t][:, :units]
-            self.controller.backward(t, d_h)
-        return d_xi
-
-    def _gradients(self, indexes, d_xi):
-        controller, units = self.controller, self.units
-        batch, heads = self.memory.batch, self.memory.heads
-        d_state = controller.d_state
-        state = DNCState(
-            c=np.concatenate([x.d_c for x in controller.layers], axis=1),
-            h=d_state[:, :units].copy(),
-            read_vectors=d_state[:, units:].reshape(batch, heads, -1).copy(),
-            **self.memory.first_gradients(),
-        )
-        d_xs = None
-        if 0 in indexes:
-            d_xs = controller.input_gradient(self.xs.shape)
-        weights = [
-            g
-            for layer in controller.layers
-            for g in layer.weight_gradients(self.xs)
-        ]
-        h = self.out[:, :, :units].reshape(-1, units)
-        weights.append(d_xi.reshape(len(h), -1).T @ h)
-        gradients = (d_xs, *state, *weights)
-        return tuple(gradients[i] for i in indexes)
+    def _gradients(self, indexes):
+        """Of the inputs that are asked for; most are large."""
+        fields = DNCState._fields
+        weights = None
+        for i in indexes:
+            if i == 0:
+                yield self.controller.input_gradient()
+            elif i <= len(fields):
+                name = fields[i - 1]
+                own = name in ('c', 'h', 'read_vectors')
+                owner = self.controller if own else self.memory
+                yield owner.first_gradient(name)
+            else:
+                if weights is None:
+                    weights = self.controller.weight_gradients()
+                yield weights[i - len(fields) - 1]
 
     def __del__(self):
         self._release()
@@ -162,8 +120,7 @@ class FusedSequence(function_node.FunctionNode):
             return
         self.arenas.give_back(self.arena)
         self.arena = None
-        del self.memory, self.controller, self.out
-        del self.to_interface, self.from_interface
+        del self.memory, self.controller
 
 
 def fused_sequence(

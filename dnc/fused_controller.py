@@ -1,170 +1,162 @@
-"""The deep LSTM controller of a whole sequence, forward and backward.
-
-The share of the inputs is one matrix product before the time loop, the
-gradients of the weights are one product each after it.
-"""
+"""The deep LSTM controller on the CPU: arrays, gradients of the weights."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from dnc.kernels_cell import cell_backward, cell_forward
-from dnc.product import Product
-from dnc.tape import Arena
-
-
-class Layer:
-    """One LSTM layer: its buffers for T steps.
-
-    z[t] is what the layer sees at step t beside the input: read vectors, own
-    h and, above the first layer, the lower h; (T + 1, B, R W + H (+ H)).
-    """
-
-    def __init__(
-        self, arena: Arena, index: int, xs, weight, bias, size: int, reads: int
-    ):
-        steps, batch, width = xs.shape
-        self.size, self.reads, self.index = size, reads, index
-        self.w_input, w_recurrent = weight[:, :width], weight[:, width:]
-        dtype, name = weight.dtype, f'layer {index} '
-        seen = w_recurrent.shape[1]
-        self.to_gates = Product(arena, name + 'w', w_recurrent.T, batch, steps)
-        self.from_gates = Product(
-            arena, name + 'd_w', w_recurrent, batch, steps
-        )
-        self.z = arena.take(name + 'z', (steps + 1, batch, seen), dtype)
-        self.c = arena.take(name + 'c', (steps + 1, batch, size), dtype)
-        self.gates = arena.take(
-            name + 'gates', (steps, batch, 4 * size), dtype
-        )
-        self.sums = arena.take(name + 'sums', (batch, 4 * size), dtype)
-        self.h = arena.take(name + 'h', (batch, size), dtype)
-        self.d_z = arena.take(name + 'd_z', (batch, seen), dtype)
-        self.d_c = arena.take(name + 'd_c', (batch, size), dtype)
-        flat = self.gates.reshape(-1, 4 * size)
-        np.matmul(xs.reshape(-1, width), self.w_input.T, out=flat)
-        flat += bias
-
-    def step(self, t: int, fresh) -> np.ndarray:
-        self.to_gates(self.z[t], self.sums)
-        cell_forward(
-            self.sums, self.gates[t], self.c[t], self.c[t + 1], self.h, fresh
-        )
-        return self.h
-
-    def backward(self, t: int, d_h, fresh) -> np.ndarray:
-        """Gradient of z[t] from that of h; gates[t] become gradients."""
-        cell_backward(
-            self.gates[t], self.c[t], self.c[t + 1], d_h, self.d_c, fresh
-        )
-        self.from_gates(self.gates[t], self.d_z)
-        return self.d_z
-
-    def weight_gradients(self, xs):
-        """dLoss / d(weight, bias), after the last `backward`."""
-        flat = self.gates.reshape(-1, 4 * self.size)
-        width = xs.shape[2]
-        d_weight = np.empty(
-            (4 * self.size, width + self.z.shape[2]), flat.dtype
-        )
-        np.matmul(flat.T, xs.reshape(-1, width), out=d_weight[:, :width])
-        np.matmul(
-            flat.T, self.z[:-1].reshape(len(flat), -1), out=d_weight[:, width:]
-        )
-        return d_weight, flat.sum(axis=0)
+from dnc.product import lay_out, panel_count, panel_width
+from dnc.tape import Arena, Net, NetGradients
 
 
 class Controller:
-    """All layers. `out` (T, B, layers H + R W) holds h and read vectors."""
+    """All layers of T steps; twin of `dnc.cuda_controller.CudaController`.
 
-    def __init__(self, arena: Arena, xs, weights, out, reads: int, fresh):
-        units = out.shape[2] - reads
-        size = units // len(weights)
-        self.layers = [
-            Layer(arena, index, xs, weight, bias, size, reads)
-            for index, (weight, bias) in enumerate(weights)
-        ]
-        self.out, self.reads, self.units, self.size = out, reads, units, size
-        self.fresh = fresh
-        self.any_fresh = fresh.any(axis=1)
-        batch = xs.shape[1]
-        self.h = arena.take('h', (batch, units), out.dtype)
-        self.d_h = arena.take('d_h', (batch, size), out.dtype)
-        self.d_state = arena.take('d_state', (batch, units + reads), out.dtype)
+    Args:
+        arena: where the arrays come from.
+        xs: (T, B, X).
+        layers: (weight, bias) of each, weight (4 H, X + R W + H (+ H)).
+        interface: weight, (S, units).
+        out: (T, B, units + R W), receives h and the read vectors.
+        fresh: (T + 1, B) bool: the state before step t is zero.
+        heads: R.
+    """
+
+    def __init__(
+        self, arena: Arena, xs, layers, interface, out, fresh, heads: int
+    ):
+        self.arena, self.layers, self.interface = arena, layers, interface
+        self.out, self.fresh, self.dtype = out, fresh, out.dtype
+        self.heads = heads
+        self.steps, self.batch, self.inputs = xs.shape
+        self.size = len(layers[0][1]) // 4
+        self.units = self.size * len(layers)
+        self.reads = out.shape[2] - self.units
+        columns = 4 * self.size
+        panels = panel_count(columns, self.dtype)
+        padded = panels * panel_width(self.dtype)
+        depth = layers[-1][0].shape[1]
+        wide = interface.shape[0]
+        steps, batch = self.steps, self.batch
+        self.net = Net(
+            xs=self._take('xs', xs.shape),
+            seen=self._take('seen', (steps + 1, batch, out.shape[2])),
+            out=out,
+            c=self._take('c', (steps + 1, batch, self.units)),
+            gates=self._take('gates', (steps, batch, len(layers), columns)),
+            weights=self._panels('weights', columns, depth, len(layers)),
+            bias=self._take('bias', (len(layers), padded)),
+            sums=self._take('sums', (batch, padded)),
+            interface=self._panels('interface', wide, self.units)[0],
+            xi=self._take('sums of xi', (batch, self._padded(wide))),
+        )
+        self.net.xs[...] = xs
+        for n, (weight, bias) in enumerate(layers):
+            lay_out(weight.T, self.net.weights[n])
+            self.net.bias[n, :columns] = bias
+            self.net.bias[n, columns:] = 0
+        lay_out(interface.T, self.net.interface)
+
+    def _take(self, name: str, shape):
+        return self.arena.take(name, shape, self.dtype)
+
+    def _padded(self, columns: int) -> int:
+        return panel_count(columns, self.dtype) * panel_width(self.dtype)
+
+    def _panels(self, name: str, columns: int, terms: int, count: int = 1):
+        width = panel_width(self.dtype)
+        panels = panel_count(columns, self.dtype)
+        return self._take(name, (count, panels, terms, width))
 
     def start(self, c, h, read_vectors) -> None:
-        self._remember(0, h, read_vectors)
-        for layer in self.layers:
-            layer.c[0] = c[:, self._own(layer)]
-
-    def step(self, t: int) -> np.ndarray:
-        """h of step t, (B, units), from what `finish_step` left."""
-        lower = None
-        for layer in self.layers:
-            if lower is not None:
-                layer.z[t][:, self.reads + self.size :] = lower
-            lower = layer.step(t, self.fresh[t])
-            self.h[:, self._own(layer)] = lower
-        self.out[t][:, : self.units] = self.h
-        return self.h
-
-    def finish_step(self, t: int) -> None:
-        """Hand h and the read vectors of step t to step t + 1."""
-        self._remember(
-            t + 1, self.out[t][:, : self.units], self.out[t][:, self.units :]
-        )
+        """From the state before the first step: (B, units), (B, R W)."""
+        self.net.c[0] = c
+        self.net.seen[0, :, : self.reads] = read_vectors
+        self.net.seen[0, :, self.reads :] = h
+        self.net.seen[0, self.fresh[0]] = 0
 
     def final_cells(self) -> np.ndarray:
-        return np.concatenate([layer.c[-1] for layer in self.layers], axis=1)
+        return self.net.c[-1].copy()
 
-    def start_backward(self, d_c, d_h, d_reads) -> None:
-        """From the gradients of the final state; None is zero."""
-        _set(self.d_state[:, : self.units], d_h)
-        _set(self.d_state[:, self.units :], d_reads)
-        for layer in self.layers:
-            _set(layer.d_c, None if d_c is None else d_c[:, self._own(layer)])
+    def start_backward(self, g_out, d_c, d_h, d_reads) -> None:
+        """From the gradients of [h; r] and of the final state; None is 0."""
+        reads, wide, heads = self.reads, len(self.interface), self.heads
+        columns = reads + self.size * (1 + (len(self.layers) > 1))
+        shape = (self.batch, reads + self.units)
+        back = self.back = NetGradients(
+            out=self._gradient_of_output(g_out),
+            xi=self._take('d_xi', (self.steps, self.batch, wide)),
+            state=self._take('d_state', shape),
+            c=self._take('d_c', (self.batch, self.units)),
+            reads=self._take('d_reads', (self.batch, heads, reads // heads)),
+            h=self._take('d_h', (self.batch, self._padded(self.units))),
+            seen=self._take('d_seen', (self.batch, self._padded(columns))),
+            weights=self._panels(
+                'd_weights', columns, 4 * self.size, len(self.layers)
+            ),
+            interface=self._panels('d_interface', self.units, wide)[0],
+        )
+        for n, (weight, _) in enumerate(self.layers):
+            lay_out(weight[:, self.inputs :], back.weights[n])
+        lay_out(self.interface, back.interface)
+        back.state[:, :reads] = (
+            0 if d_reads is None else d_reads.reshape(self.batch, -1)
+        )
+        back.state[:, reads:] = 0 if d_h is None else d_h
+        back.c[...] = 0 if d_c is None else d_c
 
-    def backward(self, t: int, d_h) -> None:
-        """From the gradient of h[t] (B, units), all but the next step's.
+    def _gradient_of_output(self, g_out):
+        if g_out is None:
+            g_out = self._take('d_out', self.net.out.shape)
+            g_out[...] = 0
+        return np.require(g_out, requirements=['C', 'W'])
 
-        d_state holds what h and r of step t receive from step t + 1, and
-        then what those of step t - 1 receive from this one.
-        """
-        reads, size = self.reads, self.size
-        d_state = self.d_state
-        from_above: np.ndarray | None = None
-        d_h += d_state[:, : self.units]
-        d_state[:, self.units :] = 0
-        for layer in reversed(self.layers):
-            own = self._own(layer)
-            self.d_h[...] = d_h[:, own]
-            if from_above is not None:
-                self.d_h += from_above
-            d_z = layer.backward(t, self.d_h, self.fresh[t])
-            d_state[:, self.units :] += d_z[:, :reads]
-            d_state[:, own] = d_z[:, reads : reads + size]
-            from_above = d_z[:, reads + size :]
-        if self.any_fresh[t]:
-            d_state[self.fresh[t]] = 0
+    def first_gradient(self, name: str) -> np.ndarray:
+        """Of c, h (B, units) or the read vectors (B, R, W) of the start."""
+        back, reads = self.back, self.reads
+        if name == 'c':
+            return back.c.copy()
+        if name == 'h':
+            return back.state[:, reads:].copy()
+        return back.state[:, :reads].reshape(back.reads.shape).copy()
 
-    def input_gradient(self, shape) -> np.ndarray:
+    def input_gradient(self) -> np.ndarray:
+        """(T, B, X)."""
+        rows = self.steps * self.batch
         parts = [
-            layer.gates.reshape(-1, 4 * self.size) @ layer.w_input
-            for layer in self.layers
+            self._gates(n).reshape(rows, -1) @ weight[:, : self.inputs]
+            for n, (weight, _) in enumerate(self.layers)
         ]
-        return sum(parts[1:], parts[0]).reshape(shape)
+        return sum(parts[1:], parts[0]).reshape(self.net.xs.shape)
 
-    def _own(self, layer: Layer) -> slice:
-        return slice(layer.index * self.size, (layer.index + 1) * self.size)
+    def weight_gradients(self) -> list:
+        """Of weight and bias of each layer, and of the interface."""
+        net, reads, size = self.net, self.reads, self.size
+        rows = self.steps * self.batch
+        seen = net.seen[:-1].reshape(rows, -1)
+        out = net.out.reshape(rows, -1)
+        gradients = []
+        for n, (weight, _) in enumerate(self.layers):
+            gates = self._gates(n).reshape(rows, -1)
+            own = n * size
+            parts = [
+                net.xs.reshape(rows, -1),
+                seen[:, :reads],
+                seen[:, reads + own : reads + own + size],
+            ]
+            if len(self.layers) == 1:
+                parts[1:] = [seen]
+            if n:
+                parts.append(out[:, own - size : own])
+            d_weight = np.empty(weight.shape, self.dtype)
+            at = 0
+            for part in parts:
+                columns = slice(at, at + part.shape[1])
+                np.matmul(gates.T, part, out=d_weight[:, columns])
+                at = columns.stop
+            gradients += [d_weight, gates.sum(axis=0)]
+        d_xi = self.back.xi.reshape(rows, -1)
+        gradients.append(d_xi.T @ out[:, : self.units])
+        return gradients
 
-    def _remember(self, t: int, h, read_vectors) -> None:
-        for layer in self.layers:
-            z = layer.z[t]
-            z[:, : self.reads] = read_vectors
-            z[:, self.reads : self.reads + self.size] = h[:, self._own(layer)]
-            if self.any_fresh[t]:
-                z[self.fresh[t]] = 0
-
-
-def _set(target, value) -> None:
-    target[...] = 0 if value is None else value
+    def _gates(self, n: int) -> np.ndarray:
+        return self.net.gates[:, :, n]

@@ -1,26 +1,29 @@
-"""The memory access of a whole sequence on the CPU, forward and backward."""
+"""The memory access of a whole sequence, forward and backward."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnc import kernels_access, kernels_access_backward
 from dnc.state import DNCState
 from dnc.tape import (
     Arena,
+    Ends,
     Gradients,
+    Rule,
     Sparse,
     Tape,
     Zeros,
     gradient_shapes,
     sparse_shapes,
     tape_shapes,
+    writeable,
     zero_shapes,
 )
 
+STATES = ('usage', 'precedence', 'link', 'write_weights', 'read_weights')
 STORED_BYTES = 2**30  # of M and L, up to which nothing is computed twice
 
 
@@ -33,52 +36,41 @@ class Options(NamedTuple):
     recompute: bool | None
 
 
-class History:
-    """The memory or the link over time: all of it, or every S-th state.
-
-    `before(t)` is valid in the forward pass, and in the backward pass once
-    the steps of t's block have been run again.
-    """
-
-    def __init__(
-        self, arena: Arena, name: str, first, last, steps: int, every: int
-    ):
-        self.first, self.last = first, last
-        self.steps, self.every = steps, every
-        points = -(-steps // every) - 1
-        block = min(every, steps) - 1
-        shape, dtype = first.shape, first.dtype
-        self.points = arena.take(name + ' points', (points, *shape), dtype)
-        self.block = arena.take(name + ' block', (block, *shape), dtype)
-
-    def before(self, t: int):
-        if t == 0:
-            return self.first
-        if t % self.every == 0:
-            return self.points[t // self.every - 1]
-        return self.block[t % self.every - 1]
-
-    def after(self, t: int):
-        return self.last if t + 1 == self.steps else self.before(t + 1)
-
-
 class Memory:
     """Memory, link and everything that addresses them, for T steps.
 
+    The steps run in blocks; memory and link are kept of every step of the
+    last block, and of the first step of the others.
+
     Args:
         arena: where the arrays come from.
+        loops: `dnc.cpu_loops` or its twin for the GPU.
         options: of the engine.
         state: to start from, arrays.
-        fresh: (T + 1, B) bool: the state before step t is zero.
+        steps: T.
+        reset: (T, B), 1 where the state before step t is zero, or None.
     """
 
-    def __init__(self, arena: Arena, options: Options, state: DNCState, fresh):
-        self.arena, self.options, self.fresh = arena, options, fresh
-        self.steps, self.batch = len(fresh) - 1, fresh.shape[1]
-        self.slots, self.width = state.memory.shape[1:]
+    def __init__(
+        self,
+        arena: Arena,
+        loops: Any,
+        options: Options,
+        state: DNCState,
+        steps: int,
+        reset,
+    ):
+        self.arena, self.options = arena, options
+        self.loops, self.xp = loops, arena.xp
+        self.steps = steps
+        self.batch, self.slots, self.width = state.memory.shape
         self.heads = state.read_weights.shape[1]
         self.dtype = dtype = state.memory.dtype
-        self.epsilon = dtype.type(options.epsilon)
+        self.rule = Rule(
+            epsilon=dtype.type(options.epsilon),
+            scaled=options.link_scaling,
+            threshold=dtype.type(1 / (options.link_sparsity or 1)),
+        )
         self.tape = self._take(
             Tape,
             tape_shapes(
@@ -87,18 +79,22 @@ class Memory:
         )
         for name in ('usage', 'precedence', 'write_weights', 'read_weights'):
             getattr(self.tape, name)[0] = getattr(state, name)
+        self._prepare_resets(reset)
+        self.ends = Ends(writeable(state.memory), writeable(state.link))
+        self._prepare_blocks()
+
+    def _prepare_resets(self, reset) -> None:
         self.zeros = self._take(
             Zeros, zero_shapes(self.slots, self.width, self.heads), 'zero '
         )
-        if fresh.any():
-            for array in self.zeros:
-                array[...] = 0
-        self.zeros.norms[...] = 1 / math.sqrt(self.epsilon)
-        self.reads = arena.take(
-            'reads', (self.batch, self.heads * self.width), dtype
-        )
-        self._prepare_memory(state.memory)
-        self._prepare_link(state.link)
+        # entry t: the state before step t is zero
+        self.fresh = self.xp.zeros((self.steps + 1, self.batch), bool)
+        if reset is None:
+            return
+        self.fresh[:-1] = reset
+        for array in self.zeros:
+            array[...] = 0
+        self.zeros.norms[...] = 1 / math.sqrt(self.rule.epsilon)
 
     def _take(self, kind, shapes, prefix: str = ''):
         """A NamedTuple of arrays from the arena; Tape, Sparse, ..."""
@@ -113,91 +109,83 @@ class Memory:
             )
         )
 
+    def _prepare_blocks(self) -> None:
+        every, lanes = self._every(), self.batch
+        starts = range(0, self.steps, every)
+        self.blocks = [(s, min(s + every, self.steps)) for s in starts]
+        kept = every + 1
+        self.sparse = None
+        if self.options.link_sparsity:
+            self.sparse = self._list_links()
+        shapes = {'memory': (kept, lanes, self.width, self.slots)}
+        links = (kept if self.sparse is None else 1, lanes)
+        shapes['link'] = (*links, self.slots, self.slots)
+        self.memory, self.link = (
+            self.arena.take(name, shape, self.dtype)
+            for name, shape in shapes.items()
+        )
+        kept = len(self.blocks) - 1
+        self.points = [
+            self.arena.take(
+                name + ' points', (kept, *array.shape[1:]), self.dtype
+            )
+            for name, array in zip(shapes, self._states())
+        ]
+
     def _every(self) -> int:
-        """Keep the state before every so many steps."""
+        """Steps of a block."""
         recompute = self.options.recompute
         if recompute is None:
             link = 0 if self.options.link_sparsity else self.slots
             numbers = self.steps * self.batch * self.slots
             size = numbers * (self.width + link) * self.dtype.itemsize
             recompute = size > STORED_BYTES
-        return max(1, math.isqrt(self.steps)) if recompute else 1
+        return math.isqrt(self.steps) if recompute else self.steps
 
-    def _prepare_memory(self, memory) -> None:
-        shape = (self.batch, self.width, self.slots)
-        first = self.arena.take('memory', shape, self.dtype)
-        last = self.arena.take('memory last', shape, self.dtype)
-        first[...] = memory.transpose(0, 2, 1)
-        self.memory = History(
-            self.arena, 'memory', first, last, self.steps, self._every()
-        )
-        kernels_access.start(first, self.tape, self.epsilon)
-
-    def _prepare_link(self, link) -> None:
-        self.sparse: Sparse | None = None
-        if self.options.link_sparsity is None:
-            link = np.require(link, requirements=['C', 'W'])
-            self.link = History(
-                self.arena,
-                'link',
-                link,
-                np.empty_like(link),
-                self.steps,
-                self._every(),
-            )
-            return
-        last = link.copy()
-        self.link = History(self.arena, 'link', last[:0], last, 1, 1)
+    def _list_links(self) -> Sparse:
+        assert self.options.link_sparsity
         k = min(self.options.link_sparsity, self.slots)
-        lengths = np.empty(self.batch, np.int32)
-        kernels_access.count_links(last, lengths)
+        lengths = self.xp.empty(self.batch, np.int32)
+        self.loops.count_links(self.ends.link, lengths)
         room = int(lengths.max()) + self.steps * k
         room = min(room, self.slots**2) + k * k
-        self.sparse = self._take(
+        sparse = self._take(
             Sparse,
             sparse_shapes(self.steps, self.batch, self.slots, k, room),
             'sparse ',
         )
-        self.sparse.length[...] = lengths
-        kernels_access.list_links(last, self.sparse)
+        sparse.length[...] = lengths
+        return sparse
 
-    def step(self, t: int):
-        """Read vectors (B, R W) of step t, whose raw xi is in the tape."""
-        common = self._common(t)
-        if self.sparse is None:
-            kernels_access.access_forward(
-                *common,
-                self.link.before(t),
-                self.link.after(t),
-                self.epsilon,
-                self.reads,
-            )
-        else:
-            assert self.options.link_sparsity
-            kernels_access.access_forward_sparse(
-                *common,
-                self.link.last,
-                self.sparse,
-                self.options.link_scaling,
-                self.dtype.type(1 / self.options.link_sparsity),
-                self.epsilon,
-                self.reads,
-            )
-        return self.reads
+    def forward(self, controller: Any) -> None:
+        """All steps, with the controller."""
+        for number, (start, stop) in enumerate(self.blocks):
+            if number:
+                self._keep(number - 1)
+            self.loops.forward(self, controller, start, stop)
 
-    def _common(self, t: int):
-        before, after = self.memory.before(t), self.memory.after(t)
-        return t, self.tape, self.zeros, self.fresh[t], before, after
+    def _keep(self, number: int) -> None:
+        """Make room for the block after this one."""
+        for array, points in zip(self._states(), self.points):
+            points[number] = array[0]
+            array[0] = array[-1]
+
+    def _states(self):
+        dense = (self.link,) if self.sparse is None else ()
+        return self.memory, *dense
 
     def last(self) -> dict:
         """The final state's fields that are the memory's, fresh arrays."""
+        start, stop = self.blocks[-1]
+        at = stop - start
         return {
-            'memory': np.ascontiguousarray(
-                self.memory.last.transpose(0, 2, 1)
+            # a copy in any case: the backward pass may run the block again
+            'memory': self.xp.array(
+                self.memory[at].transpose(0, 2, 1), order='C'
             ),
             'usage': self.tape.usage[-1].copy(),
             'precedence': self.tape.precedence[-1].copy(),
-            'link': self.link.last,
+            'link': self.link[0 if self.sparse else at].copy(),
             'write_weights': self.tape.write_weights[-1].copy(),
             'read_weights': self.tape.read_weights[-1].copy(),
         }
@@ -209,13 +197,7 @@ class Memory:
             gradient_shapes(self.batch, self.slots, self.width, self.heads),
             'd ',
         )
-        for name in (
-            'usage',
-            'precedence',
-            'link',
-            'write_weights',
-            'read_weights',
-        ):
+        for name in STATES:
             value = getattr(g_state, name)
             getattr(self.grads, name)[...] = 0 if value is None else value
         value = g_state.memory
@@ -223,54 +205,25 @@ class Memory:
             0 if value is None else value.transpose(0, 2, 1)
         )
         if self.sparse is not None and g_state.link is not None:
-            self.grads.link[self.link.last == 0] = 0  # dropped entries
+            self.grads.link[self.link[0] == 0] = 0  # dropped entries
 
-    def backward(self, t: int, d_reads, d_xi) -> None:
-        """From d_reads (B, R, W) of step t to its d_xi (B, S), raw."""
-        self._replay(t)
-        common = self._common(t)
-        if self.sparse is None:
-            kernels_access_backward.access_backward(
-                *common,
-                self.link.before(t),
-                self.epsilon,
-                d_reads,
-                self.grads,
-                d_xi,
-            )
-        else:
-            kernels_access_backward.access_backward_sparse(
-                *common,
-                self.sparse,
-                self.options.link_scaling,
-                self.epsilon,
-                d_reads,
-                self.grads,
-                d_xi,
-            )
+    def backward(self, controller: Any) -> None:
+        """All steps from the last, with the controller."""
+        for number in reversed(range(len(self.blocks))):
+            start, stop = self.blocks[number]
+            if number + 1 < len(self.blocks):
+                self._run_again(number)
+            self.loops.backward(self, controller, start, stop)
 
-    def _replay(self, t: int) -> None:
-        """On entering a block from behind: run its steps again."""
-        every = self.memory.every
-        if every == 1 or (t + 1) % every or t + 1 == self.steps:
-            return
-        for s in range(t + 1 - every, t):
-            links = 2 * (self.memory.first[:, :0, :0],)
-            if self.sparse is None:
-                links = self.link.before(s), self.link.after(s)
-            kernels_access.replay(*self._common(s), *links)
+    def _run_again(self, number: int) -> None:
+        """Memory and link of a block, from what was kept."""
+        for array, points in zip(self._states(), self.points):
+            array[0] = points[number]
+        self.loops.replay(self, *self.blocks[number])
 
-    def first_gradients(self) -> dict:
-        """Of the fields that the sequence started from, fresh arrays."""
-        fields = {
-            name: getattr(self.grads, name).copy()
-            for name in (
-                'usage',
-                'precedence',
-                'link',
-                'write_weights',
-                'read_weights',
-            )
-        }
-        memory = self.grads.memory.transpose(0, 2, 1)
-        return {**fields, 'memory': np.ascontiguousarray(memory)}
+    def first_gradient(self, name: str) -> Any:
+        """Of a field that the sequence started from, a fresh array."""
+        gradient = getattr(self.grads, name)
+        if name == 'memory':
+            gradient = gradient.transpose(0, 2, 1)
+        return self.xp.array(gradient, order='C')

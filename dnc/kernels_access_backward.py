@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from numba import njit, prange
+from numba import njit
 
-from dnc.kernels_entry import entry
 from dnc.kernels_link import link_backward
-from dnc.kernels_math import OPTIONS
+from dnc.kernels_math import INLINE
 from dnc.kernels_sparse import sharpen, sharpen_backward, sparse_backward
 from dnc.kernels_step_backward import (
     precedence_backward,
@@ -15,8 +14,8 @@ from dnc.kernels_step_backward import (
 )
 
 
-@njit(**OPTIONS)
-def _backward(
+@njit(**INLINE)
+def access_backward(
     t,
     b,
     tape,
@@ -51,8 +50,8 @@ def _backward(
     write_step_backward(t, b, tape, zeros, fresh, m, epsilon, grads, d_xi)
 
 
-@njit(**OPTIONS)
-def _backward_sparse(
+@njit(**INLINE)
+def access_backward_sparse(
     t,
     b,
     tape,
@@ -99,76 +98,3 @@ def _backward_sparse(
     )
     m = zeros.memory if fresh else memory
     write_step_backward(t, b, tape, zeros, fresh, m, epsilon, grads, d_xi)
-
-
-@entry
-def access_backward(
-    t,
-    tape,
-    zeros,
-    fresh,
-    memory,
-    new_memory,
-    link,
-    epsilon,
-    d_out,
-    grads,
-    d_xi,
-):
-    """Step t with the dense link.
-
-    Args:
-        memory, link: before the step; new_memory: after it.
-        d_out: gradient of the read vectors, (B, R, W).
-        grads: of the state after the step; leaves as of the state before.
-        d_xi: receives the gradient of the raw interface, (B, S).
-    """
-    for b in prange(memory.shape[0]):
-        _backward(
-            t,
-            b,
-            tape,
-            zeros,
-            fresh[b],
-            memory[b],
-            new_memory[b],
-            link[b],
-            epsilon,
-            d_out[b],
-            grads,
-            d_xi[b],
-        )
-
-
-@entry
-def access_backward_sparse(
-    t,
-    tape,
-    zeros,
-    fresh,
-    memory,
-    new_memory,
-    sparse,
-    scaled,
-    epsilon,
-    d_out,
-    grads,
-    d_xi,
-):
-    """Step t with the sparse link."""
-    for b in prange(memory.shape[0]):
-        _backward_sparse(
-            t,
-            b,
-            tape,
-            zeros,
-            fresh[b],
-            memory[b],
-            new_memory[b],
-            sparse,
-            scaled,
-            epsilon,
-            d_out[b],
-            grads,
-            d_xi[b],
-        )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import njit
 
 from dnc.kernels_math import OPTIONS, dot, exp, sigmoid, softmax_into
@@ -113,11 +112,42 @@ def usage_backward(
 
 
 @njit(**OPTIONS)
+def _before(values, slot, other):
+    return values[slot] < values[other] or (
+        values[slot] == values[other] and slot < other
+    )
+
+
+@njit(**OPTIONS)
+def _heap_order(values, order):
+    """Heap sort, stable since equal values go by their slots."""
+    size = order.shape[0]
+    for step in range(size // 2 + size - 1):
+        if step < size // 2:  # build the heap
+            start, stop = size // 2 - 1 - step, size
+        else:  # the largest goes behind the rest
+            start, stop = 0, size - 1 - (step - size // 2)
+            order[0], order[stop] = order[stop], order[0]
+        slot = order[start]
+        child = 2 * start + 1
+        while child < stop:
+            if child + 1 < stop and _before(
+                values, order[child], order[child + 1]
+            ):
+                child += 1
+            if not _before(values, slot, order[child]):
+                break
+            order[start] = order[child]
+            start, child = child, 2 * child + 1
+        order[start] = slot
+
+
+@njit(**OPTIONS)
 def ascending_order(values, order):
     """Stable argsort; order comes in as a guess, a permutation.
 
     Usage changes little from step to step, so an insertion sort that starts
-    from the step before is done in about N moves; where it is not, a merge
+    from the step before is done in about N moves; where it is not, a heap
     sort takes over.
     """
     moves = 16 * values.shape[0]
@@ -135,7 +165,7 @@ def ascending_order(values, order):
         order[j] = slot
         moves -= k - j
         if moves < 0:
-            order[:] = np.argsort(values, kind='mergesort')
+            _heap_order(values, order)
             return
 
 

@@ -1,10 +1,9 @@
-"""The LSTM cell of one controller layer for a batch, forward and backward."""
+"""The LSTM cell of one controller layer, one lane, forward and backward."""
 
 from __future__ import annotations
 
-from numba import njit, prange
+from numba import njit
 
-from dnc.kernels_entry import entry
 from dnc.kernels_math import OPTIONS, sigmoid, tanh
 
 # Slices, because Numba tests an index like size + k for being negative, and
@@ -12,15 +11,20 @@ from dnc.kernels_math import OPTIONS, sigmoid, tanh
 
 
 @njit(**OPTIONS)
-def _forward(recurrent, gates, c, new_c, new_h, fresh):
+def cell_forward(sums, gates, c, new_c, new_h, fresh):
+    """sums (4 H, or more) are what goes into the gates' activations.
+
+    gates (4 H) receive the activated gates: input, forget, output,
+    candidate. Where fresh is set, the cell before is zero.
+    """
     size = c.shape[0]
     i, f = gates[:size], gates[size : 2 * size]
     o, g = gates[2 * size : 3 * size], gates[3 * size :]
     for k in range(3 * size):
-        gates[k] = sigmoid(gates[k] + recurrent[k])
-    rest = recurrent[3 * size :]
+        gates[k] = sigmoid(sums[k])
+    rest = sums[3 * size :]
     for k in range(size):
-        g[k] = tanh(g[k] + rest[k])
+        g[k] = tanh(rest[k])
     keep = c.dtype.type(0 if fresh else 1)
     for k in range(size):
         new_c[k] = i[k] * g[k] + keep * f[k] * c[k]
@@ -29,7 +33,11 @@ def _forward(recurrent, gates, c, new_c, new_h, fresh):
 
 
 @njit(**OPTIONS)
-def _backward(gates, c, new_c, d_h, d_c, fresh):
+def cell_backward(gates, c, new_c, d_h, d_c, fresh):
+    """gates turn from activations into their gradients before activation.
+
+    d_c goes from the cell after the step to the one before it.
+    """
     size = c.shape[0]
     i, f = gates[:size], gates[size : 2 * size]
     o, g = gates[2 * size : 3 * size], gates[3 * size :]
@@ -45,25 +53,3 @@ def _backward(gates, c, new_c, d_h, d_c, fresh):
         o[k] = dh * squashed * z * (one - z)
         g[k] = dc * x * (one - w * w)
         d_c[k] = dc * y * keep
-
-
-@entry
-def cell_forward(recurrent, gates, c, new_c, new_h, fresh):
-    """gates (B, 4 H) come in as the share of the input and the bias.
-
-    recurrent is the rest of the sum. The activated gates (input, forget,
-    output, candidate) stay in gates. Where fresh (B,) is set, the cell
-    before is zero.
-    """
-    for b in prange(c.shape[0]):
-        _forward(recurrent[b], gates[b], c[b], new_c[b], new_h[b], fresh[b])
-
-
-@entry
-def cell_backward(gates, c, new_c, d_h, d_c, fresh):
-    """gates turn from activations into their gradients before activation.
-
-    d_c goes from the cell after the step to the one before it.
-    """
-    for b in prange(c.shape[0]):
-        _backward(gates[b], c[b], new_c[b], d_h[b], d_c[b], fresh[b])

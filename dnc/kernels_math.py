@@ -16,6 +16,7 @@ from numba.extending import intrinsic, overload
 # their meaning, so a run that diverges is still seen to diverge.
 FAST = {'reassoc', 'contract', 'arcp', 'nsz'}
 OPTIONS = {'fastmath': FAST, 'error_model': 'numpy'}
+INLINE = {**OPTIONS, 'inline': 'always'}  # before LLVM, for thin wrappers
 EXACT = {'fastmath': False, 'error_model': 'numpy'}
 
 
@@ -136,6 +137,17 @@ def softmax_into(scores, scale, out):
         total += out[i]
     for i in range(size):
         out[i] /= total
+
+
+@njit(**OPTIONS)
+def copy_into(target, source):
+    """target = source, both (N,).
+
+    Numba compiles an assignment of an array with a check of shapes, whose
+    error message takes longer to compile than some kernels.
+    """
+    for i in range(target.shape[0]):
+        target[i] = source[i]
 
 
 @njit(**OPTIONS)

@@ -11,7 +11,7 @@ from dnc.kernels_address import (
     content_forward,
     usage_forward,
 )
-from dnc.kernels_math import OPTIONS
+from dnc.kernels_math import OPTIONS, copy_into
 from dnc.kernels_memory import combine, inverse_norms, scores, write
 
 
@@ -56,7 +56,7 @@ def write_forward(t, b, tape, zeros, fresh, memory, new, epsilon):
         weights[i] = gate * (mix * allocated[i] + (one - mix) * content[i])
         total += weights[i]
     if fresh:
-        p[:] = weights
+        copy_into(p, weights)
     else:
         for i in range(slots):
             p[i] = (one - total) * tape.precedence[t, b, i] + weights[i]

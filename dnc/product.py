@@ -1,9 +1,9 @@
 """Products of a few rows with the same matrix, time step after time step.
 
 BLAS packs the matrix anew in every call, which at 16 rows costs more than the
-product. Here the matrix is laid out in panels once per sequence, and a tile
-of the result stays in vector registers while its sums run; many rows still go
-to BLAS.
+product, and its threads would have to meet at every step. Here the matrix is
+laid out in panels once per sequence, a tile of the result stays in vector
+registers while its sums run, and every thread multiplies its own rows.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ from __future__ import annotations
 import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from dnc.kernels_entry import entry
 from dnc.kernels_math import OPTIONS
-from dnc.tape import Arena
 
-FEW = 64  # rows up to which the tiles are faster than BLAS
-OFTEN = 4  # products that laying out the matrix takes to pay off
 _VECTORS = 2  # a tile is this many vectors wide
 
 
@@ -34,11 +30,33 @@ def _registers() -> tuple[int, int]:
 
 
 VECTOR_BYTES, TILE_ROWS = _registers()
+_HALF = TILE_ROWS // 2
 
 
-def panel_width(itemsize: int) -> int:
+def panel_width(dtype) -> int:
     """Columns of the matrix in a panel."""
-    return _VECTORS * VECTOR_BYTES // itemsize
+    return _VECTORS * VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+def panel_count(columns: int, dtype) -> int:
+    """Panels that hold so many columns."""
+    return -(-columns // panel_width(dtype))
+
+
+def lay_out(matrix, panels) -> None:
+    """A matrix (K, columns) into panels (P, K or more, width), zero-padded."""
+    terms, columns = matrix.shape
+    width = panels.shape[2]
+    whole = columns // width
+    panels[:whole, :terms] = (
+        matrix[:, : whole * width]
+        .reshape(terms, whole, width)
+        .transpose(1, 0, 2)
+    )
+    if whole < len(panels):
+        rest = columns - whole * width
+        panels[whole, :terms, :rest] = matrix[:, whole * width :]
+        panels[whole, :terms, rest:] = 0
 
 
 class _Tile:
@@ -50,14 +68,11 @@ class _Tile:
         self.size = context.get_abi_sizeof(self.element)
         self.lanes = VECTOR_BYTES // self.size
         self.type = ir.VectorType(self.element, self.lanes)
-        zero = ir.Constant(self.type, [0.0] * self.lanes)
         # on the stack by name; LLVM keeps them in registers
         self.sums = [
-            cgutils.alloca_once_value(builder, zero)
+            cgutils.alloca_once(builder, self.type)
             for _ in range(count * _VECTORS)
         ]
-        for slot in self.sums:
-            builder.store(zero, slot)
 
     def vector(self, pointer, column: int):
         offset = ir.IntType(64)(column * self.lanes)
@@ -86,114 +101,102 @@ class _Tile:
                 total = build.call(fma, [spread, row[v], build.load(slot)])
                 build.store(total, slot)
 
+    def load(self, pointers) -> None:
+        for slot, at in zip(self.sums, self._places(pointers)):
+            total = self.builder.load(at, align=self.size)
+            self.builder.store(total, slot)
+
     def store(self, pointers) -> None:
-        for i, pointer in enumerate(pointers):
-            for v in range(_VECTORS):
-                total = self.builder.load(self.sums[i * _VECTORS + v])
-                at = self.vector(pointer, v)
-                self.builder.store(total, at, align=self.size)
+        for slot, at in zip(self.sums, self._places(pointers)):
+            total = self.builder.load(slot)
+            self.builder.store(total, at, align=self.size)
+
+    def _places(self, pointers):
+        return [self.vector(p, v) for p in pointers for v in range(_VECTORS)]
+
+
+def _lines(builder, array, first, count: int):
+    """Pointers to rows first, first + 1, ... of a matrix, by its strides."""
+    step = builder.extract_value(array.strides, 0)
+    address = builder.ptrtoint(array.data, step.type)
+    return [
+        builder.inttoptr(
+            builder.add(
+                address, builder.mul(builder.add(first, first.type(i)), step)
+            ),
+            array.data.type,
+        )
+        for i in range(count)
+    ]
 
 
 def _tile_product(count: int):
-    """sums[b:b + count] = rows[b:b + count] @ panel, arrays in C order."""
+    """sums[b:b + count, panel p] += rows[b:b + count] @ panels[p, k:].
+
+    rows and sums hold each row in one piece; as many rows of the panel are
+    used as rows has columns.
+    """
 
     @intrinsic
-    def product(typing_context, rows, panel, sums, b):
-        if {rows.layout, panel.layout, sums.layout} != {'C'}:
-            raise TypingError('a tile needs arrays in C order')
+    def product(typing_context, rows, panels, p, k, sums, b):
+        if panels.layout != 'C':
+            raise TypingError('panels must be in C order')
 
         def emit(context, builder, signature, values):
-            kinds, first = signature.args[:3], values[3]
-            arrays = [
-                context.make_array(kind)(context, builder, value)
-                for kind, value in zip(kinds, values)
+            rows, panels, sums = (
+                context.make_array(signature.args[i])(
+                    context, builder, values[i]
+                )
+                for i in (0, 1, 4)
+            )
+            first_panel, first_term, first = values[2], values[3], values[5]
+            terms = builder.extract_value(rows.shape, 1)
+            _, depth, width = cgutils.unpack_tuple(builder, panels.shape)
+            at = builder.add(builder.mul(first_panel, depth), first_term)
+            panel = builder.gep(panels.data, [builder.mul(at, width)])
+            tile = _Tile(context, builder, signature.args[0], count)
+            starts = _lines(builder, rows, first, count)
+            column = builder.mul(first_panel, width)
+            ends = [
+                builder.gep(line, [column])
+                for line in _lines(builder, sums, first, count)
             ]
-            terms, width = cgutils.unpack_tuple(builder, arrays[1].shape)
-
-            def lines(array, length):
-                return [
-                    builder.gep(
-                        array.data,
-                        [
-                            builder.mul(
-                                builder.add(first, first.type(i)), length
-                            )
-                        ],
-                    )
-                    for i in range(count)
-                ]
-
-            tile = _Tile(context, builder, rows, count)
-            starts = lines(arrays[0], terms)
+            tile.load(ends)
             with cgutils.for_range(builder, terms, intp=terms.type) as loop:
-                k = loop.index
-                row = builder.gep(arrays[1].data, [builder.mul(k, width)])
-                tile.accumulate([builder.gep(s, [k]) for s in starts], row)
-            tile.store(lines(arrays[2], width))
+                row = builder.gep(panel, [builder.mul(loop.index, width)])
+                tile.accumulate(
+                    [builder.gep(s, [loop.index]) for s in starts], row
+                )
+            tile.store(ends)
             return context.get_dummy_value()
 
-        return types.void(rows, panel, sums, types.intp), emit
+        whole = types.intp
+        kinds = (rows, panels, whole, whole, sums, whole)
+        return types.void(*kinds), emit
 
     return product
 
 
-_whole_tile, _one_row = _tile_product(TILE_ROWS), _tile_product(1)
+_whole_tile, _half_tile, _one_row = (
+    _tile_product(count) for count in (TILE_ROWS, _HALF, 1)
+)
 
 
 @njit(**OPTIONS)
-def _panel_product(rows, panel, sums, out, first):
-    """out[:, first:first + width] = rows @ panel; sums is scratch."""
-    count, width = sums.shape
-    whole = count // TILE_ROWS * TILE_ROWS
-    for b in range(0, whole, TILE_ROWS):
-        _whole_tile(rows, panel, sums, b)
-    for b in range(whole, count):
-        _one_row(rows, panel, sums, b)
-    offset = np.uint64(first)  # unsigned: no test for negative indices
-    for b in range(count):
-        for j in range(min(width, out.shape[1] - first)):
-            out[b, offset + np.uint64(j)] = sums[b, j]
+def multiply(rows, panels, first, sums, lo, hi):
+    """sums[lo:hi] += rows[lo:hi] @ matrix[first:first + K].
 
-
-@entry
-def few_rows_product(rows, panels, sums, out):
-    """out = rows @ matrix, the matrix in panels (P, K, width)."""
-    for piece in prange(panels.shape[0]):
-        _panel_product(
-            rows, panels[piece], sums[piece], out, piece * panels.shape[2]
-        )
-
-
-class Product:
-    """rows -> rows @ matrix for one matrix and a fixed number of rows.
-
-    times: how often it will be called.
+    Args:
+        rows: (B, K), each row in one piece.
+        panels: of the matrix, see `lay_out`.
+        sums: (B, P width).
     """
-
-    def __init__(self, arena: Arena, name: str, matrix, rows: int, times: int):
-        self.few = rows <= FEW and times >= OFTEN
-        self.matrix = matrix
-        if not self.few:
-            return
-        terms, columns = matrix.shape
-        dtype = matrix.dtype
-        width = panel_width(dtype.itemsize)
-        pieces = -(-columns // width)
-        self.panels = arena.take(name, (pieces, terms, width), dtype)
-        self.sums = arena.take(name + ' sums', (pieces, rows, width), dtype)
-        whole = columns // width
-        self.panels[:whole] = (
-            matrix[:, : whole * width]
-            .reshape(terms, whole, width)
-            .transpose(1, 0, 2)
-        )
-        if whole < pieces:
-            rest = columns - whole * width
-            self.panels[whole, :, :rest] = matrix[:, whole * width :]
-            self.panels[whole, :, rest:] = 0
-
-    def __call__(self, rows, out) -> None:
-        if self.few:
-            few_rows_product(rows, self.panels, self.sums, out)
-        else:
-            np.matmul(rows, self.matrix, out=out)
+    whole = lo + (hi - lo) // TILE_ROWS * TILE_ROWS
+    half = whole + (hi - whole) // _HALF * _HALF
+    for p in range(panels.shape[0]):
+        for b in range(lo, whole, TILE_ROWS):
+            _whole_tile(rows, panels, p, first, sums, b)
+        for b in range(whole, half, _HALF):
+            _half_tile(rows, panels, p, first, sums, b)
+        for b in range(half, hi):
+            _one_row(rows, panels, p, first, sums, b)

@@ -6,10 +6,9 @@ things, each of them once, and only where the user has not chosen otherwise.
 1. *Threads wait passively.* BLAS and numba each keep a pool of threads. On a
    machine with few cores a pool that spins while it waits takes the cores from
    the other one; passive waiting makes a loop of matrix products and numba
-   kernels two to three times faster on two cores. Environment variables that
-   the user has set win. (OpenBLAS has a setting of its own for this,
-   OPENBLAS_THREAD_TIMEOUT. It is left alone: beside a passive OpenMP pool it
-   gained nothing at batch 100, and cost 40 % at batch 16.)
+   kernels two to three times faster on two cores. OpenBLAS's own idle threads
+   otherwise spin for some 30 ms after every product. Environment variables
+   that the user has set win.
 2. *OpenBLAS uses what the processor has.* It knows processors by their model
    number and runs on one that is newer than itself (NumPy 1.26's: Emerald
    Rapids without AMX) with the kernels of a Pentium 4, four to five times
@@ -25,13 +24,13 @@ things, each of them once, and only where the user has not chosen otherwise.
    request 8624, never released).
 
 What is too late when other packages were imported first? After ``import
-numpy`` (numba and most others do so) OpenBLAS has chosen its kernels. The
-waiting policy is read when the OpenMP library loads, which is at numba's first
-parallel function (earlier with a NumPy whose BLAS uses OpenMP itself, or after
-``import torch`` or scikit-learn where they share that library). ``import
-chainer`` before this module fails on Python 3.12 and on NumPy 2 (it works when
-repeated after this module), and elsewhere it has looked for CUDA before the
-wheels' libraries were loaded.
+numpy`` (numba and most others do so) OpenBLAS has chosen its kernels and how
+its threads wait. OpenMP's waiting policy is read when its library loads, which
+is at numba's first parallel function (earlier with a NumPy whose BLAS uses
+OpenMP itself, or after ``import torch`` or scikit-learn where they share that
+library). ``import chainer`` before this module fails on Python 3.12 and on
+NumPy 2 (it works when repeated after this module), and elsewhere it has looked
+for CUDA before the wheels' libraries were loaded.
 """
 
 from __future__ import annotations
@@ -47,6 +46,7 @@ import warnings
 from collections.abc import Iterable
 
 _PASSIVE_WAITING = {'OMP_WAIT_POLICY': 'passive', 'GOMP_SPINCOUNT': '0'}
+_BLAS_WAITING = {'OPENBLAS_THREAD_TIMEOUT': '20'}
 _SINGLE_THREAD = (
     'OMP_NUM_THREADS',
     'OPENBLAS_NUM_THREADS',
@@ -73,13 +73,14 @@ _CUDA_LIBRARIES = (
 
 
 def wait_passively() -> None:
-    """Let OpenMP threads sleep while they wait; the user's settings win.
+    """Let OpenMP's and BLAS's threads sleep while they wait.
 
-    The two variables belong together: where the user has set either of them,
-    neither is touched.
+    The user's settings win. The two of OpenMP belong together: where the user
+    has set either of them, neither is touched.
     """
-    if not any(name in os.environ for name in _PASSIVE_WAITING):
-        os.environ.update(_PASSIVE_WAITING)
+    for settings in (_PASSIVE_WAITING, _BLAS_WAITING):
+        if not any(name in os.environ for name in settings):
+            os.environ.update(settings)
 
 
 def kernels_for(features: Iterable[str]) -> str | None:

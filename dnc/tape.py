@@ -6,9 +6,12 @@ R read heads (r), S numbers in the interface.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from chainer.backend import get_array_module
+from chainer.backends import cuda
 
 from dnc.access import interface_size
 
@@ -69,6 +72,54 @@ class Sparse(NamedTuple):
     @staticmethod
     def integers() -> set[str]:
         return {'live', 'length', 'record', 'recorded', 'chosen'}
+
+
+class Net(NamedTuple):
+    """The controller over time; l: its L layers of H units.
+
+    Columns of a layer's weights: input, read vectors, own h of the step
+    before and, above the first layer, the lower h of this step: K in all.
+    """
+
+    xs: Any  # (T, B, X)
+    seen: Any  # [r; h] of the step before, zero where fresh, (T + 1, B, ..)
+    out: Any  # [h; r], (T, B, L H + R W)
+    c: Any  # (T + 1, B, L H)
+    gates: Any  # input, forget, output, candidate, (T, B, L, 4 H)
+    weights: Any  # panels of the transposed weights, (L, P, K, width)
+    bias: Any  # (L, P width)
+    sums: Any  # scratch, (B, P width)
+    interface: Any  # panels of the transposed weight, (P', L H, width)
+    xi: Any  # scratch, (B, P' width)
+
+
+class NetGradients(NamedTuple):
+    """Of the controller's state and of what comes out of it."""
+
+    out: Any  # of [h; r], (T, B, L H + R W)
+    xi: Any  # of the raw interface, (T, B, S)
+    state: Any  # of [r; h], passes backward from step to step, (B, ..)
+    c: Any  # likewise, (B, L H)
+    reads: Any  # scratch, (B, R, W)
+    h: Any  # scratch, (B, P width)
+    seen: Any  # scratch, (B, P' width)
+    weights: Any  # panels of the weights without the input, (L, P', 4 H, ..)
+    interface: Any  # panels of the weight, (P, S, width)
+
+
+class Ends(NamedTuple):
+    """What a sequence starts from, as it comes in."""
+
+    memory: Any  # (B, N, W)
+    link: Any  # (B, N, N)
+
+
+class Rule(NamedTuple):
+    """Numbers of the engine."""
+
+    epsilon: Any
+    scaled: Any  # sparse link: scaled by the sum of the weights
+    threshold: Any  # 1 / K, below which entries are dropped
 
 
 class Gradients(NamedTuple):
@@ -148,24 +199,55 @@ def gradient_shapes(b, n, w, r) -> Gradients:
     )
 
 
+def address(array: Any) -> int:
+    """Where a NumPy or CuPy array begins."""
+    if isinstance(array, np.ndarray):
+        return array.ctypes.data
+    return array.data.ptr
+
+
+def writeable(array: Any) -> Any:
+    """In C order, and never read-only: Numba compiles for that alone."""
+    if isinstance(array, np.ndarray):
+        return np.require(array, requirements=['C', 'W'])
+    return get_array_module(array).ascontiguousarray(array)
+
+
+def place_of(array: Any) -> tuple:
+    """What has to be the same for memory to be used again.
+
+    On a GPU the work that still reads it may be under way: another stream
+    would not wait for that.
+    """
+    if isinstance(array, np.ndarray):
+        return ()
+    stream = cuda.cupy.cuda.get_current_stream()
+    return array.device.id, stream.ptr
+
+
 class Arena:
     """Named blocks of memory that are used again, call after call.
 
     The first touch of fresh memory costs more than the arithmetic on it.
+
+    Args:
+        xp: whose arrays it gives.
+        place: see `place_of`.
     """
 
-    def __init__(self):
-        self._blocks: dict[str, np.ndarray] = {}
+    def __init__(self, xp: Any = np, place: tuple = ()):
+        self.xp, self.place = xp, place
+        self._blocks: dict[str, Any] = {}
 
-    def take(self, name: str, shape, dtype) -> np.ndarray:
+    def take(self, name: str, shape, dtype) -> Any:
         """An uninitialised array, aligned for vector instructions."""
         dtype = np.dtype(dtype)
-        size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        size = dtype.itemsize * math.prod(shape)
         block = self._blocks.get(name)
         if block is None or block.size < size + 64:
             self._blocks.pop(name, None)
-            block = self._blocks[name] = np.empty(size + 64, np.uint8)
-        start = -block.ctypes.data % 64
+            block = self._blocks[name] = self.xp.empty(size + 64, np.uint8)
+        start = -address(block) % 64
         return block[start : start + size].view(dtype).reshape(shape)
 
 
@@ -178,8 +260,13 @@ class Arenas:
     def __init__(self):
         self._free: list[Arena] = []
 
-    def borrow(self) -> Arena:
-        return self._free.pop() if self._free else Arena()
+    def borrow(self, array: Any) -> Arena:
+        """One beside the array; those of another place are dropped."""
+        place = place_of(array)
+        self._free = [arena for arena in self._free if arena.place == place]
+        if self._free:
+            return self._free.pop()
+        return Arena(get_array_module(array), place)
 
     def give_back(self, arena: Arena) -> None:
         if len(self._free) < 2:

@@ -4,6 +4,7 @@ import pickle
 
 import chainer
 import chainer.functions as F
+import numba
 import numpy as np
 import pytest
 from chainer import Variable, as_array
@@ -14,7 +15,7 @@ from numba import njit
 from dnc import DNC, DNCState
 from dnc.kernels_address import ascending_order
 from dnc.kernels_math import exp, tanh
-from dnc.product import FEW, Product
+from dnc.product import lay_out, multiply, panel_count, panel_width
 from dnc.tape import Arena, Arenas
 
 X = 3
@@ -130,13 +131,6 @@ def test_equals_the_reference_in_single_precision(rng, k):
     assert_same(net, xs, random_state(net, 3, rng), None, 1e-5)
 
 
-def test_more_rows_than_the_small_products_take(rng):
-    net = make()
-    batch = FEW + 1
-    xs = rng.normal(size=(2, batch, X))
-    assert_same(net, xs, net.initial_state(batch), None)
-
-
 def test_gradients_of_some_outputs_only(rng):
     net = make()
     xs = rng.normal(size=(4, 2, X))
@@ -160,6 +154,18 @@ def test_without_backpropagation_long_sequences_run_in_pieces(rng, k):
     np.testing.assert_array_equal(ys.array, short.array)
     for a, b in zip(last, short_last):
         np.testing.assert_array_equal(a.array, b.array)
+
+
+def test_threads_share_the_lanes(rng):
+    threads = numba.get_num_threads()
+    net = make(link_sparsity=2)
+    xs = rng.normal(size=(3, 5, X))
+    found = []
+    for count in {1, threads}:
+        numba.set_num_threads(count)
+        found.append(net.sequence(xs)[0].array)
+    numba.set_num_threads(threads)
+    np.testing.assert_allclose(found[0], found[-1], atol=1e-13)
 
 
 def test_two_graphs_do_not_share_memory(rng):
@@ -263,12 +269,19 @@ def test_order_is_the_stable_argsort(rng):
 
 
 @pytest.mark.parametrize('columns', [1, 16, 64, 71])
-@pytest.mark.parametrize('rows', [1, 8, 13])
+@pytest.mark.parametrize('rows', [1, 8, 15])
 def test_product(rng, columns, rows):
     matrix = rng.normal(size=(21, columns))
-    few, out = rng.normal(size=(rows, 21)), np.empty((rows, columns))
-    Product(Arena(), 'm', matrix, rows, 9)(few, out)
-    np.testing.assert_allclose(out, few @ matrix, atol=1e-13)
+    few = rng.normal(size=(rows + 2, 30))
+    panels = np.empty((panel_count(columns, float), 25, panel_width(float)))
+    lay_out(matrix, panels)
+    sums = rng.normal(size=(rows + 2, panels.shape[0] * panels.shape[2]))
+    expected = sums.copy()
+    expected[1:-1, :columns] += few[1:-1, 4:20] @ matrix[3:19]
+    multiply(few[:, 4:20], panels, 3, sums, 1, rows + 1)
+    np.testing.assert_allclose(
+        sums[:, :columns], expected[:, :columns], atol=1e-13
+    )
 
 
 def test_arena_gives_aligned_memory_again():

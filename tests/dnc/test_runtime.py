@@ -13,6 +13,7 @@ import pytest
 from dnc import runtime
 
 PASSIVE = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')
+BLAS = 'OPENBLAS_THREAD_TIMEOUT'
 SHOW = (
     'import os; '
     "print([os.environ.get(n) for n in ('OMP_WAIT_POLICY', "
@@ -22,7 +23,7 @@ SHOW = (
 
 def fresh(code, **settings):
     """What a new interpreter prints, with nothing set but ``settings``."""
-    names = (*PASSIVE, 'OPENBLAS_THREAD_TIMEOUT')
+    names = (*PASSIVE, BLAS)
     bare = {k: v for k, v in os.environ.items() if k not in names}
     result = subprocess.run(
         [sys.executable, '-c', code],
@@ -44,6 +45,12 @@ def fresh(code, **settings):
 )
 def test_the_settings_of_the_user_win(settings, seen):
     assert fresh(f'import chainer_wm; {SHOW}', **settings) == seen
+
+
+@pytest.mark.parametrize('user, seen', [({}, '20'), ({BLAS: '3'}, '3')])
+def test_blas_stops_spinning_unless_the_user_says_otherwise(user, seen):
+    show = f"import os, dnc; print(os.environ['{BLAS}'])"
+    assert fresh(show, **user) == seen
 
 
 @pytest.mark.parametrize('package', ['dnc', 'chainer_wm'])
