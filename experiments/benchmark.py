@@ -198,7 +198,7 @@ def row_text(row: dict, rate: float) -> str:
     low, high = row['ratio_spread']
     theirs = 1000 * statistics.median(row['peer_seconds'])
     ratio = f'{row["ratio"]:.2f} ({low:.1f}-{high:.1f})'
-    return f'{line}{theirs:>9.1f}{ratio:>16}{row["least"]:>7}{floor:>7}'
+    return f'{line}{theirs:>9.1f}{ratio:>18}{row["least"]:>7}{floor:>7}'
 
 
 def main() -> None:
@@ -216,7 +216,7 @@ def main() -> None:
     print(f'{CORES} cores, matrix product {rate / 1e9:.0f} GFLOP/s, medians')
     print(
         f'{"workload":<32}{"peer":<22}{"ours ms":>9}{"peer ms":>9}'
-        f'{"ratio":>16}{"least":>7}{"floor":>7}'
+        f'{"ratio":>18}{"least":>7}{"floor":>7}'
     )
     rows = []
     for workload in WORKLOADS:
