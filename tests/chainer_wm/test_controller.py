@@ -241,7 +241,8 @@ def test_errors_name_both_values(call, message):
 
 @pytest.mark.gpu
 def test_cupy_agrees_with_numpy():
-    cupy = pytest.importorskip('cupy')
+    import cupy
+
     rng = np.random.default_rng(6)
     controller = HiddenController(7, 3, 5, actions='car')
     theta = rng.standard_normal((6, controller.n_params))

@@ -6,7 +6,6 @@ import chainer
 import gym
 import numpy as np
 import pytest
-from chainer.backends import cuda
 from gym.utils.env_checker import check_env
 
 from chainer_wm.dream import Dream, evaluate_population, rollout
@@ -209,8 +208,6 @@ def test_a_population_equals_its_candidates_one_by_one():
 @pytest.mark.gpu
 @pytest.mark.parametrize('core', ['lstm', 'dnc'])
 def test_a_population_on_the_gpu_equals_the_one_on_the_cpu(core):
-    if not cuda.available:
-        pytest.skip('no GPU')
     model = make_model(core, np.float64, done_bias=-0.5)
     model.head.W.array[-1] *= 3
     found = []

@@ -4,7 +4,6 @@ import chainer
 import numpy as np
 import pytest
 from chainer import gradient_check
-from chainer.backends import cuda
 from ppo_case import CORES, Count, Cue, Reach, collector
 
 from chainer_wm.ppo import (
@@ -222,8 +221,6 @@ def test_resumed_is_unbroken(core, tmp_path):
 @pytest.mark.gpu
 @pytest.mark.parametrize('core', CORES)
 def test_learns_on_the_gpu_as_on_the_cpu(core):
-    if not cuda.available:
-        pytest.skip('no GPU')
     found = []
     for device in ('@numpy', '@cupy:0'):
         with chainer.using_config('dtype', np.dtype('float64')):
@@ -242,8 +239,6 @@ def test_learns_on_the_gpu_as_on_the_cpu(core):
 
 @pytest.mark.gpu
 def test_numbers_as_actions_on_the_gpu():
-    if not cuda.available:
-        pytest.skip('no GPU')
     made = collector([Reach() for _ in range(4)])
     made.network.to_device('@cupy:0')
     made.start(RNG(0))

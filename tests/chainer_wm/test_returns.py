@@ -219,8 +219,6 @@ def test_keeps_the_floating_point_type(dtype):
 
 @pytest.mark.gpu
 def test_cupy_arrays_give_the_same():
-    if not cuda.available:
-        pytest.skip('no GPU')
     data = batch(3)
     sent = {name: cuda.cupy.asarray(value) for name, value in data.items()}
     for a, b in zip(

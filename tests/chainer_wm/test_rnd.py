@@ -3,7 +3,6 @@
 import chainer
 import numpy as np
 import pytest
-from chainer.backends import cuda
 
 from chainer_wm.returns import forward_discounted
 from chainer_wm.rnd import RND
@@ -177,8 +176,6 @@ def test_resumed_is_unbroken(tmp_path):
 
 @pytest.mark.gpu
 def test_learns_on_the_gpu_as_on_the_cpu():
-    if not cuda.available:
-        pytest.skip('no GPU')
     found = []
     for device in ('@numpy', '@cupy:0'):
         made = small(learning_rate=1e-3)

@@ -418,7 +418,8 @@ def test_likely_mistakes_elsewhere():
 
 @pytest.mark.gpu
 def test_the_gpu_agrees():
-    cupy = pytest.importorskip('cupy')
+    import cupy
+
     vision, eps = make(), noise(2)
     losses, grads = [], []
     for device in ('@numpy', '@cupy:0'):
