@@ -7,7 +7,8 @@ cells share, and scores it in the dream it grew up in and in the game: at other
 temperatures, on z alone, on the DNC's read vectors too, on the memory of an M
 that was never trained, and with separable CMA-ES. The cell at the run's own
 temperature is what the others are held against. ``doom_take_cover.py
---summary`` lists the cells of several runs.
+--summary`` lists the cells of several runs. Before them, how long before a
+real death M's dreams show it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import dnc.runtime  # noqa: F401
 
+import numpy as np
+
 from chainer_wm import files, policies, runs
 from chainer_wm.envs.take_cover import TakeCover
-from chainer_wm.stages import cells, report
+from chainer_wm.stages import cells, forewarning, report
 from chainer_wm.stages.cells import Budget, Cell
 from chainer_wm.stages.parts import Parts
 from experiments.common import CommonConfig, main, opt, parse, run_stages
@@ -139,6 +142,24 @@ def baseline(base: Base, config: Config, run: runs.Run) -> None:
     run.add_results(base=base.config, random_baseline=game['random'])
 
 
+def forewarn(base: Base, config: Config, run: runs.Run) -> None:
+    """Real deaths dreamt anew, by the M whose C then played on, if any."""
+    parts = base.parts.at(max(0, base.parts.round - 1))
+    found = forewarning.measure(
+        parts,
+        float(np.mean(base.config['temperature'])),
+        base.config['held_out'],
+        config.seed,
+        config.test_episodes,
+    )
+    run.add_results(forewarning=found)
+    forewarning.draw(
+        run.path('figures', 'forewarning.png'),
+        found,
+        f"Real deaths in {base.config['model'].upper()}'s dreams",
+    )
+
+
 def work(cell: Cell, base: Base, config: Config, run: runs.Run) -> None:
     """Evolve and score one cell."""
     names = [field.name for field in dataclasses.fields(Budget)]
@@ -222,6 +243,7 @@ def script(argv=None) -> None:
     config = settled(config, base)
     stages = {
         'baseline': functools.partial(baseline, base),
+        'forewarning': functools.partial(forewarn, base),
         **{
             cell.name: functools.partial(work, cell, base)
             for cell in cells_of(config, base)

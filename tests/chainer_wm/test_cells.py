@@ -5,43 +5,21 @@ import functools
 
 import numpy as np
 import pytest
+from cells_case import make_model, make_parts
 from test_lockstep import Game
 
 from chainer_wm.controller import LinearController
-from chainer_wm.datasets import LatentWriter
 from chainer_wm.dream import BesideDream, Dream, evaluate_population
-from chainer_wm.links import save_link
-from chainer_wm.model import MDNRNN
 from chainer_wm.policies import Uniform
 from chainer_wm.stages import cells
 from chainer_wm.stages.cells import Budget, Cell
-from chainer_wm.stages.parts import Parts
-from chainer_wm.vision import ConvVAE
 
 BUDGET = Budget(3, 4, 2, 0.5, 12)
 
 
-def make_model(core='lstm', seed=1):
-    return MDNRNN(3, 1, 5, core=core, predict_done=True, seed=seed)
-
-
 @pytest.fixture
 def parts(tmp_path, request):
-    core = getattr(request, 'param', 'lstm')
-    parts = Parts.of(tmp_path, '', ('z', 'c', 'h'), '@numpy')
-    network = make_model(core)
-    for parameter in network.params():  # it was trained
-        parameter.array += 0.3 * np.sign(parameter.array)
-    network.head.b.array[-1] = -9  # nobody dies
-    save_link(parts.vision_path, ConvVAE(3))
-    save_link(parts.model_path, network)
-    rng = np.random.default_rng(0)
-    with LatentWriter(parts.codes_path, 3, 1, {'vision': 'v'}) as writer:
-        for episode in range(2):
-            mu = rng.standard_normal((4, 3))
-            writer.add(episode, mu, mu - 2, mu[:, :1], True)
-        writer.finish()
-    return parts
+    return make_parts(tmp_path, getattr(request, 'param', 'lstm'))
 
 
 STARTS = np.zeros((4, 3)), np.zeros((4, 3))

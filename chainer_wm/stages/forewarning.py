@@ -1,0 +1,117 @@
+"""How long before a real death the dreams of M show it.
+
+A controller can only learn to dodge in the dream what the dream knows to come.
+Each real death is dreamt anew from k steps before it, with the actions that
+were taken, and so is a stretch of the same episode that nobody died in.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainer_wm import plots
+from chainer_wm.datasets import Latents, split_episodes
+from chainer_wm.stages.foresight import foreseen, stretches
+from chainer_wm.stages.parts import Parts
+from chainer_wm.streams import stream
+
+HORIZONS = (0, 1, 2, 3, 5, 8, 12, 16, 20, 30, 40)
+LENGTH = 100  # steps of a stretch, with those that M only follows
+PEACE = 60  # steps without a death after a stretch that nobody dies in
+
+
+def measure(
+    parts: Parts,
+    temperature: float,
+    held_out: float,
+    seed: int,
+    most: int = 100,
+) -> dict[str, Any]:
+    """Shares of dreams that end, over deaths that M never saw.
+
+    Args:
+        parts: of a round. ``agents``: the episodes that its C then played for
+            the next round, if there is one; ``random``: held-out ones.
+        held_out, seed: the run's, which tell what M never saw.
+        most: episodes of either kind.
+
+    Returns:
+        ``round``, ``horizons``, and under ``kinds``, by kind, ``death`` and
+        ``none``: how many ``stretches``, and the ``shares`` of dreams that
+        end, by horizon. A kind without a long enough episode is left out.
+    """
+    random = Latents(parts.codes_path)
+    unseen = split_episodes(sorted(random.episodes), held_out, seed)[1]
+    kinds = {'random': (random, unseen)}
+    played = parts.at(parts.round + 1).home / 'codes'
+    if (played / 'index.json').exists():
+        codes = Latents(played)
+        kinds['agents'] = codes, sorted(codes.episodes)
+    found: dict[str, Any] = {}
+    model = parts.model()
+    for kind, (codes, episodes) in kinds.items():
+        rng = stream(seed, 'forewarning', parts.round)
+        for name, ends in ends_of(codes, episodes[:most], rng).items():
+            if not ends:
+                continue
+            shares = foreseen(
+                model,
+                stretches(codes, ends, LENGTH),
+                HORIZONS,
+                rng,
+                temperature=temperature,
+            )
+            found.setdefault(kind, {})[name] = {
+                'stretches': shares.shape[1],
+                'shares': shares.mean(axis=1).tolist(),
+            }
+    return {
+        'round': parts.round,
+        'horizons': list(HORIZONS),
+        'kinds': found,
+    }
+
+
+def ends_of(
+    codes: Latents, episodes: Sequence[int], rng: np.random.Generator
+) -> dict[str, list[tuple[int, int]]]:
+    """Where stretches end: at deaths, and in the same episodes at none."""
+    found: dict[str, list[tuple[int, int]]] = {'death': [], 'none': []}
+    for episode in episodes:
+        rows = codes.rows(episode)
+        length = rows.stop - rows.start
+        if not codes.terminated[codes.position(episode)] or length < LENGTH:
+            continue
+        found['death'].append((episode, length))
+        if length >= LENGTH + PEACE:
+            end = int(rng.integers(LENGTH, length - PEACE + 1))
+            found['none'].append((episode, end))
+    return found
+
+
+def draw(path: pathlib.Path, found: dict[str, Any], title: str) -> None:
+    """Shares of dreams that end, over how long before M dreamt on alone.
+
+    Nothing is drawn where no episode was long enough.
+    """
+    series = {
+        f'{kind}, {"death" if name == "death" else "no death"}': (
+            np.array(found['horizons']),
+            np.array(row['shares']),
+        )
+        for kind in ('agents', 'random')
+        for name, row in found['kinds'].get(kind, {}).items()
+    }
+    if not series:
+        return
+    plots.training_curves(
+        path,
+        series,
+        ylabel='share of dreams that end there',
+        xlabel='steps before, from which M dreams alone',
+        title=title,
+    )

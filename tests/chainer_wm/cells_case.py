@@ -1,0 +1,30 @@
+"""A run's V, M and codes, as small as they can be; in its M nobody dies."""
+
+import numpy as np
+
+from chainer_wm.datasets import LatentWriter
+from chainer_wm.links import save_link
+from chainer_wm.model import MDNRNN
+from chainer_wm.stages.parts import Parts
+from chainer_wm.vision import ConvVAE
+
+
+def make_model(core='lstm', seed=1):
+    return MDNRNN(3, 1, 5, core=core, predict_done=True, seed=seed)
+
+
+def make_parts(folder, core='lstm'):
+    parts = Parts.of(folder, '', ('z', 'c', 'h'), '@numpy')
+    network = make_model(core)
+    for parameter in network.params():  # it was trained
+        parameter.array += 0.3 * np.sign(parameter.array)
+    network.head.b.array[-1] = -9
+    save_link(parts.vision_path, ConvVAE(3))
+    save_link(parts.model_path, network)
+    rng = np.random.default_rng(0)
+    with LatentWriter(parts.codes_path, 3, 1, {'vision': 'v'}) as writer:
+        for episode in range(2):
+            mu = rng.standard_normal((4, 3))
+            writer.add(episode, mu, mu - 2, mu[:, :1], True)
+        writer.finish()
+    return parts
