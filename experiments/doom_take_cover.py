@@ -225,7 +225,10 @@ def evolve(config: Config, run: runs.Run) -> None:
 
 
 def play_and_refine(number: int, config: Config, run: runs.Run) -> None:
-    """A round: the agents play, M learns from it, C goes on evolving."""
+    """A round: the agents play, M learns from it, C goes on evolving.
+
+    C begins anew where it does worse in the new dream than one of zeros.
+    """
     before, found = (parts(config, run).at(n) for n in (number - 1, number))
     row = practice.play(
         found,
@@ -243,7 +246,10 @@ def play_and_refine(number: int, config: Config, run: runs.Run) -> None:
         config.round_learning_rate,
         run.tick,
     )
-    controller.inherit(before.home / 'controller', found.home / 'controller')
+    dream = found.dream(config.temperature, config.max_steps)
+    row['begin'] = practice.hand_on(
+        before, found, dream, config.population, config.seed
+    )
     generations = config.generations + number * config.round_generations
     row['controller'] = search(config, found, generations, run.tick)
     run.add_results(**{f'round-{number:02d}': row})

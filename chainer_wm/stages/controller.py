@@ -46,6 +46,7 @@ def evolve(
 ) -> Evolution:
     """Run CMA-ES in the dream up to ``generations``, resuming from a save.
 
+    Generations are counted over all searches that led here, see ``inherit``.
     The mean of the search distribution, not a lucky candidate, is what gets
     evaluated and kept.
 
@@ -72,22 +73,22 @@ def evolve(
     es = log.resume(es)
     with tqdm.tqdm(
         total=generations,
-        initial=es.generation,
+        initial=log.count(es),
         desc='evolve',
         unit='generation',
         dynamic_ncols=True,
     ) as bar:
         while True:
-            due = es.generation == generations or (
-                es.generation and es.generation % evaluate_every == 0
+            count = log.count(es)
+            due = count == generations or (
+                count and count % evaluate_every == 0
             )
-            if evaluate and due and not log.evaluated(es.generation):
-                log.add_evaluation(es, evaluate(es.mean, es.generation))
-            if es.generation >= generations:
+            if evaluate and due and not log.evaluated(count):
+                log.add_evaluation(es, evaluate(es.mean, count))
+            if count >= generations:
                 break
-            returns = _generation(
-                es, dream, act, episodes, seed, features, bar
-            )
+            rng = stream(seed, 'dream', count)
+            returns = _generation(es, dream, act, episodes, rng, features, bar)
             log.add_generation(es, returns)
             tick()
     return log.outcome(es, choose)
@@ -98,7 +99,7 @@ def _generation(
     dream: Dream,
     act: Callable,
     episodes: int,
-    seed: int,
+    rng: np.random.Generator,
     features: Sequence[str],
     bar,
 ) -> np.ndarray:
@@ -115,7 +116,7 @@ def _generation(
         episodes,
         features=features,
         progress=show,
-        rng=stream(seed, 'dream', es.generation),
+        rng=rng,
     )
     es.tell(candidates, returns.mean(axis=1))
     bar.update()
@@ -123,17 +124,58 @@ def _generation(
     return returns
 
 
-def inherit(before: str | os.PathLike, folder: str | os.PathLike) -> None:
+def inherit(
+    before: str | os.PathLike, folder: str | os.PathLike, anew: bool = False
+) -> None:
     """Let an evolution that has not begun go on from where another ended.
 
-    Its means in the game stay behind: they belong to another dream.
+    Its means in the game stay behind: they belong to another dream. An
+    evolution that is there already is left as it is.
+
+    Args:
+        anew: only the count of generations and the history go on; the search
+            begins where ``evolve`` is told to.
     """
-    if (pathlib.Path(folder) / STATE).exists():
+    before, folder = pathlib.Path(before), pathlib.Path(folder)
+    if (folder / STATE).exists():
         return
-    for name in (TABLE, STATE):  # the state last: it marks a beginning
-        data = (pathlib.Path(before) / name).read_bytes()
-        with files.atomic_write(pathlib.Path(folder) / name) as file:
+    table = files.read_json(before / TABLE)
+    if anew:
+        table['before'] = len(table['generations'])
+    files.write_json(folder / TABLE, table)
+    if not anew:
+        data = (before / STATE).read_bytes()
+        with files.atomic_write(folder / STATE) as file:
             file.write(data)
+
+
+def against_zero(
+    theta: np.ndarray,
+    dream: Dream,
+    act: Callable,
+    episodes: int,
+    rng: np.random.Generator,
+    features: Sequence[str] = DOOM_FEATURES,
+) -> dict[str, float]:
+    """Mean returns of a C and of one whose parameters are all 0.
+
+    A search that ended in another dream may find itself where every candidate
+    fails alike, for instance at a wall of which that dream knew no harm; from
+    zero there is a way up.
+
+    Returns:
+        ``inherited`` and ``zero``, over the same dreams.
+    """
+    theta = np.asarray(theta)
+    returns = evaluate_population(
+        dream,
+        act,
+        np.stack([theta, np.zeros_like(theta)]),
+        episodes,
+        features=features,
+        rng=rng,
+    ).mean(axis=1)
+    return dict(zip(('inherited', 'zero'), map(float, returns)))
 
 
 def read_history(folder: str | os.PathLike) -> tuple[list[dict], list[dict]]:
@@ -150,27 +192,34 @@ class _Log:
         self.state, self.table = folder / STATE, folder / TABLE
         self.history: list[dict[str, float]] = []
         self.evaluations: list[dict[str, Any]] = []
+        self.before = 0  # generations of the searches before this one
+
+    def count(self, es: CMAES) -> int:
+        """Generations so far, of this search and of those before it."""
+        return self.before + es.generation
 
     def resume(self, es: CMAES) -> CMAES:
-        if not self.state.exists():
+        if self.state.exists():
+            es = CMAES.load(self.state)
+        if not self.table.exists():
             return es
-        es = CMAES.load(self.state)
         table = files.read_json(self.table)
+        self.before = table.get('before', 0)
+        count = self.count(es)
         # the table is written first: rows past the saved state are redone
-        self.history = table['generations'][: es.generation]
+        self.history = table['generations'][:count]
         self.evaluations = [
-            row
-            for row in table['evaluations']
-            if row['generation'] <= es.generation
+            row for row in table['evaluations'] if row['generation'] <= count
         ]
-        print(f'evolve: resumed at generation {es.generation}')
+        if count:
+            print(f'evolve: resumed at generation {count}')
         return es
 
     def add_generation(self, es: CMAES, returns: np.ndarray) -> None:
         fitness = returns.mean(axis=1)
         self.history.append(
             {
-                'generation': es.generation,
+                'generation': self.count(es),
                 'mean': float(fitness.mean()),
                 'std': float(fitness.std()),
                 'min': float(fitness.min()),
@@ -185,18 +234,19 @@ class _Log:
         return any(row['generation'] == generation for row in self.evaluations)
 
     def add_evaluation(self, es: CMAES, score: dict[str, Any]) -> None:
-        with files.atomic_write(self._mean_path(es.generation)) as file:
+        count = self.count(es)
+        with files.atomic_write(self._mean_path(count)) as file:
             np.save(file, es.mean)
-        self.evaluations.append({'generation': es.generation, **score})
+        self.evaluations.append({'generation': count, **score})
         self._save()
         tqdm.tqdm.write(
-            f'generation {es.generation}: {score["mean"]:.0f} ± '
+            f'generation {count}: {score["mean"]:.0f} ± '
             f'{score["std"]:.0f} over {score["episodes"]} '
             'episodes of the game'
         )
 
     def outcome(self, es: CMAES, choose: str) -> Evolution:
-        theta, generation = es.mean, es.generation
+        theta, generation = es.mean, self.count(es)
         if choose == 'game':
             mine = [
                 row
@@ -214,5 +264,9 @@ class _Log:
     def _save(self) -> None:
         files.write_json(
             self.table,
-            {'generations': self.history, 'evaluations': self.evaluations},
+            {
+                'generations': self.history,
+                'evaluations': self.evaluations,
+                'before': self.before,
+            },
         )

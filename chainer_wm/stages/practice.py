@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from chainer_wm import collection, evaluation
+from chainer_wm.cma_es import CMAES
 from chainer_wm.datasets import JoinedLatents, LatentSequences, split_episodes
+from chainer_wm.dream import Dream
 from chainer_wm.rollouts import RolloutStore
-from chainer_wm.stages import encode, vision
+from chainer_wm.stages import controller, encode, vision
 from chainer_wm.stages.parts import Parts
 from chainer_wm.streams import stream
 
@@ -77,6 +79,36 @@ def play(
         'played': evaluation.summary(line['return'] for line in lines),
         'vision': vision.measure(seer, store, store.episodes, 1000),
     }
+
+
+def hand_on(
+    before: Parts, parts: Parts, dream: Dream, dreams: int, seed: int
+) -> dict[str, float]:
+    """Let C go on with its search, or begin anew where zeros do better.
+
+    Args:
+        before, parts: of the round before and of this one.
+        dream: this round's.
+        dreams: that decide.
+        seed: the run's.
+
+    Returns:
+        ``inherited`` and ``zero``: mean returns of both in the dream.
+    """
+    worth = controller.against_zero(
+        CMAES.load(before.search_path).mean,
+        dream,
+        parts.new_controller(dream.model).act,
+        dreams,
+        stream(seed, 'against zero', parts.round),
+        parts.features,
+    )
+    controller.inherit(
+        before.home / 'controller',
+        parts.home / 'controller',
+        anew=worth['inherited'] < worth['zero'],
+    )
+    return worth
 
 
 def windows(

@@ -101,6 +101,8 @@ def test_a_search_is_inherited_once(tmp_path):
     found = CMAES.load(after / 'cma_es.npz')
     np.testing.assert_array_equal(found.mean, search.mean)
     assert controller.read_history(after) == ([{'mean': 2.5}], [])
+    (after / 'cma_es.npz').unlink()  # killed before it was there
+    controller.inherit(before, after)
     found.tell(found.ask(), np.arange(6.0))
     found.save(after / 'cma_es.npz')
     controller.inherit(before, after)

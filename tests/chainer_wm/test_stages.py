@@ -97,6 +97,40 @@ def test_interrupted_evolution_goes_on_to_the_same_numbers(tmp_path):
     assert whole.history == parts.history and len(whole.history) == 5
 
 
+def test_a_search_that_begins_anew_counts_on(tmp_path):
+    first = evolve(tmp_path / 'first', 2)
+    for name in ('whole', 'parts'):
+        controller.inherit(tmp_path / 'first', tmp_path / name, anew=True)
+    whole = evolve(tmp_path / 'whole', 5)
+    evolve(tmp_path / 'parts', 3)
+    controller.inherit(tmp_path / 'first', tmp_path / 'parts', anew=True)
+    parts = evolve(tmp_path / 'parts', 5)
+    np.testing.assert_array_equal(whole.theta, parts.theta)
+    assert whole.history == parts.history
+    assert whole.history[:2] == first.history and whole.generation == 5
+    assert [row['generation'] for row in whole.history] == [1, 2, 3, 4, 5]
+    # of three generations, with the dreams of the third to the fifth
+    assert CMAES.load(tmp_path / 'whole/cma_es.npz').generation == 3
+    gone_on = evolve(tmp_path / 'first', 5)
+    assert not np.allclose(gone_on.theta, whole.theta)
+
+
+def test_zeros_are_held_against_a_controller_in_the_same_dreams():
+    model = tiny_model()
+    dream = Dream(model, (np.zeros((4, 3)), np.zeros((4, 3))), max_steps=15)
+    found = [
+        controller.against_zero(
+            theta,
+            dream,
+            LinearController(13, 1, bias=False).act,
+            3,
+            np.random.default_rng(0),
+        )
+        for theta in (np.zeros(13), np.full(13, 9.0))
+    ]
+    assert found[0]['inherited'] == found[0]['zero'] == found[1]['zero']
+
+
 def test_mean_with_the_best_score_in_the_game_is_kept(tmp_path):
     means = []
 
