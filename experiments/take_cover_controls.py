@@ -145,18 +145,17 @@ def baseline(base: Base, config: Config, run: runs.Run) -> None:
 def forewarn(base: Base, config: Config, run: runs.Run) -> None:
     """Real deaths dreamt anew, by the M whose C then played on, if any."""
     parts = base.parts.at(max(0, base.parts.round - 1))
-    found = forewarning.measure(
-        parts,
-        float(np.mean(base.config['temperature'])),
-        base.config['held_out'],
-        config.seed,
-        config.test_episodes,
-    )
+    tau = float(np.mean(base.config['temperature']))
+    split = base.config['held_out'], config.seed
+    found = forewarning.measure(parts, tau, *split, config.test_episodes)
     run.add_results(forewarning=found)
     forewarning.draw(
         run.path('figures', 'forewarning.png'),
         found,
         f"Real deaths in {base.config['model'].upper()}'s dreams",
+    )
+    forewarning.draw_deaths(
+        run.path('figures', 'deaths.png'), parts, tau, *split
     )
 
 

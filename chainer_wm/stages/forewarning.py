@@ -15,8 +15,10 @@ import numpy as np
 
 from chainer_wm import plots
 from chainer_wm.datasets import Latents, split_episodes
-from chainer_wm.stages.foresight import foreseen, stretches
+from chainer_wm.rollouts import RolloutStore
+from chainer_wm.stages.foresight import foresee, foreseen, stretches
 from chainer_wm.stages.parts import Parts
+from chainer_wm.stages.report import decode
 from chainer_wm.streams import stream
 
 HORIZONS = (0, 1, 2, 3, 5, 8, 12, 16, 20, 30, 40)
@@ -44,16 +46,9 @@ def measure(
         ``none``: how many ``stretches``, and the ``shares`` of dreams that
         end, by horizon. A kind without a long enough episode is left out.
     """
-    random = Latents(parts.codes_path)
-    unseen = split_episodes(sorted(random.episodes), held_out, seed)[1]
-    kinds = {'random': (random, unseen)}
-    played = parts.at(parts.round + 1).home / 'codes'
-    if (played / 'index.json').exists():
-        codes = Latents(played)
-        kinds['agents'] = codes, sorted(codes.episodes)
     found: dict[str, Any] = {}
     model = parts.model()
-    for kind, (codes, episodes) in kinds.items():
+    for kind, (_, codes, episodes) in unseen(parts, held_out, seed).items():
         rng = stream(seed, 'forewarning', parts.round)
         for name, ends in ends_of(codes, episodes[:most], rng).items():
             if not ends:
@@ -74,6 +69,21 @@ def measure(
         'horizons': list(HORIZONS),
         'kinds': found,
     }
+
+
+def unseen(
+    parts: Parts, held_out: float, seed: int
+) -> dict[str, tuple[RolloutStore, Latents, list[int]]]:
+    """Episodes that a round's M never saw, by kind: see ``measure``."""
+    codes = Latents(parts.codes_path)
+    kept = split_episodes(sorted(codes.episodes), held_out, seed)[1]
+    kinds = {'random': (parts.store(), codes, kept)}
+    after = parts.at(parts.round + 1).home
+    if (after / 'codes/index.json').exists():
+        codes = Latents(after / 'codes')
+        store = RolloutStore(after / 'rollouts')
+        kinds['agents'] = store, codes, sorted(codes.episodes)
+    return kinds
 
 
 def ends_of(
@@ -114,4 +124,48 @@ def draw(path: pathlib.Path, found: dict[str, Any], title: str) -> None:
         ylabel='share of dreams that end there',
         xlabel='steps before, from which M dreams alone',
         title=title,
+    )
+
+
+def draw_deaths(
+    path: pathlib.Path,
+    parts: Parts,
+    temperature: float,
+    held_out: float,
+    seed: int,
+    shown: int = 3,
+    steps: int = 12,
+) -> None:
+    """The last steps before some deaths: the game, V, and two dreams.
+
+    The first deaths that there are, the agents' where there are some. Under
+    the frames of a dream stands its P(done).
+    """
+    store, codes, episodes = list(unseen(parts, held_out, seed).values())[-1]
+    ends = ends_of(codes, episodes, stream(seed, 'deaths'))['death'][:shown]
+    if not ends:
+        return
+    model, vision = parts.model(), parts.vision()
+    rng = stream(seed, 'forewarning film', parts.round)
+    frames, captions, notes = [], [], []
+    for episode, length in ends:
+        rows, last = codes.rows(episode), slice(length - steps - 1, length)
+        z, actions = np.array(codes.mu[rows]), np.array(codes.actions[rows])
+        frames += [store.read(episode).observations[last]]
+        frames += [decode(vision, z[last])]
+        notes += [str(k) for k in range(-steps, 1)] + [''] * (steps + 1)
+        for _ in range(2):
+            seen = foresee(model, z, actions, length - steps, rng, temperature)
+            frames.append(decode(vision, seen.dreamed[last]))
+            notes += [f'{p:.2f}' for p in seen.p_done_dreamed[last]]
+        for word in ('game', 'V', 'dream', 'dream'):
+            captions += [word] + [''] * steps
+    plots.contact_sheet(
+        path,
+        np.concatenate(frames),
+        captions,
+        notes,
+        columns=steps + 1,
+        scale=1,
+        title=f'Deaths, and M dreaming from {steps} steps before them',
     )

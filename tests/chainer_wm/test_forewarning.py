@@ -6,10 +6,12 @@ import chainer
 import numpy as np
 import pytest
 from cells_case import make_parts
+from PIL import Image
 
 from chainer_wm.datasets import Latents, LatentWriter
 from chainer_wm.mixture import Mixture
 from chainer_wm.model import Prediction
+from chainer_wm.rollouts import Rollout, RolloutStore
 from chainer_wm.stages import forewarning
 from chainer_wm.stages.foresight import Stretches, foreseen, stretches
 
@@ -140,3 +142,27 @@ def test_measured_on_episodes_that_m_never_saw(tmp_path):
     found['kinds']['agents'] = agents
     forewarning.draw(tmp_path / 'x.png', found, 'something')
     assert (tmp_path / 'x.png').stat().st_size > 1000
+
+
+def test_the_frames_before_deaths_are_drawn(tmp_path):
+    parts = make_parts(tmp_path)
+    sheet = tmp_path / 'deaths.png'
+    forewarning.draw_deaths(sheet, parts, 1.0, 0.5, 0)
+    assert not sheet.exists()  # the episodes are too short
+    home, length = parts.at(1).home, 120
+    write(home / 'codes', [length])
+    last = np.arange(length) == length - 1
+    RolloutStore(home / 'rollouts').add(
+        0,
+        Rollout(
+            np.zeros((length, 64, 64, 3), np.uint8),
+            np.zeros((length, 1), np.float32),
+            np.ones(length, np.float32),
+            last,
+            np.zeros(length, bool),
+        ),
+    )
+    forewarning.draw_deaths(sheet, parts, 1.0, 0.5, 0, steps=4)
+    with Image.open(sheet) as picture:
+        width, height = picture.size
+    assert width // 64 == 5 and height // 64 >= 4
