@@ -110,7 +110,9 @@ def agent_lines(table: Table) -> list[str]:
             game = _score(stage['game']) if stage['game'] else '-'
             caught = stage['caught']
             lines.append(
-                f'  round {stage["round"]}: {stage["agents_episodes"]} '
+                f'  round {stage["round"]}'
+                f'{" (C anew)" if stage["anew"] else ""}: '
+                f'{stage["agents_episodes"]} '
                 f'episodes of agents, generation {stage["generation"]}, '
                 f'dream {stage["dream"]:.0f}, game {game}, deaths caught '
                 f'{"-" if caught is None else f"{caught:.0%}"}'

@@ -149,7 +149,8 @@ def stages_of(results: Results) -> list[dict[str, Any]]:
     Fields: 'round', 'agents_episodes' (played so far by agents, beside the
     random ones), 'played' (their mean score in that round), 'generation',
     'dream' (mean of the last population), 'game' (``evaluation.summary``
-    without returns, or None), and 'caught' and 'false_alarms' of M's deaths.
+    without returns, or None), 'anew' (whether C began anew in that round),
+    and 'caught' and 'false_alarms' of M's deaths.
     """
     played, rows = 0, []
     names = [name for name in results if name.startswith('round-')]
@@ -165,9 +166,11 @@ def stages_of(results: Results) -> list[dict[str, Any]]:
             for row in c['evaluations']
             if row['generation'] == c['generation']
         ]
+        begin = said.get('begin', {'inherited': 0.0, 'zero': 0.0})
         rows.append(
             {
                 'round': number,
+                'anew': begin['inherited'] < begin['zero'],
                 'agents_episodes': played,
                 'played': mine['mean'] if mine else None,
                 'generation': c['generation'],

@@ -104,6 +104,9 @@ def test_a_row_of_a_round_by_hand():
     assert second['game']['mean'] == pytest.approx(584.15)
     assert second['dream'] == pytest.approx(1336.75)
     assert second['caught'] == pytest.approx(23 / 36)
+    assert not first['anew'] and not second['anew']
+    results['round-01']['begin'] = {'inherited': 127.0, 'zero': 223.0}
+    assert take_cover_table.stages_of(results)[1]['anew']
 
 
 def test_one_seed_twice_is_refused(data):
