@@ -63,7 +63,18 @@ def score_bands(
             linestyle=(0, dashes),
             label=f'{name}, {value:.0f}',
         )
-    axes.set_ylim(bottom=0)
+    seen = [
+        *levels.values(),
+        *(score for finals in ends.values() for _, score in finals),
+        *(
+            v
+            for rows in groups.values()
+            for row in rows
+            for v in row['values']
+        ),
+    ]
+    # the interval of two seeds is so wide that nothing else could be read
+    axes.set_ylim(0, 1.25 * max(seen))
     style.legend(axes, loc='upper left', bbox_to_anchor=(-0.09, -0.14), ncol=2)
     style.save(path, chart)
 
