@@ -44,7 +44,7 @@ class Config(CommonConfig):
     levels: int = opt(0, 'how many levels; 0: all')
     resolution: int = opt(20, 'height and width of the pictures')
     max_steps: int = opt(50, 'of an episode')
-    iterations: int = opt(3, 'rounds of the loop per level')
+    iterations: int = opt(12, 'most rounds of the loop per level')
     episodes: int = opt(10, 'real episodes per iteration')
     exploration: tuple[float, ...] = opt(
         (0.1, 0.5, 1.0), 'share of random steps; each episode draws one'
@@ -62,6 +62,11 @@ class Config(CommonConfig):
     newest: float = opt(0.5, 'share of dreams that begin in the new level')
     anywhere: float = opt(
         0.5, 'share of dreams that begin at any step of a real episode'
+    )
+    surprise: float = opt(
+        10.0,
+        'reward in dreams of the newest level for what was never tried in '
+        'the real game, until a real episode of it succeeds; 0: none',
     )
     policy_updates: int = opt(40, 'of the policy per iteration, in dreams')
     lanes: int = opt(64, 'dreams side by side')
@@ -90,7 +95,7 @@ PRESETS = {
         probe_episodes=2),
     'laptop': dict(resolution=10),
     'paper': dict(
-        iterations=4, episodes=50, model_updates=1000, model_lanes=24,
+        episodes=50, model_updates=1000, model_lanes=24,
         policy_updates=200),
 }
 # fmt: on

@@ -1,7 +1,7 @@
 """The loop of the lifelong learner: its model, its dreams, its baseline."""
 
 import numpy as np
-from lifelong_case import game, network, rngs
+from lifelong_case import DOWN, RIGHT, Script, game, network, rngs
 
 from chainer_wm.pixel_model import Episodes, PixelModel
 from chainer_wm.ppo import PPO
@@ -72,6 +72,34 @@ def test_probe_and_simulation(tmp_path):
     new = (seen == walls[1]).all(axis=(1, 2, 3)).mean()
     assert 0.25 < new < 0.75
     assert model.outcomes.known == known
+
+
+def test_dreams_are_curious_until_a_real_episode_succeeds(tmp_path):
+    model, _ = trained(tmp_path, 'model', 1)
+    way = Script(RIGHT, DOWN)
+    lost, won = (
+        levels.play([game().make(1)], player, rngs(1))[0]
+        for player in (Script(0), way)
+    )
+    older = levels.play([game().make(0)], way, rngs(1))  # a success
+    older[0].info['level'] = 0
+    for newest, curious in ((lost, True), (won, False)):
+        newest.info['level'] = 1
+        dream = lifelong.simulation(
+            model,
+            [*older, newest],
+            lanes=30,
+            max_steps=5,
+            newest=0.5,
+            anywhere=0.0,
+            rng=np.random.default_rng(0),
+            surprise=7.0,
+        )
+        seen, _ = dream.reset(seed=0)
+        new = (seen == newest.observations[0]).all(axis=(1, 2, 3))
+        assert 5 < new.sum() < 25
+        _, rewards, _, _, _ = dream.step(np.full(30, DOWN))
+        np.testing.assert_array_equal(rewards == 7, new & curious)
 
 
 def test_a_probe_does_not_teach_the_model_new_outcomes(tmp_path):

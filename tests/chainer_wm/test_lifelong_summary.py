@@ -95,6 +95,19 @@ class TestSummary:
             with Image.open(path) as picture:
                 assert np.asarray(picture.convert('L')).std() > 5
 
+    def test_success_is_known_from_the_first_score_to_the_end(self):
+        scored = {100: 0.5, 250: 0.9}
+        run = {
+            'iterations': [
+                {'real_steps': steps, 'scores': [score(share)]}
+                for steps, share in scored.items()
+            ]
+        }
+        steps = np.array([0, 99, 100, 249, 250, 900])
+        np.testing.assert_array_equal(
+            lifelong_compare.known(run, 0, steps), [0, 0, 0.5, 0.5, 0.9, 0.9]
+        )
+
     def test_mixed_or_unfinished_runs_are_refused(self, tmp_path):
         good = finished(tmp_path, 0, 'dnc')
         with pytest.raises(ValueError, match='complete'):

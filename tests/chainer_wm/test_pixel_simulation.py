@@ -9,6 +9,7 @@ from chainer_wm.pixel_model import (
     PixelModel,
     PixelSimulation,
     Starts,
+    curiosity,
     draw_points,
     starts_at,
 )
@@ -105,10 +106,48 @@ class TestSimulation:
             model.cleargrads()
             loss.total.backward()
             optimizer.update()
-        starts = Starts(batch.codes[0], model.initial_state(1))
+        starts = Starts(
+            batch.codes[0], model.initial_state(1), np.zeros(1, bool)
+        )
         sim = PixelSimulation(model, starts, 1, 99)
         frames, _ = sim.reset(seed=0)
         for t in range(len(one) - 1):
             np.testing.assert_array_equal(frames[0], one.observations[t])
             frames, rewards, *_ = sim.step(one.actions[t].astype(int))
             assert rewards[0] == one.rewards[t]
+
+
+class TestCuriosity:
+    def test_knows_what_was_tried_and_nothing_else(self):
+        one = played(1, 5)
+        episodes = taught(small_model(), [one])
+        curious = curiosity(episodes, 7.0)
+        actions = one.actions[:, 0].astype(int)
+        assert not curious.surprised(episodes.codes, actions).any()
+        # bumping into the top edge from the start was or was not tried
+        first = episodes.codes[:1].repeat(4, 0)
+        here = (episodes.codes == first[0]).all(axis=1)
+        tried = np.isin(np.arange(4), actions[here])
+        found = curious.surprised(first, np.arange(4))
+        np.testing.assert_array_equal(found, ~tried)
+        assert tried.any() and not tried.all()
+
+    def test_ends_the_dreams_that_are_curious(self):
+        model = small_model()
+        one = played(1, 5)
+        episodes = taught(model, [one])
+        points = np.array([[0, 0], [0, 0]])
+        starts = starts_at(model, episodes, points, np.array([True, False]))
+        here = (episodes.codes == episodes.codes[0]).all(axis=1)
+        tried = set(one.actions[here, 0].astype(int))
+        new = min(set(range(4)) - tried)
+        dream = PixelSimulation(model, starts, 40, 9, curiosity(episodes, 7.0))
+        dream.reset(seed=0)
+        curious = dream._curious.copy()
+        assert 5 < curious.sum() < 35
+        _, rewards, ended, _, _ = dream.step(np.full(40, new))
+        np.testing.assert_array_equal(rewards == 7, curious)
+        np.testing.assert_array_equal(ended, curious)
+        dream.reset(seed=0)
+        _, rewards, ended, _, _ = dream.step(np.full(40, min(tried)))
+        assert not ended.any() and not (rewards == 7).any()
