@@ -142,6 +142,8 @@ def train_model(config, run, folder, model, rollouts, seed) -> None:
         lanes=config.model_lanes,
         steps=config.max_steps,
         learning_rate=config.model_learning_rate,
+        outcome_weight=config.outcome_weight,
+        beta2=config.model_beta2,
         seed=seed,
         debug=config.debug,
         tick=run.tick,

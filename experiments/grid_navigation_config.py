@@ -59,6 +59,8 @@ class Config(CommonConfig):
     model_updates: int = opt(120, 'of M per iteration')
     model_lanes: int = opt(12, 'episodes side by side in an update of M')
     model_learning_rate: float = opt(4e-3, "M's Adam")
+    model_beta2: float = opt(0.98, "beta2 of M's Adam")
+    outcome_weight: float = opt(10.0, "of rewards and ends in M's loss")
     newest: float = opt(0.5, 'share of dreams that begin in the new level')
     anywhere: float = opt(
         0.5, 'share of dreams that begin at any step of a real episode'

@@ -55,6 +55,8 @@ def train_model(
     steps: int,
     learning_rate: float,
     seed: int,
+    outcome_weight: float = 1.0,
+    beta2: float = 0.999,
     debug: bool = False,
     tick: Callable[[], None] = lambda: None,
     label: str = 'model',
@@ -66,11 +68,16 @@ def train_model(
     Args:
         model: as it came out of the iteration before.
         lanes, steps: B and T of a batch.
+        outcome_weight: of the loss of reward and end.
+        beta2: of Adam. The first errors of pictures are a hundred times the
+            later ones of rewards; Adam should soon forget them.
 
     Returns:
         The log: a row of losses per 20 updates.
     """
-    optimizer = Adam(alpha=learning_rate, gradient_clip=1.0).setup(model)
+    optimizer = Adam(
+        alpha=learning_rate, beta2=beta2, gradient_clip=1.0
+    ).setup(model)
 
     def loss(number: int, _: Any):
         batch = episodes.draw(
@@ -78,7 +85,7 @@ def train_model(
         )
         parts, _ = model.loss(batch, model.initial_state(lanes))
         chainer.report(parts._asdict(), model)
-        return parts.total, None
+        return parts.total(outcome_weight), None
 
     updater = training.NumberedUpdater(optimizer, loss, debug=debug)
     trainer = training.fit(folder, updater, updates, label, tick=tick)

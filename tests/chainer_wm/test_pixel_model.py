@@ -89,6 +89,16 @@ class TestModel:
         )
         assert (found.outcome.array == found.outcome.array[0]).all()
 
+    def test_the_outcome_is_weighted(self, core):
+        model = small_model(core)
+        batch = taught(model, [played(0, 1)]).whole([0])
+        losses, _ = model.loss(batch, model.initial_state(1))
+        np.testing.assert_allclose(
+            losses.total(10.0).array,
+            losses.picture.array + 10 * losses.outcome.array,
+            rtol=1e-6,
+        )
+
     def test_filling_does_not_count(self, core):
         model = small_model(core)
         batch = taught(model, [played(0, 1), played(3, 9)]).whole([0, 1])
@@ -113,7 +123,7 @@ class TestModel:
             batch = episodes.draw(12, 4, rng)
             loss, _ = model.loss(batch, model.initial_state(4))
             model.cleargrads()
-            loss.total.backward()
+            loss.total().backward()
             optimizer.update()
             losses.append(float(loss.picture.array))
         assert np.mean(losses[-10:]) < 0.3 * losses[0]
@@ -123,8 +133,8 @@ class TestModel:
         assert again.outcomes.known == model.outcomes.known
         batch = episodes.whole([0, 1])
         state = model.initial_state(2)
-        assert float(again.loss(batch, state)[0].total.array) == float(
-            model.loss(batch, state)[0].total.array
+        assert float(again.loss(batch, state)[0].total().array) == float(
+            model.loss(batch, state)[0].total().array
         )
 
     def test_starts_hold_the_memory_of_the_way_there(self, core):

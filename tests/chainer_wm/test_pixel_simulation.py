@@ -104,7 +104,7 @@ class TestSimulation:
         for _ in range(300):
             loss, _ = model.loss(batch, model.initial_state(1))
             model.cleargrads()
-            loss.total.backward()
+            loss.total().backward()
             optimizer.update()
         starts = Starts(
             batch.codes[0], model.initial_state(1), np.zeros(1, bool)
