@@ -41,6 +41,7 @@ from chainer_wm.streams import stream
 from experiments.common import main, parse, run_stages
 from experiments.grid_navigation_config import (
     ACTIONS,
+    KEY_PRESETS,
     PRESETS,
     Config,
     game,
@@ -285,6 +286,8 @@ def stages(config: Config) -> dict:
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
+    if config.env == 'ordered_keys':
+        config = parse(Config, KEY_PRESETS, NAME, argv)
     if config.summary:
         lifelong_compare.compare(
             pathlib.Path(config.data, NAME),

@@ -88,7 +88,7 @@ class Config(CommonConfig):
 
 
 # fmt: off
-PRESETS = {
+PRESETS: dict[str, dict] = {
     'smoke': dict(
         resolution=10, levels=2, iterations=1, episodes=6, encoded=24,
         hidden_size=32, memory_length=4, memory_width=8, model_updates=40,
@@ -99,6 +99,13 @@ PRESETS = {
     'paper': dict(
         episodes=50, model_updates=1000, model_lanes=24,
         policy_updates=200),
+}
+KEY_PRESETS = {
+    'smoke': dict(PRESETS['smoke'], entropy=0.1),
+    'laptop': dict(
+        PRESETS['laptop'], entropy=0.1, levels=2, iterations=8, episodes=100,
+        model_updates=150),
+    'paper': dict(PRESETS['paper'], entropy=0.1),
 }
 # fmt: on
 
