@@ -39,7 +39,7 @@ from experiments.grid_navigation_config import Config as AgentConfig
 from experiments.grid_navigation_config import new_model
 
 NAME = 'key_order'
-USUAL = {'model_beta2': 0.999, 'outcome_weight': 1.0}
+USUAL: dict[str, Any] = {'model_beta2': 0.999, 'outcome_weight': 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
