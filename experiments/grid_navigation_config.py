@@ -101,11 +101,11 @@ PRESETS: dict[str, dict] = {
         policy_updates=200),
 }
 KEY_PRESETS = {
-    'smoke': dict(PRESETS['smoke'], entropy=0.2),
+    'smoke': dict(PRESETS['smoke'], entropy=0.1),
     'laptop': dict(
-        PRESETS['laptop'], entropy=0.2, levels=2, iterations=8, episodes=100,
+        PRESETS['laptop'], entropy=0.1, levels=2, iterations=8, episodes=100,
         model_updates=150),
-    'paper': dict(PRESETS['paper'], entropy=0.2),
+    'paper': dict(PRESETS['paper'], entropy=0.1),
 }
 # fmt: on
 
