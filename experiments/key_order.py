@@ -220,7 +220,7 @@ def cell(
 def figures(config: Config, run: runs.Run) -> None:
     """Shares by the number of episodes."""
     rows = run.results()['rows']
-    places = np.log10(config.episodes)
+    places = np.array(config.episodes)
 
     def curves(part: str) -> dict[str, Any]:
         found = {}
@@ -238,7 +238,7 @@ def figures(config: Config, run: runs.Run) -> None:
             'right, of episodes learnt from': curves('training'),
             'right, of new episodes': curves('new'),
         },
-        xlabel='log10 of the episodes learnt from',
+        xlabel='episodes learnt from',
         title='What M knows of the order of two keys (a guess: 0.5)',
     )
 
