@@ -41,6 +41,7 @@ from chainer_wm.streams import stream
 from experiments.common import main, parse, run_stages
 from experiments.grid_navigation_config import (
     ACTIONS,
+    KEY_PRESETS,
     PRESETS,
     Config,
     game,
@@ -58,15 +59,21 @@ def folder_of(run: runs.Run, level: int, iteration: int) -> pathlib.Path:
     return run.path(f'level-{level}', f'iteration-{iteration}')
 
 
-def before(config: Config, run: runs.Run, level: int, iteration: int):
+def last_of(run: runs.Run, level: int) -> pathlib.Path:
+    """The folder of a level's last iteration."""
+    row = lifelong_summary.after_levels(lifelong_summary.rows(run.folder))
+    return folder_of(run, level, row[level]['iteration'])
+
+
+def before(run: runs.Run, level: int, iteration: int) -> pathlib.Path | None:
     """The folder of the iteration before, or None."""
     if iteration:
         return folder_of(run, level, iteration - 1)
-    return folder_of(run, level - 1, config.iterations - 1) if level else None
+    return last_of(run, level - 1) if level else None
 
 
 def learn_level(level: int, config: Config, run: runs.Run) -> None:
-    """The loop on one level."""
+    """The loop on one level, until it and all before it are solved."""
     for iteration in range(config.iterations):
         folder = folder_of(run, level, iteration)
         if not (folder / 'scores.json').exists():
@@ -78,12 +85,15 @@ def learn_level(level: int, config: Config, run: runs.Run) -> None:
             f'steps so far, success {score["success"]:.2f}, steps '
             f'{score["steps"]} (shortest {score["shortest"]})'
         )
+        known = row['scores'][: level + 1]
+        if all(one['success'] >= config.solved for one in known):
+            return
 
 
 def iterate(config: Config, run: runs.Run, level: int, iteration: int) -> None:
     """Act, store, train M, train the policy inside M, score."""
     folder = folder_of(run, level, iteration)
-    last = before(config, run, level, iteration)
+    last = before(run, level, iteration)
     number = level * config.iterations + iteration
     seed = int(stream(config.seed, 'iteration', number).integers(2**31))
     network, model = new_policy(config), new_model(config)
@@ -133,6 +143,8 @@ def train_model(config, run, folder, model, rollouts, seed) -> None:
         lanes=config.model_lanes,
         steps=config.max_steps,
         learning_rate=config.model_learning_rate,
+        outcome_weight=config.outcome_weight,
+        beta2=config.model_beta2,
         seed=seed,
         debug=config.debug,
         tick=run.tick,
@@ -149,6 +161,7 @@ def practise(config, run, folder, network, model, rollouts, seed) -> None:
         newest=config.newest,
         # who has a memory must see how an episode begins
         anywhere=0.0 if network.recurrent else config.anywhere,
+        surprise=config.surprise,
         rng=stream(seed, 'starts'),
     )
     policy.train(
@@ -206,7 +219,7 @@ def baselines(config: Config, run: runs.Run) -> None:
 def agent_of(config: Config, run: runs.Run) -> NetworkPolicy:
     """The policy as it is after the last level."""
     network = new_policy(config)
-    last = folder_of(run, game(config).levels - 1, config.iterations - 1)
+    last = last_of(run, game(config).levels - 1)
     policy.load(last / 'policy', network)
     return NetworkPolicy(network, gym.spaces.Discrete(ACTIONS))
 
@@ -243,9 +256,7 @@ def figures(config: Config, run: runs.Run) -> None:
     """What M predicts, what it dreams, what is kept, and the agent."""
     real = game(config)
     model = load_link(
-        folder_of(run, real.levels - 1, config.iterations - 1)
-        / 'model/model.npz',
-        PixelModel,
+        last_of(run, real.levels - 1) / 'model/model.npz', PixelModel
     )
     model.to_device(config.device)
     folder = run.path('figures')
@@ -275,6 +286,8 @@ def stages(config: Config) -> dict:
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
+    if config.env == 'ordered_keys':
+        config = parse(Config, KEY_PRESETS, NAME, argv)
     if config.summary:
         lifelong_compare.compare(
             pathlib.Path(config.data, NAME),

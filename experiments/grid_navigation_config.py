@@ -44,7 +44,7 @@ class Config(CommonConfig):
     levels: int = opt(0, 'how many levels; 0: all')
     resolution: int = opt(20, 'height and width of the pictures')
     max_steps: int = opt(50, 'of an episode')
-    iterations: int = opt(3, 'rounds of the loop per level')
+    iterations: int = opt(12, 'most rounds of the loop per level')
     episodes: int = opt(10, 'real episodes per iteration')
     exploration: tuple[float, ...] = opt(
         (0.1, 0.5, 1.0), 'share of random steps; each episode draws one'
@@ -59,9 +59,16 @@ class Config(CommonConfig):
     model_updates: int = opt(120, 'of M per iteration')
     model_lanes: int = opt(12, 'episodes side by side in an update of M')
     model_learning_rate: float = opt(4e-3, "M's Adam")
+    model_beta2: float = opt(0.98, "beta2 of M's Adam")
+    outcome_weight: float = opt(10.0, "of rewards and ends in M's loss")
     newest: float = opt(0.5, 'share of dreams that begin in the new level')
     anywhere: float = opt(
         0.5, 'share of dreams that begin at any step of a real episode'
+    )
+    surprise: float = opt(
+        10.0,
+        'reward in dreams of the newest level for what was never tried in '
+        'the real game, until a real episode of it succeeds; 0: none',
     )
     policy_updates: int = opt(40, 'of the policy per iteration, in dreams')
     lanes: int = opt(64, 'dreams side by side')
@@ -81,7 +88,7 @@ class Config(CommonConfig):
 
 
 # fmt: off
-PRESETS = {
+PRESETS: dict[str, dict] = {
     'smoke': dict(
         resolution=10, levels=2, iterations=1, episodes=6, encoded=24,
         hidden_size=32, memory_length=4, memory_width=8, model_updates=40,
@@ -90,8 +97,15 @@ PRESETS = {
         probe_episodes=2),
     'laptop': dict(resolution=10),
     'paper': dict(
-        iterations=4, episodes=50, model_updates=1000, model_lanes=24,
+        episodes=50, model_updates=1000, model_lanes=24,
         policy_updates=200),
+}
+KEY_PRESETS = {
+    'smoke': dict(PRESETS['smoke'], entropy=0.1),
+    'laptop': dict(
+        PRESETS['laptop'], entropy=0.1, levels=2, iterations=8, episodes=100,
+        model_updates=150),
+    'paper': dict(PRESETS['paper'], entropy=0.1),
 }
 # fmt: on
 

@@ -1,6 +1,7 @@
 """A model of a game's pictures, and the simulation that it is."""
 
 from chainer_wm.pixel_model.choice import choose
+from chainer_wm.pixel_model.curiosity import Curiosity, curiosity
 from chainer_wm.pixel_model.episodes import Batch, Episodes
 from chainer_wm.pixel_model.network import Losses, PixelModel, Prediction
 from chainer_wm.pixel_model.outcomes import Outcomes
@@ -10,6 +11,7 @@ from chainer_wm.pixel_model.starts import Starts, draw_points, starts_at
 
 __all__ = [
     'Batch',
+    'Curiosity',
     'Episodes',
     'Losses',
     'Outcomes',
@@ -19,6 +21,7 @@ __all__ = [
     'Prediction',
     'Starts',
     'choose',
+    'curiosity',
     'draw_points',
     'starts_at',
 ]

@@ -36,9 +36,9 @@ class Losses(NamedTuple):
     picture: Any  # nats per picture
     outcome: Any  # nats of reward and end
 
-    @property
-    def total(self) -> Any:
-        return self.picture + self.outcome
+    def total(self, weight: float = 1.0) -> Any:
+        """The sum, with this weight for the outcome."""
+        return self.picture + weight * self.outcome
 
 
 class PixelModel(chainer.Chain):

@@ -10,6 +10,7 @@ import numpy as np
 from gym.utils import seeding
 
 from chainer_wm.pixel_model.choice import choose
+from chainer_wm.pixel_model.curiosity import Curiosity
 from chainer_wm.pixel_model.network import PixelModel
 from chainer_wm.pixel_model.starts import Starts
 from chainer_wm.recurrent import detach
@@ -28,10 +29,17 @@ class PixelSimulation(gym.vector.VectorEnv):
         starts: where episodes may begin, all equally likely.
         num_envs: B.
         max_steps: episodes are truncated there, as in the game.
+        curiosity: ends an episode that began at a ``curious`` start where
+            it does what was never tried in the real game; None never does.
     """
 
     def __init__(
-        self, model: PixelModel, starts: Starts, num_envs: int, max_steps: int
+        self,
+        model: PixelModel,
+        starts: Starts,
+        num_envs: int,
+        max_steps: int,
+        curiosity: Curiosity | None = None,
     ) -> None:
         palette = model.palette
         super().__init__(
@@ -42,7 +50,7 @@ class PixelSimulation(gym.vector.VectorEnv):
             gym.spaces.Discrete(model.actions),
         )
         self.model, self.max_steps = model, max_steps
-        self._starts = starts
+        self._starts, self._curiosity = starts, curiosity
         self._rngs: list[Any] = [None] * num_envs
 
     def reset_wait(self, seed: Any = None, options: Any = None):
@@ -67,6 +75,7 @@ class PixelSimulation(gym.vector.VectorEnv):
         pixels = self._starts.codes.shape[1]
         self._codes = np.zeros((self.num_envs, pixels), np.uint8)
         self._steps = np.zeros(self.num_envs, np.int64)
+        self._curious = np.zeros(self.num_envs, bool)
         self._state = self.model.initial_state(self.num_envs)
         self._begin(np.arange(self.num_envs))
         return self.model.palette.decode(self._codes), {}
@@ -85,11 +94,10 @@ class PixelSimulation(gym.vector.VectorEnv):
         colours, outcome = (
             chainer.get_device('@numpy').send(field.array) for field in found
         )
-        palette, outcomes = self.model.palette, self.model.outcomes
+        palette = self.model.palette
+        rewards, terminated = self._ending(outcome, chance[:, 1])
         picture = choose(colours, chance[:, :1], len(palette))
         self._codes = picture.astype(np.uint8)
-        happened = choose(outcome, chance[:, 1], len(outcomes.known))
-        rewards, terminated = outcomes.decode(happened)
         self._state = detach(state)
         self._steps += 1
         truncated = (self._steps >= self.max_steps) & ~terminated
@@ -103,12 +111,25 @@ class PixelSimulation(gym.vector.VectorEnv):
         seen = palette.decode(self._codes)
         return seen, rewards, terminated, truncated, infos
 
+    def _ending(self, scores: np.ndarray, chance: np.ndarray):
+        """What the actions bring: rewards and ends, (B,) each."""
+        outcomes = self.model.outcomes
+        rewards, ends = outcomes.decode(
+            choose(scores, chance, len(outcomes.known))
+        )
+        if self._curiosity is None:
+            return rewards, ends
+        new = self._curiosity.surprised(self._codes, self._actions)
+        new &= self._curious
+        return np.where(new, self._curiosity.reward, rewards), ends | new
+
     def _begin(self, lanes: np.ndarray) -> None:
         """Begin an episode in these lanes."""
         count = len(self._starts.codes)
         chosen = np.array([self._rngs[n].integers(count) for n in lanes])
         self._codes[lanes] = self._starts.codes[chosen]
         self._steps[lanes] = 0
+        self._curious[lanes] = self._starts.curious[chosen]
         send = self.model.device.send
         for field, start in zip(self._state, self._starts.state):
             field[send(lanes)] = start[send(chosen)]

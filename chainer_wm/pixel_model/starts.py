@@ -18,10 +18,13 @@ class Starts(NamedTuple):
     Fields:
         codes: (n, H * W) uint8, the picture.
         state: of the model before it sees it, fields (n, ...).
+        curious: (n,) bool, whether a dream from here may be ended by
+            ``Curiosity``.
     """
 
     codes: np.ndarray
     state: Any
+    curious: np.ndarray
 
 
 def draw_points(
@@ -72,13 +75,19 @@ def draw_points(
 
 
 def starts_at(
-    model: PixelModel, episodes: Episodes, points: np.ndarray
+    model: PixelModel,
+    episodes: Episodes,
+    points: np.ndarray,
+    curious: np.ndarray | None = None,
 ) -> Starts:
     """The pictures at these points, and the model's memory of the way there.
 
     Args:
         points: (n, 2), episode and step.
+        curious: (n,) bool, see ``Starts``; None is nowhere.
     """
+    if curious is None:
+        curious = np.zeros(len(points), bool)
     chosen, lane = np.unique(points[:, 0], return_inverse=True)
     batch = episodes.whole(chosen)
     state = model.initial_state(len(chosen))
@@ -94,4 +103,4 @@ def starts_at(
                 batch.codes[step], batch.actions[step], state
             )
             state = detach(state)
-    return Starts(batch.codes[points[:, 1], lane], kept)
+    return Starts(batch.codes[points[:, 1], lane], kept, curious)

@@ -11,6 +11,7 @@ and goes on gives the numbers of an unbroken one.
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -27,11 +28,12 @@ from chainer_wm.pixel_model import (
     PixelModel,
     PixelSimulation,
     choose,
+    curiosity,
     draw_points,
     starts_at,
 )
 from chainer_wm.rollouts import Rollout
-from chainer_wm.stages.levels import Game, RandomPolicy, play
+from chainer_wm.stages.levels import Game, RandomPolicy, play, succeeded
 from chainer_wm.streams import stream
 
 
@@ -53,6 +55,8 @@ def train_model(
     steps: int,
     learning_rate: float,
     seed: int,
+    outcome_weight: float = 1.0,
+    beta2: float = 0.999,
     debug: bool = False,
     tick: Callable[[], None] = lambda: None,
     label: str = 'model',
@@ -64,11 +68,16 @@ def train_model(
     Args:
         model: as it came out of the iteration before.
         lanes, steps: B and T of a batch.
+        outcome_weight: of the loss of reward and end.
+        beta2: of Adam. The first errors of pictures are a hundred times the
+            later ones of rewards; Adam should soon forget them.
 
     Returns:
         The log: a row of losses per 20 updates.
     """
-    optimizer = Adam(alpha=learning_rate, gradient_clip=1.0).setup(model)
+    optimizer = Adam(
+        alpha=learning_rate, beta2=beta2, gradient_clip=1.0
+    ).setup(model)
 
     def loss(number: int, _: Any):
         batch = episodes.draw(
@@ -76,7 +85,7 @@ def train_model(
         )
         parts, _ = model.loss(batch, model.initial_state(lanes))
         chainer.report(parts._asdict(), model)
-        return parts.total, None
+        return parts.total(outcome_weight), None
 
     updater = training.NumberedUpdater(optimizer, loss, debug=debug)
     trainer = training.fit(folder, updater, updates, label, tick=tick)
@@ -125,6 +134,7 @@ def simulation(
     newest: float,
     anywhere: float,
     rng: np.random.Generator,
+    surprise: float = 0.0,
     starts: int = 512,
 ) -> PixelSimulation:
     """The model as a game of all levels seen so far.
@@ -132,13 +142,24 @@ def simulation(
     Args:
         rollouts: all real episodes, each with its 'level'.
         newest, anywhere: see ``pixel_model.draw_points``.
+        surprise: reward of a dream that does what was never tried in the
+            real game, see ``pixel_model.Curiosity``. In the newest level
+            only, and only while no real episode of it succeeded; 0 is never.
         starts: how many points of real episodes are drawn to begin at.
     """
     episodes = episodes_of(rollouts, model)
     levels = np.array([rollout.info['level'] for rollout in rollouts])
     points = draw_points(levels, episodes, starts, newest, anywhere, rng)
-    found = starts_at(model, episodes, points)
-    return PixelSimulation(model, found, lanes, max_steps)
+    newer = levels == levels.max()
+    won = any(map(succeeded, itertools.compress(rollouts, newer)))
+    curious = newer[points[:, 0]] & bool(surprise and not won)
+    return PixelSimulation(
+        model,
+        starts_at(model, episodes, points, curious),
+        lanes,
+        max_steps,
+        curiosity(episodes, surprise) if curious.any() else None,
+    )
 
 
 def probe_level(

@@ -231,27 +231,19 @@ def draw_retention(path: str | os.PathLike, runs: Sequence[Mapping]) -> None:
 
 def draw_learning(path: str | os.PathLike, runs: Sequence[Mapping]) -> None:
     """Success on every level after every iteration: learning and keeping."""
-    panels: dict[str, dict] = {}
-    for level in range(len(runs[0]['levels'])):
-        panels[f'success on level {level}'] = {
-            core: (
-                np.mean([_real_steps(run) for run in of], 0),
-                np.array(
-                    [
-                        [
-                            row['scores'][level]['success']
-                            for row in run['iterations']
-                        ]
-                        for run in of
-                    ]
-                ),
-            )
+    most = max(run['iterations'][-1]['real_steps'] for run in runs)
+    steps = np.linspace(0, most, 200)
+    panels = {
+        f'success on level {level}': {
+            core: (steps, np.stack([known(run, level, steps) for run in of]))
             for core, of in _by_model(runs).items()
         }
+        for level in range(len(runs[0]['levels']))
+    }
     seed_curves(
         path,
         panels,
-        xlabel='real steps (mean of the seeds)',
+        xlabel='real steps',
         title=f'{runs[0]["config"]["env"]}: the agent in the real game',
     )
 
@@ -264,5 +256,13 @@ def _by_model(runs: Sequence[Mapping]) -> dict[str, list[Mapping]]:
     }
 
 
-def _real_steps(run: Mapping) -> list[int]:
-    return [row['real_steps'] for row in run['iterations']]
+def known(run: Mapping, level: int, steps: np.ndarray) -> np.ndarray:
+    """Success on a level as last scored after so many real steps.
+
+    0 before the first score; after the last one it stays what it was: runs
+    take different numbers of iterations.
+    """
+    rows = run['iterations']
+    scored = [row['real_steps'] for row in rows]
+    success = [0.0, *(row['scores'][level]['success'] for row in rows)]
+    return np.array(success)[np.searchsorted(scored, steps, 'right')]

@@ -90,7 +90,11 @@ def film_of_dream(
     max_steps: int,
 ) -> tuple[np.ndarray, str]:
     """An episode of M's own, from a real first picture (H, W, 3)."""
-    start = Starts(model.palette.encode(first[None]), model.initial_state(1))
+    start = Starts(
+        model.palette.encode(first[None]),
+        model.initial_state(1),
+        np.zeros(1, bool),
+    )
     dream = PixelSimulation(model, start, 1, max_steps)
     seen, _ = dream.reset(seed=int(rng.integers(2**31)))
     frames, state, over = [seen[0]], policy.start([rng]), False

@@ -5,9 +5,11 @@ import json
 import pytest
 from PIL import Image
 
+from chainer_wm import files, runs
 from chainer_wm.envs.grid_navigation import GridNavigation
 from chainer_wm.stages import levels, lifelong, policy
 from experiments import grid_navigation
+from experiments.grid_navigation_config import Config
 
 TINY = {
     'preset': 'smoke',
@@ -126,6 +128,40 @@ def test_model_and_policy_learn_without_the_real_game(tmp_path, monkeypatch):
         monkeypatch.setattr(where, name, without_game(getattr(where, name)))
     run(tmp_path, 'watched', '--stages', 'level-0,level-1')
     assert calls == ['train_model', 'train'] * 2
+
+
+def test_a_level_is_left_when_it_and_all_before_are_solved(
+    tmp_path, monkeypatch
+):
+    run = runs.Run(tmp_path / 'run', {}, stages=('level-0', 'level-1'))
+    success = iter(([0.5, 0], [0.9, 0], [0.8, 1.0], [1.0, 0.9], [0, 0]))
+    seen = []
+
+    def iterate(config, run, level, iteration):
+        before = grid_navigation.before(run, level, iteration)
+        seen.append((level, iteration, before and before.parts[-2:]))
+        score = {'steps': 9, 'shortest': 8}
+        row = {
+            'level': level,
+            'iteration': iteration,
+            'real_steps': 100,
+            'scores': [score | {'success': one} for one in next(success)],
+        }
+        folder = grid_navigation.folder_of(run, level, iteration)
+        files.write_json(folder / 'scores.json', row)
+
+    monkeypatch.setattr(grid_navigation, 'iterate', iterate)
+    config = Config(levels=2, iterations=3)
+    for level in (0, 1):
+        grid_navigation.learn_level(level, config, run)
+    assert seen == [
+        (0, 0, None),
+        (0, 1, ('level-0', 'iteration-0')),
+        (1, 0, ('level-0', 'iteration-1')),
+        (1, 1, ('level-1', 'iteration-0')),
+    ]
+    assert grid_navigation.last_of(run, 1).name == 'iteration-1'
+    run.close()
 
 
 def test_complete_run_is_not_repeated(data, capsys):
