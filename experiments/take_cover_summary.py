@@ -63,7 +63,7 @@ def summarise(config: Config, experiment: str, solved: float) -> None:
     labels = dict.fromkeys(row['group'] for row in table['controls'])
     for label, name in short_names(labels).items():
         rows = [row for row in table['controls'] if row['group'] == label]
-        word = name.lower().replace(' ', '_')
+        word = name.lower().replace(',', '').replace(' ', '_')
         draw_temperatures(out / f'temperatures_{word}.png', rows, name)
 
 
