@@ -22,6 +22,7 @@ import numpy as np
 from chainer_wm import collection, policies, runs
 from chainer_wm.cma_es import CMAES
 from chainer_wm.datasets import split_episodes
+from chainer_wm.dream import Dream
 from chainer_wm.envs.take_cover import TakeCover
 from chainer_wm.model import MDNRNN
 from chainer_wm.rollouts import RolloutStore
@@ -170,10 +171,13 @@ def train_model(config: Config, run: runs.Run) -> None:
 
 
 def search(
-    config: Config, found: Parts, generations: int, tick: Callable[[], None]
+    config: Config,
+    found: Parts,
+    dream: Dream,
+    generations: int,
+    tick: Callable[[], None],
 ) -> dict:
     """Evolve C inside a round's dream: where it ended, scores in the game."""
-    dream = found.dream(config.temperature, config.max_steps)
     linear = found.new_controller(dream.model)
 
     def score(theta: np.ndarray, generation: int) -> dict:
@@ -219,8 +223,9 @@ def search(
 def evolve(config: Config, run: runs.Run) -> None:
     """C by CMA-ES, inside the dream."""
     found = parts(config, run)
+    dream = found.dream(config.temperature, config.max_steps)
     run.add_results(
-        controller=search(config, found, config.generations, run.tick)
+        controller=search(config, found, dream, config.generations, run.tick)
     )
 
 
@@ -251,7 +256,7 @@ def play_and_refine(number: int, config: Config, run: runs.Run) -> None:
         before, found, dream, config.population, config.seed
     )
     generations = config.generations + number * config.round_generations
-    row['controller'] = search(config, found, generations, run.tick)
+    row['controller'] = search(config, found, dream, generations, run.tick)
     run.add_results(**{f'round-{number:02d}': row})
 
 

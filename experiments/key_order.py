@@ -23,7 +23,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import dnc.runtime  # noqa: F401
 
 # isort: split
-import chainer
 import numpy as np
 
 from chainer_wm import files, runs
@@ -35,6 +34,7 @@ from chainer_wm.rollouts import Rollout
 from chainer_wm.stages import levels, lifelong
 from chainer_wm.streams import stream
 from experiments.common import CommonConfig, main, opt, parse, run_stages
+from experiments.grid_navigation import train_model
 from experiments.grid_navigation_config import Config as AgentConfig
 from experiments.grid_navigation_config import new_model
 
@@ -102,7 +102,9 @@ def towards(env: OrderedKeys, wanted: Cell) -> int:
         assert around is not None  # the maps have no dead ends
         path = around
     after = path[min(1, len(path) - 1)]
-    moves = [env.neighbour(env.position, action) for action in range(4)]
+    moves = [
+        env.neighbour(env.position, action) for action in range(len(MOVES))
+    ]
     return moves.index(after) if after in moves else 0
 
 
@@ -136,15 +138,7 @@ def first_keys(rollouts: Sequence[Rollout]) -> np.ndarray:
 def right_about_order(model: PixelModel, rollouts: Sequence[Rollout]) -> float:
     """Share of first keys that M thinks likelier in turn, or not, rightly."""
     episodes = lifelong.episodes_of(rollouts, model)
-    batch = episodes.whole(range(len(episodes)))
-    with chainer.no_backprop_mode(), chainer.using_config('train', False):
-        found, _ = model.sequence(
-            batch.codes,
-            batch.actions,
-            model.initial_state(len(rollouts)),
-            batch.reset,
-        )
-    scores = chainer.get_device('@numpy').send(found.outcome.array)
+    scores = lifelong.predicted(model, episodes)[1].outcome
     rewards, ends = model.outcomes.decode(np.arange(len(model.outcomes.known)))
     number, step, in_turn = first_keys(rollouts).T
     asked = scores[step, number][:, : len(rewards)]
@@ -196,19 +190,7 @@ def cell(
         return files.read_json(folder / 'shares.json')
     rollouts = played(agent, 'learnt from', count)
     model = new_model(agent)
-    lifelong.train_model(
-        folder,
-        model,
-        lifelong.episodes_of(rollouts, model),
-        updates=agent.model_updates,
-        lanes=agent.model_lanes,
-        steps=agent.max_steps,
-        learning_rate=agent.model_learning_rate,
-        outcome_weight=agent.outcome_weight,
-        beta2=agent.model_beta2,
-        seed=agent.seed,
-        tick=run.tick,
-    )
+    train_model(agent, run, folder, model, rollouts, agent.seed)
     shares = [
         right_about_order(model, part)
         for part in (rollouts, played(agent, 'new', config.held_out))

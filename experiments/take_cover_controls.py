@@ -146,8 +146,10 @@ def forewarn(base: Base, config: Config, run: runs.Run) -> None:
     """Real deaths dreamt anew, by the M whose C then played on, if any."""
     parts = base.parts.at(max(0, base.parts.round - 1))
     tau = float(np.mean(base.config['temperature']))
-    split = base.config['held_out'], config.seed
-    found = forewarning.measure(parts, tau, *split, config.test_episodes)
+    kinds = forewarning.unseen(parts, base.config['held_out'], config.seed)
+    found = forewarning.measure(
+        parts, kinds, tau, config.seed, config.test_episodes
+    )
     run.add_results(forewarning=found)
     forewarning.draw(
         run.path('figures', 'forewarning.png'),
@@ -155,7 +157,11 @@ def forewarn(base: Base, config: Config, run: runs.Run) -> None:
         f"Real deaths in {base.config['model'].upper()}'s dreams",
     )
     forewarning.draw_deaths(
-        run.path('figures', 'deaths.png'), parts, tau, *split
+        run.path('figures', 'deaths.png'),
+        parts,
+        kinds.get('agents', kinds['random']),
+        tau,
+        config.seed,
     )
 
 

@@ -8,8 +8,8 @@ were taken, and so is a stretch of the same episode that nobody died in.
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,19 +26,27 @@ LENGTH = 100  # steps of a stretch, with those that M only follows
 PEACE = 60  # steps without a death after a stretch that nobody dies in
 
 
+class Unseen(NamedTuple):
+    """Episodes that an M never saw."""
+
+    store: RolloutStore
+    codes: Latents
+    episodes: list[int]
+
+
 def measure(
     parts: Parts,
+    kinds: Mapping[str, Unseen],
     temperature: float,
-    held_out: float,
     seed: int,
     most: int = 100,
 ) -> dict[str, Any]:
     """Shares of dreams that end, over deaths that M never saw.
 
     Args:
-        parts: of a round. ``agents``: the episodes that its C then played for
-            the next round, if there is one; ``random``: held-out ones.
-        held_out, seed: the run's, which tell what M never saw.
+        parts: of a round.
+        kinds: what its M never saw, see ``unseen``.
+        seed: the run's.
         most: episodes of either kind.
 
     Returns:
@@ -48,7 +56,7 @@ def measure(
     """
     found: dict[str, Any] = {}
     model = parts.model()
-    for kind, (_, codes, episodes) in unseen(parts, held_out, seed).items():
+    for kind, (_, codes, episodes) in kinds.items():
         rng = stream(seed, 'forewarning', parts.round)
         for name, ends in ends_of(codes, episodes[:most], rng).items():
             if not ends:
@@ -71,18 +79,23 @@ def measure(
     }
 
 
-def unseen(
-    parts: Parts, held_out: float, seed: int
-) -> dict[str, tuple[RolloutStore, Latents, list[int]]]:
-    """Episodes that a round's M never saw, by kind: see ``measure``."""
+def unseen(parts: Parts, held_out: float, seed: int) -> dict[str, Unseen]:
+    """What a round's M never saw, by kind.
+
+    ``random``: held-out episodes. ``agents``, if there is a next round:
+    what its C played for that.
+
+    Args:
+        held_out, seed: the run's.
+    """
     codes = Latents(parts.codes_path)
     kept = split_episodes(sorted(codes.episodes), held_out, seed)[1]
-    kinds = {'random': (parts.store(), codes, kept)}
+    kinds = {'random': Unseen(parts.store(), codes, kept)}
     after = parts.at(parts.round + 1).home
     if (after / 'codes/index.json').exists():
         codes = Latents(after / 'codes')
         store = RolloutStore(after / 'rollouts')
-        kinds['agents'] = store, codes, sorted(codes.episodes)
+        kinds['agents'] = Unseen(store, codes, sorted(codes.episodes))
     return kinds
 
 
@@ -130,18 +143,18 @@ def draw(path: pathlib.Path, found: dict[str, Any], title: str) -> None:
 def draw_deaths(
     path: pathlib.Path,
     parts: Parts,
+    kind: Unseen,
     temperature: float,
-    held_out: float,
     seed: int,
     shown: int = 3,
     steps: int = 12,
 ) -> None:
     """The last steps before some deaths: the game, V, and two dreams.
 
-    The first deaths that there are, the agents' where there are some. Under
-    the frames of a dream stands its P(done).
+    The first deaths that there are. Under the frames of a dream stands its
+    P(done).
     """
-    store, codes, episodes = list(unseen(parts, held_out, seed).values())[-1]
+    store, codes, episodes = kind
     ends = ends_of(codes, episodes, stream(seed, 'deaths'))['death'][:shown]
     if not ends:
         return

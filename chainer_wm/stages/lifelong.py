@@ -24,9 +24,11 @@ from chainer_wm import training
 from chainer_wm.links import save_link
 from chainer_wm.optimizers import Adam
 from chainer_wm.pixel_model import (
+    Batch,
     Episodes,
     PixelModel,
     PixelSimulation,
+    Prediction,
     choose,
     curiosity,
     draw_points,
@@ -93,13 +95,12 @@ def train_model(
     return training.history(trainer)
 
 
-def probe(model: PixelModel, episodes: Episodes) -> dict[str, Any]:
-    """How well the model predicts one step of episodes it never saw.
+def predicted(
+    model: PixelModel, episodes: Episodes
+) -> tuple[Batch, Prediction]:
+    """All episodes whole, side by side, and what the model says at each step.
 
-    Returns:
-        'pictures' (share of next pictures right in every pixel), 'outcomes'
-        (share of steps whose reward and end are right), 'news' (the same of
-        the steps that are not like most, None without any).
+    The prediction's fields are NumPy arrays.
     """
     batch = episodes.whole(range(len(episodes)))
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
@@ -110,7 +111,18 @@ def probe(model: PixelModel, episodes: Episodes) -> dict[str, Any]:
             batch.reset,
         )
     send = chainer.get_device('@numpy').send
-    colours, outcome = (send(field.array) for field in found)
+    return batch, Prediction(*(send(field.array) for field in found))
+
+
+def probe(model: PixelModel, episodes: Episodes) -> dict[str, Any]:
+    """How well the model predicts one step of episodes it never saw.
+
+    Returns:
+        'pictures' (share of next pictures right in every pixel), 'outcomes'
+        (share of steps whose reward and end are right), 'news' (the same of
+        the steps that are not like most, None without any).
+    """
+    batch, (colours, outcome) = predicted(model, episodes)
     seen, played = batch.seen > 0, batch.played > 0
     guess = choose(colours[seen], 0.5, len(model.palette))
     right = outcome.argmax(axis=2) == batch.outcomes

@@ -125,11 +125,22 @@ def test_deaths_and_peace_are_told_apart(tmp_path):
     assert length <= found['none'][1][1] <= 900 - peace
 
 
+def measure(parts):
+    kinds = forewarning.unseen(parts, 0.5, 0)
+    return forewarning.measure(parts, kinds, 1.0, 0)
+
+
+def draw_deaths(path, parts, **options):
+    """Of the agents, where there are some."""
+    kind = list(forewarning.unseen(parts, 0.5, 0).values())[-1]
+    forewarning.draw_deaths(path, parts, kind, 1.0, 0, **options)
+
+
 def test_measured_on_episodes_that_m_never_saw(tmp_path):
     parts = make_parts(tmp_path)
-    assert not forewarning.measure(parts, 1.0, 0.5, 0)['kinds']  # too short
+    assert not measure(parts)['kinds']  # too short
     write(parts.at(1).home / 'codes', [170, 130])
-    found = forewarning.measure(parts, 1.0, 0.5, 0)
+    found = measure(parts)
     agents = found['kinds'].pop('agents')
     assert not found['kinds'] and found['round'] == 0
     assert agents['death'] == {
@@ -147,7 +158,7 @@ def test_measured_on_episodes_that_m_never_saw(tmp_path):
 def test_the_frames_before_deaths_are_drawn(tmp_path):
     parts = make_parts(tmp_path)
     sheet = tmp_path / 'deaths.png'
-    forewarning.draw_deaths(sheet, parts, 1.0, 0.5, 0)
+    draw_deaths(sheet, parts)
     assert not sheet.exists()  # the episodes are too short
     home, length = parts.at(1).home, 120
     write(home / 'codes', [length])
@@ -162,7 +173,7 @@ def test_the_frames_before_deaths_are_drawn(tmp_path):
             np.zeros(length, bool),
         ),
     )
-    forewarning.draw_deaths(sheet, parts, 1.0, 0.5, 0, steps=4)
+    draw_deaths(sheet, parts, steps=4)
     with Image.open(sheet) as picture:
         width, height = picture.size
     assert width // 64 == 5 and height // 64 >= 4
