@@ -39,6 +39,7 @@ class NumberedUpdater(training.Updater):
         state: the state before the first update.
         updates_per_epoch: only for the epoch count in logs.
         debug: name the first non-finite value, at the cost of speed.
+        rate: update number -> Adam's step size alpha; None leaves it.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class NumberedUpdater(training.Updater):
         state: Any = None,
         updates_per_epoch: float = 1.0,
         debug: bool = False,
+        rate: Callable[[int], float] | None = None,
     ):
         self.iteration = 0
         self.state = state
@@ -57,6 +59,7 @@ class NumberedUpdater(training.Updater):
         self._loss = loss
         self._updates_per_epoch = updates_per_epoch
         self._debug = debug
+        self._rate = rate
 
     @property
     def epoch_detail(self) -> float:
@@ -95,6 +98,8 @@ class NumberedUpdater(training.Updater):
             link.cleargrads()
             loss.backward()
             del loss
+            if self._rate is not None:
+                self._optimizer.alpha = self._rate(self.iteration)
             self._optimizer.update()
         self.state = detached(state)
         epoch, self.previous_epoch_detail = self.epoch, self.epoch_detail
@@ -112,6 +117,28 @@ class NumberedUpdater(training.Updater):
                     for name, array in zip(self.state._fields, self.state)
                 )
             )
+
+
+def linear_rate(
+    first: float, last: float, updates: int
+) -> Callable[[int], float]:
+    """A step size that falls in a straight line over so many updates.
+
+    Returns:
+        update number -> step size: ``first`` at 0, ``last`` at ``updates``
+        and after.
+
+    Raises:
+        ValueError: a step size is negative, or the last above the first.
+    """
+    if not 0 <= last <= first:
+        raise ValueError(
+            f'the step size cannot fall from {first} to {last}: the last one '
+            'must lie between 0 and the first'
+        )
+    return lambda number: (
+        first + (last - first) * min(1.0, number / max(1, updates))
+    )
 
 
 def detached(state: Any) -> Any:

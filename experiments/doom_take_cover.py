@@ -90,6 +90,7 @@ def train_vision(config: Config, run: runs.Run) -> None:
         epochs=config.vision_epochs,
         batch_size=config.vision_batch,
         learning_rate=config.vision_learning_rate,
+        last_learning_rate=config.vision_last_learning_rate,
         seed=config.seed,
         memory_mb=config.memory_mb,
         debug=config.debug,

@@ -38,6 +38,9 @@ class Config(CommonConfig):
     vision_epochs: float = opt(1.0, 'passes of V', extends='vision')
     vision_batch: int = opt(100, 'frames per update of V')
     vision_learning_rate: float = opt(1e-4, "V's Adam")
+    vision_last_learning_rate: float = opt(
+        1e-4, "V's Adam falls to this in a straight line"
+    )
     memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
     hidden_size: int = opt(512, 'LSTM, or controller of the DNC')
     memory_length: int = opt(16, 'DNC: memory slots N')
@@ -74,15 +77,17 @@ class Config(CommonConfig):
 PRESETS = {
     'smoke': dict(
         episodes=10, vision_batch=32, vision_learning_rate=1e-3,
+        vision_last_learning_rate=1e-3,
         latent_size=16, hidden_size=32, memory_length=8, memory_width=8,
         read_heads=2, model_epochs=6.0, model_batch=4, window=32,
         population=8, dreams=2, generations=4, max_steps=200,
         evaluate_every=4, evaluate_episodes=2, test_episodes=4),
     'laptop': dict(
-        episodes=1000, hold=(10, 30, 100), vision_epochs=0.8,
-        vision_learning_rate=1e-3, hidden_size=256, model_epochs=30.0,
-        window=50, patience=5, population=32, generations=20, rounds=4,
-        round_generations=15, evaluate_every=1000, evaluate_episodes=20),
+        episodes=1000, hold=(10, 30, 100), vision_epochs=2.4,
+        vision_learning_rate=1e-3, vision_last_learning_rate=1e-5,
+        hidden_size=256, model_epochs=30.0, window=50, patience=5,
+        population=32, generations=20, rounds=4, round_generations=15,
+        evaluate_every=1000, evaluate_episodes=20),
     'paper': {},
 }
 # fmt: on

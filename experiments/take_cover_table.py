@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from chainer_wm import files, runs
+from chainer_wm.stages import practice
 from experiments.take_cover_config import PRESETS, Config, new_model
 
 Results = dict[str, Any]
@@ -19,6 +20,7 @@ Results = dict[str, Any]
 REUSED = (
     *('settings', 'episodes', 'hold', 'min_length', 'latent_size'),
     *('vision_epochs', 'vision_batch', 'vision_learning_rate'),
+    'vision_last_learning_rate',
 )
 #: Settings in which runs that are pooled may differ.
 NAMES = ('run', 'reuse', 'seed', 'preset')
@@ -166,11 +168,11 @@ def stages_of(results: Results) -> list[dict[str, Any]]:
             for row in c['evaluations']
             if row['generation'] == c['generation']
         ]
-        begin = said.get('begin', {'inherited': 0.0, 'zero': 0.0})
         rows.append(
             {
                 'round': number,
-                'anew': begin['inherited'] < begin['zero'],
+                'anew': 'begin' in said
+                and practice.begins_anew(said['begin']),
                 'agents_episodes': played,
                 'played': mine['mean'] if mine else None,
                 'generation': c['generation'],

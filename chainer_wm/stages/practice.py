@@ -8,7 +8,7 @@ training of M and the evolution of C.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -106,9 +106,14 @@ def hand_on(
     controller.inherit(
         before.home / 'controller',
         parts.home / 'controller',
-        anew=worth['inherited'] < worth['zero'],
+        anew=begins_anew(worth),
     )
     return worth
+
+
+def begins_anew(worth: Mapping[str, float]) -> bool:
+    """Whether C begins anew, by what ``hand_on`` returned."""
+    return worth['inherited'] < worth['zero']
 
 
 def windows(

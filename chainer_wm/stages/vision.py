@@ -29,6 +29,7 @@ def train(
     epochs: float,
     batch_size: int,
     learning_rate: float,
+    last_learning_rate: float | None = None,
     seed: int,
     memory_mb: float = 1024,
     debug: bool = False,
@@ -41,10 +42,15 @@ def train(
     Args:
         vision: V, on the device to train on.
         episodes: numbers in the store to train on.
+        last_learning_rate: Adam's falls to this in a straight line; None
+            leaves it.
         memory_mb: limit of the frames held at once.
 
     Returns:
         The log: a row of losses per 20 updates.
+
+    Raises:
+        ValueError: the last learning rate is above the first, or negative.
     """
     folder = pathlib.Path(folder)
     frames = FrameDataset(
@@ -58,10 +64,13 @@ def train(
         rng = stream(seed, 'vision noise', number)
         return vision.loss(batch, rng=rng), None
 
-    updater = training.NumberedUpdater(
-        optimizer, loss, None, frames.batches_per_epoch, debug
-    )
     updates = math.ceil(epochs * frames.batches_per_epoch)
+    if last_learning_rate is None:
+        last_learning_rate = learning_rate
+    rate = training.linear_rate(learning_rate, last_learning_rate, updates)
+    updater = training.NumberedUpdater(
+        optimizer, loss, None, frames.batches_per_epoch, debug, rate
+    )
     try:
         trainer = training.fit(folder, updater, updates, 'vision', tick=tick)
     finally:
