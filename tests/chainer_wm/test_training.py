@@ -34,11 +34,15 @@ class Net(chainer.Chain):
         return loss, State(h)
 
 
-def run(folder, updates, loss=None, patience=None, debug=False):
+def run(folder, updates, loss=None, patience=None, debug=False, rate=None):
     net = Net()
     optimizer = chainer.optimizers.Adam().setup(net)
     updater = training.NumberedUpdater(
-        optimizer, loss or net.loss, State(np.zeros((4, 3), 'f')), debug=debug
+        optimizer,
+        loss or net.loss,
+        State(np.zeros((4, 3), 'f')),
+        debug=debug,
+        rate=rate,
     )
     held_out = training.HeldOut(
         lambda: {'size': float((net.layer.W.array**2).sum())},
@@ -63,15 +67,42 @@ def run(folder, updates, loss=None, patience=None, debug=False):
     return net, updater, log
 
 
-def test_interrupted_run_gives_the_numbers_of_an_unbroken_one(tmp_path):
-    whole, updater, log = run(tmp_path / 'whole', 31)
-    run(tmp_path / 'parts', 11)
-    run(tmp_path / 'parts', 17)
-    parts, resumed, resumed_log = run(tmp_path / 'parts', 31)
+@pytest.mark.parametrize('rate', [None, training.linear_rate(1e-2, 1e-3, 31)])
+def test_interrupted_run_gives_the_numbers_of_an_unbroken_one(tmp_path, rate):
+    whole, updater, log = run(tmp_path / 'whole', 31, rate=rate)
+    run(tmp_path / 'parts', 11, rate=rate)
+    run(tmp_path / 'parts', 17, rate=rate)
+    parts, resumed, resumed_log = run(tmp_path / 'parts', 31, rate=rate)
     np.testing.assert_array_equal(whole.layer.W.array, parts.layer.W.array)
     np.testing.assert_array_equal(updater.state.h, resumed.state.h)
     assert log == resumed_log
     assert resumed.iteration == 31
+
+
+def test_rate_sets_the_step_size_of_each_update(tmp_path):
+    def weights(updates):
+        rate = {0: 0.25, 1: 0.0, 2: 0.5}.get
+        return run(tmp_path, updates, rate=rate)[0].layer.W.array
+
+    first, second, third = weights(1), weights(2), weights(3)
+    # Adam's first step is alpha times the sign of the gradient.
+    np.testing.assert_allclose(
+        np.abs(first - Net().layer.W.array), 0.25, rtol=1e-3
+    )
+    np.testing.assert_array_equal(first, second)
+    assert (second != third).all()
+
+
+def test_linear_rate_falls_in_a_straight_line():
+    rate = training.linear_rate(1.0, 0.2, 8)
+    found = [rate(n) for n in (0, 2, 4, 8, 9)]
+    np.testing.assert_allclose(found, [1.0, 0.8, 0.6, 0.2, 0.2])
+
+
+@pytest.mark.parametrize('last', [-0.1, 1.5])
+def test_linear_rate_cannot_rise_or_go_below_zero(last):
+    with pytest.raises(ValueError, match=f'from 1.0 to {last}'):
+        training.linear_rate(1.0, last, 8)
 
 
 def test_state_is_carried_from_update_to_update(tmp_path):
