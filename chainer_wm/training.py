@@ -120,17 +120,19 @@ class NumberedUpdater(training.Updater):
 
 
 def linear_rate(
-    first: float, last: float, updates: int
+    first: float, last: float | None, updates: int
 ) -> Callable[[int], float]:
     """A step size that falls in a straight line over so many updates.
 
     Returns:
-        update number -> step size: ``first`` at 0, ``last`` at ``updates``
-        and after.
+        update number -> step size: ``first`` at 0, ``last`` (None: the same)
+        at ``updates`` and after.
 
     Raises:
         ValueError: a step size is negative, or the last above the first.
     """
+    if last is None:
+        last = first
     if not 0 <= last <= first:
         raise ValueError(
             f'the step size cannot fall from {first} to {last}: the last one '

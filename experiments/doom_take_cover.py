@@ -123,10 +123,14 @@ def learn(
     found: Parts,
     network: MDNRNN,
     epochs: float,
-    learning_rate: float,
+    learning_rates: tuple[float, float],
     tick: Callable[[], None],
 ) -> dict:
-    """Train M of a round: its measures on held-out episodes."""
+    """Train M of a round: its measures on held-out episodes.
+
+    Args:
+        learning_rates: the first and the last.
+    """
     train, test = practice.windows(
         found,
         config.model_batch,
@@ -142,7 +146,8 @@ def learn(
         train,
         test,
         epochs=epochs,
-        learning_rate=learning_rate,
+        learning_rate=learning_rates[0],
+        last_learning_rate=learning_rates[1],
         seed=practice.seed_of(config.seed, found.round),
         patience=config.patience or None,
         debug=config.debug,
@@ -163,7 +168,7 @@ def train_model(config: Config, run: runs.Run) -> None:
         found,
         new_model(config),
         0.0 if config.untrained_model else config.model_epochs,
-        config.model_learning_rate,
+        (config.model_learning_rate, config.model_last_learning_rate),
         run.tick,
     )
     run.add_results(model=measures)
@@ -249,7 +254,7 @@ def play_and_refine(number: int, config: Config, run: runs.Run) -> None:
         found,
         before.model(),
         config.round_epochs,
-        config.round_learning_rate,
+        (config.round_learning_rate, config.round_last_learning_rate),
         run.tick,
     )
     dream = found.dream(config.temperature, config.max_steps)

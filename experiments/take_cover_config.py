@@ -51,6 +51,9 @@ class Config(CommonConfig):
     model_batch: int = opt(100, 'episodes side by side in an update of M')
     window: int = opt(500, 'steps per update of M')
     model_learning_rate: float = opt(1e-3, "M's Adam")
+    model_last_learning_rate: float = opt(
+        1e-3, "M's Adam falls to this in a straight line"
+    )
     patience: int = opt(0, 'held-out checks without progress; 0: no limit')
     untrained_model: bool = opt(False, 'control: M keeps its first weights')
     features: tuple[str, ...] = opt(('z', 'c', 'h'), 'what C sees: z c h r')
@@ -66,6 +69,9 @@ class Config(CommonConfig):
     round_repeats: int = opt(3, 'M sees these so often for once a random one')
     round_epochs: float = opt(4.0, 'passes of M in a round')
     round_learning_rate: float = opt(3e-4, "M's Adam in a round")
+    round_last_learning_rate: float = opt(
+        3e-4, "M's Adam in a round falls to this in a straight line"
+    )
     round_generations: int = opt(10, 'of CMA-ES in a round')
     evaluate_every: int = opt(25, 'generations between scores in the game')
     evaluate_episodes: int = opt(100, 'episodes of such a score')

@@ -32,6 +32,7 @@ def train(
     *,
     epochs: float,
     learning_rate: float = 1e-3,
+    last_learning_rate: float | None = None,
     clip: float = 1.0,
     seed: int,
     patience: int | None = None,
@@ -49,6 +50,8 @@ def train(
         model: an ``MDNRNN``, on the device to train on.
         sequences, held_out: windows to train on and to judge by.
         epochs: passes over ``sequences``, at most.
+        last_learning_rate: Adam's falls to this in a straight line over all
+            the passes; None leaves it.
         clip: gradients are cut element-wise to [-clip, clip].
         patience: measurements without a new best before training stops.
 
@@ -63,12 +66,14 @@ def train(
         batch = _batch(model, sequences, number, rng)
         return model.loss(**batch, state=state, done_weight=DONE_WEIGHT)
 
+    updates = math.ceil(epochs * sequences.windows_per_epoch)
     updater = training.NumberedUpdater(
         optimizer,
         loss,
         model.initial_state(sequences.batch_size),
         sequences.windows_per_epoch,
         debug,
+        training.linear_rate(learning_rate, last_learning_rate, updates),
     )
     watch = training.HeldOut(
         lambda: measure(model, held_out, seed),
@@ -76,7 +81,6 @@ def train(
         folder / 'model.npz',
         patience,
     )
-    updates = math.ceil(epochs * sequences.windows_per_epoch)
     trainer = training.fit(
         folder,
         updater,

@@ -65,8 +65,6 @@ def train(
         return vision.loss(batch, rng=rng), None
 
     updates = math.ceil(epochs * frames.batches_per_epoch)
-    if last_learning_rate is None:
-        last_learning_rate = learning_rate
     rate = training.linear_rate(learning_rate, last_learning_rate, updates)
     updater = training.NumberedUpdater(
         optimizer, loss, None, frames.batches_per_epoch, debug, rate
