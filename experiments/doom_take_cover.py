@@ -91,6 +91,7 @@ def train_vision(config: Config, run: runs.Run) -> None:
         batch_size=config.vision_batch,
         learning_rate=config.vision_learning_rate,
         last_learning_rate=config.vision_last_learning_rate,
+        kl_tolerance=config.kl_tolerance,
         seed=config.seed,
         memory_mb=config.memory_mb,
         debug=config.debug,

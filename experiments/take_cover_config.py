@@ -41,6 +41,7 @@ class Config(CommonConfig):
     vision_last_learning_rate: float = opt(
         1e-4, "V's Adam falls to this in a straight line"
     )
+    kl_tolerance: float = opt(0.5, 'nats per latent that cost V nothing')
     memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
     hidden_size: int = opt(512, 'LSTM, or controller of the DNC')
     memory_length: int = opt(16, 'DNC: memory slots N')
@@ -89,9 +90,9 @@ PRESETS = {
         population=8, dreams=2, generations=4, max_steps=200,
         evaluate_every=4, evaluate_episodes=2, test_episodes=4),
     'laptop': dict(
-        episodes=1000, hold=(10, 30, 100), vision_epochs=2.4,
+        episodes=1000, hold=(10, 30, 100), vision_epochs=1.6,
         vision_learning_rate=1e-3, vision_last_learning_rate=1e-5,
-        hidden_size=256, model_epochs=30.0, window=50, patience=5,
+        kl_tolerance=1.5, hidden_size=256, model_epochs=30.0, window=50, patience=5,
         population=32, generations=20, rounds=4, round_generations=15,
         evaluate_every=1000, evaluate_episodes=20),
     'paper': {},

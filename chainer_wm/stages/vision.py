@@ -30,6 +30,7 @@ def train(
     batch_size: int,
     learning_rate: float,
     last_learning_rate: float | None = None,
+    kl_tolerance: float = 0.5,
     seed: int,
     memory_mb: float = 1024,
     debug: bool = False,
@@ -44,6 +45,7 @@ def train(
         episodes: numbers in the store to train on.
         last_learning_rate: Adam's falls to this in a straight line; None
             leaves it.
+        kl_tolerance: nats per latent that cost nothing.
         memory_mb: limit of the frames held at once.
 
     Returns:
@@ -62,7 +64,7 @@ def train(
     def loss(number: int, state: None):
         batch = to_input(frames.batch(number), vision.xp, vision.dtype.type)
         rng = stream(seed, 'vision noise', number)
-        return vision.loss(batch, rng=rng), None
+        return vision.loss(batch, rng=rng, kl_tolerance=kl_tolerance), None
 
     updates = math.ceil(epochs * frames.batches_per_epoch)
     rate = training.linear_rate(learning_rate, last_learning_rate, updates)
