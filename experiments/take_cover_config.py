@@ -92,9 +92,9 @@ PRESETS = {
     'laptop': dict(
         episodes=1000, hold=(10, 30, 100), vision_epochs=1.6,
         vision_learning_rate=1e-3, vision_last_learning_rate=1e-5,
-        kl_tolerance=1.5, hidden_size=256, model_epochs=30.0, window=50, patience=5,
-        population=32, generations=20, rounds=4, round_generations=15,
-        evaluate_every=1000, evaluate_episodes=20),
+        kl_tolerance=1.5, hidden_size=256, model_epochs=30.0, window=50,
+        patience=5, population=32, generations=20, rounds=4,
+        round_generations=15, evaluate_every=1000, evaluate_episodes=20),
     'paper': {},
 }
 # fmt: on
