@@ -120,27 +120,25 @@ class NumberedUpdater(training.Updater):
 
 
 def linear_rate(
-    first: float, last: float | None, updates: int
+    first: float, last: float, updates: int
 ) -> Callable[[int], float]:
     """A step size that falls in a straight line over so many updates.
 
     Returns:
-        update number -> step size: ``first`` at 0, ``last`` (None: the same)
-        at ``updates`` and after.
+        update number -> step size: ``first`` at 0, the lower one of both at
+        ``updates`` and after. A training that is made longer goes on at what
+        the longer line has there.
 
     Raises:
-        ValueError: a step size is negative, or the last above the first.
+        ValueError: a step size is negative.
     """
-    if last is None:
-        last = first
-    if not 0 <= last <= first:
+    if not min(first, last) >= 0:
         raise ValueError(
-            f'the step size cannot fall from {first} to {last}: the last one '
-            'must lie between 0 and the first'
+            f'the step size cannot fall from {first} to {last}: both must be '
+            'positive, or 0'
         )
-    return lambda number: (
-        first + (last - first) * min(1.0, number / max(1, updates))
-    )
+    fall = first - min(first, last)
+    return lambda number: first - fall * min(1.0, number / max(1, updates))
 
 
 def detached(state: Any) -> Any:

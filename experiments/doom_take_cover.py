@@ -91,7 +91,6 @@ def train_vision(config: Config, run: runs.Run) -> None:
         batch_size=config.vision_batch,
         learning_rate=config.vision_learning_rate,
         last_learning_rate=config.vision_last_learning_rate,
-        kl_tolerance=config.kl_tolerance,
         seed=config.seed,
         memory_mb=config.memory_mb,
         debug=config.debug,
@@ -124,14 +123,11 @@ def learn(
     found: Parts,
     network: MDNRNN,
     epochs: float,
-    learning_rates: tuple[float, float],
+    learning_rate: float,
+    last_learning_rate: float,
     tick: Callable[[], None],
 ) -> dict:
-    """Train M of a round: its measures on held-out episodes.
-
-    Args:
-        learning_rates: the first and the last.
-    """
+    """Train M of a round: its measures on held-out episodes."""
     train, test = practice.windows(
         found,
         config.model_batch,
@@ -147,8 +143,8 @@ def learn(
         train,
         test,
         epochs=epochs,
-        learning_rate=learning_rates[0],
-        last_learning_rate=learning_rates[1],
+        learning_rate=learning_rate,
+        last_learning_rate=last_learning_rate,
         seed=practice.seed_of(config.seed, found.round),
         patience=config.patience or None,
         debug=config.debug,
@@ -169,7 +165,8 @@ def train_model(config: Config, run: runs.Run) -> None:
         found,
         new_model(config),
         0.0 if config.untrained_model else config.model_epochs,
-        (config.model_learning_rate, config.model_last_learning_rate),
+        config.model_learning_rate,
+        config.model_last_learning_rate,
         run.tick,
     )
     run.add_results(model=measures)
@@ -255,7 +252,8 @@ def play_and_refine(number: int, config: Config, run: runs.Run) -> None:
         found,
         before.model(),
         config.round_epochs,
-        (config.round_learning_rate, config.round_last_learning_rate),
+        config.round_learning_rate,
+        config.round_learning_rate,
         run.tick,
     )
     dream = found.dream(config.temperature, config.max_steps)

@@ -39,9 +39,8 @@ class Config(CommonConfig):
     vision_batch: int = opt(100, 'frames per update of V')
     vision_learning_rate: float = opt(1e-4, "V's Adam")
     vision_last_learning_rate: float = opt(
-        1e-4, "V's Adam falls to this in a straight line"
+        1.0, "V's Adam falls to this in a straight line, if it is lower"
     )
-    kl_tolerance: float = opt(0.5, 'nats per latent that cost V nothing')
     memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
     hidden_size: int = opt(512, 'LSTM, or controller of the DNC')
     memory_length: int = opt(16, 'DNC: memory slots N')
@@ -53,7 +52,7 @@ class Config(CommonConfig):
     window: int = opt(500, 'steps per update of M')
     model_learning_rate: float = opt(1e-3, "M's Adam")
     model_last_learning_rate: float = opt(
-        1e-3, "M's Adam falls to this in a straight line"
+        1.0, "M's Adam falls to this in a straight line, if it is lower"
     )
     patience: int = opt(0, 'held-out checks without progress; 0: no limit')
     untrained_model: bool = opt(False, 'control: M keeps its first weights')
@@ -70,9 +69,6 @@ class Config(CommonConfig):
     round_repeats: int = opt(3, 'M sees these so often for once a random one')
     round_epochs: float = opt(4.0, 'passes of M in a round')
     round_learning_rate: float = opt(3e-4, "M's Adam in a round")
-    round_last_learning_rate: float = opt(
-        3e-4, "M's Adam in a round falls to this in a straight line"
-    )
     round_generations: int = opt(10, 'of CMA-ES in a round')
     evaluate_every: int = opt(25, 'generations between scores in the game')
     evaluate_episodes: int = opt(100, 'episodes of such a score')
@@ -84,17 +80,17 @@ class Config(CommonConfig):
 PRESETS = {
     'smoke': dict(
         episodes=10, vision_batch=32, vision_learning_rate=1e-3,
-        vision_last_learning_rate=1e-3,
         latent_size=16, hidden_size=32, memory_length=8, memory_width=8,
         read_heads=2, model_epochs=6.0, model_batch=4, window=32,
         population=8, dreams=2, generations=4, max_steps=200,
         evaluate_every=4, evaluate_episodes=2, test_episodes=4),
     'laptop': dict(
-        episodes=1000, hold=(10, 30, 100), vision_epochs=1.6,
+        episodes=1000, hold=(10, 30, 100), vision_epochs=2.4,
         vision_learning_rate=1e-3, vision_last_learning_rate=1e-5,
-        kl_tolerance=1.5, hidden_size=256, model_epochs=30.0, window=50,
-        patience=5, population=32, generations=20, rounds=4,
-        round_generations=15, evaluate_every=1000, evaluate_episodes=20),
+        hidden_size=256, model_epochs=30.0, model_batch=25, window=50,
+        model_last_learning_rate=1e-5, population=32, generations=20,
+        rounds=4, round_generations=15, evaluate_every=1000,
+        evaluate_episodes=20),
     'paper': {},
 }
 # fmt: on

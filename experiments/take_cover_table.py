@@ -20,7 +20,7 @@ Results = dict[str, Any]
 REUSED = (
     *('settings', 'episodes', 'hold', 'min_length', 'latent_size'),
     *('vision_epochs', 'vision_batch', 'vision_learning_rate'),
-    *('vision_last_learning_rate', 'kl_tolerance'),
+    'vision_last_learning_rate',
 )
 #: Settings in which runs that are pooled may differ.
 NAMES = ('run', 'reuse', 'seed', 'preset')

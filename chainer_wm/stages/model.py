@@ -32,7 +32,7 @@ def train(
     *,
     epochs: float,
     learning_rate: float = 1e-3,
-    last_learning_rate: float | None = None,
+    last_learning_rate: float = math.inf,
     clip: float = 1.0,
     seed: int,
     patience: int | None = None,
@@ -51,7 +51,7 @@ def train(
         sequences, held_out: windows to train on and to judge by.
         epochs: passes over ``sequences``, at most.
         last_learning_rate: Adam's falls to this in a straight line over all
-            the passes; None leaves it.
+            the passes, if it is lower.
         clip: gradients are cut element-wise to [-clip, clip].
         patience: measurements without a new best before training stops.
 

@@ -29,8 +29,7 @@ def train(
     epochs: float,
     batch_size: int,
     learning_rate: float,
-    last_learning_rate: float | None = None,
-    kl_tolerance: float = 0.5,
+    last_learning_rate: float = math.inf,
     seed: int,
     memory_mb: float = 1024,
     debug: bool = False,
@@ -43,16 +42,15 @@ def train(
     Args:
         vision: V, on the device to train on.
         episodes: numbers in the store to train on.
-        last_learning_rate: Adam's falls to this in a straight line; None
-            leaves it.
-        kl_tolerance: nats per latent that cost nothing.
+        last_learning_rate: Adam's falls to this in a straight line, if it
+            is lower.
         memory_mb: limit of the frames held at once.
 
     Returns:
         The log: a row of losses per 20 updates.
 
     Raises:
-        ValueError: the last learning rate is above the first, or negative.
+        ValueError: a learning rate is negative.
     """
     folder = pathlib.Path(folder)
     frames = FrameDataset(
@@ -64,7 +62,7 @@ def train(
     def loss(number: int, state: None):
         batch = to_input(frames.batch(number), vision.xp, vision.dtype.type)
         rng = stream(seed, 'vision noise', number)
-        return vision.loss(batch, rng=rng, kl_tolerance=kl_tolerance), None
+        return vision.loss(batch, rng=rng), None
 
     updates = math.ceil(epochs * frames.batches_per_epoch)
     rate = training.linear_rate(learning_rate, last_learning_rate, updates)

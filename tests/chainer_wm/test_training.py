@@ -99,10 +99,11 @@ def test_linear_rate_falls_in_a_straight_line():
     np.testing.assert_allclose(found, [1.0, 0.8, 0.6, 0.2, 0.2])
 
 
-@pytest.mark.parametrize('last', [-0.1, 1.5])
-def test_linear_rate_cannot_rise_or_go_below_zero(last):
-    with pytest.raises(ValueError, match=f'from 1.0 to {last}'):
-        training.linear_rate(1.0, last, 8)
+def test_linear_rate_never_rises_nor_goes_below_zero():
+    rate = training.linear_rate(1.0, 1.5, 8)
+    assert [rate(0), rate(4), rate(9)] == [1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match=r'from 1.0 to -0.1'):
+        training.linear_rate(1.0, -0.1, 8)
 
 
 def test_state_is_carried_from_update_to_update(tmp_path):

@@ -1,4 +1,4 @@
-"""Training of V: what a nat costs, and where the learning rate ends."""
+"""Training of V: where the learning rate ends."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def train(folder, updates=1, **settings):
     if not (folder / 'rollouts').exists():
         make_store(folder / 'rollouts', lengths=(8,))
     seer = ConvVAE(4, seed=1)
-    log = vision.train(
+    vision.train(
         folder / 'vision',
         RolloutStore(folder / 'rollouts'),
         seer,
@@ -24,22 +24,13 @@ def train(folder, updates=1, **settings):
         seed=3,
         **settings,
     )
-    return seer, log
-
-
-@pytest.mark.parametrize('tolerance', [0.5, 3.0])
-def test_free_nats_cost_their_floor_and_no_more(tmp_path, tolerance):
-    _, log = train(tmp_path, kl_tolerance=tolerance)
-    row = log[0]
-    assert row['main/kl'] < 1
-    paid = row['main/loss'] - row['main/reconstruction']
-    assert paid == pytest.approx(4 * tolerance, rel=1e-3)
+    return seer
 
 
 def test_learning_rate_falls_over_all_updates(tmp_path):
     """At a last rate of 0 the second of two updates goes half as far."""
     start = ConvVAE(4, seed=1).fc.W.array
-    (one, _), (two, _) = (
+    one, two = (
         train(tmp_path / str(n), n, last_learning_rate=0.0) for n in (1, 2)
     )
     whole = np.abs(one.fc.W.array - start).max()
