@@ -66,15 +66,21 @@ def read(folder: pathlib.Path, name: str) -> Finished:
 
 
 def _settings(config: Mapping[str, Any], path: pathlib.Path) -> dict[str, Any]:
-    fields = {field.name: field for field in dataclasses.fields(Config)}
-    found = {
-        name: config.get(name, _plain(field.default))
-        for name, field in fields.items()
-        if not field.metadata['free'] and name not in NAMES
+    # A setting that came in after a run has the default that changes nothing.
+    default = {
+        field.name: _plain(field.default)
+        for field in dataclasses.fields(Config)
+        if not field.metadata['free'] and field.name not in NAMES
     }
+    found = {name: config.get(name, old) for name, old in default.items()}
     if config['reuse']:
         source = _source(config['reuse'], path)
-        found.update({name: source.get(name) for name in REUSED})
+        found.update(
+            {
+                name: source.get(name, default[name]) if source else None
+                for name in REUSED
+            }
+        )
     return found
 
 
