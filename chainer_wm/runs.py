@@ -16,7 +16,7 @@ import platform
 import subprocess
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -38,6 +38,7 @@ class Run:
         extensions: ``{setting: stage}``, the budgets that may be changed
             later; that stage and the ones after it then go on.
         stages: all stages in order.
+        defaults: of settings that a folder made before they came in lacks.
 
     Raises:
         RunError: the folder was made with other settings (names each with
@@ -51,13 +52,14 @@ class Run:
         free: tuple[str, ...] = (),
         extensions: dict[str, str] | None = None,
         stages: tuple[str, ...] = (),
+        defaults: Mapping[str, Any] | None = None,
     ):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._release = weakref.finalize(self, os.close, _lock(self.folder))
         self.stages = stages
         self._timer: tuple[str, float, float] | None = None
-        self._reopen_changed(config, free, extensions or {})
+        self._reopen_changed(config, free, extensions or {}, defaults or {})
         self.config = config
         files.write_json(self.path('config.json'), config)
 
@@ -133,12 +135,17 @@ class Run:
         return files.read_json(path) if path.exists() else {}
 
     def _reopen_changed(
-        self, config: dict, free: tuple[str, ...], extensions: dict[str, str]
+        self,
+        config: dict,
+        free: tuple[str, ...],
+        extensions: dict[str, str],
+        defaults: Mapping[str, Any],
     ) -> None:
         path = self.path('config.json')
         if not path.exists():
             return
-        old = files.read_json(path)
+        plain = json.dumps(defaults, default=files.to_plain)
+        old = {**json.loads(plain), **files.read_json(path)}
         new = json.loads(json.dumps(config, default=files.to_plain))
         changed = [
             name

@@ -140,14 +140,13 @@ def _saved_config(config_class: type, given: dict, experiment: str) -> dict:
     if not given.get('run') or not path.exists():
         return {}
     known = {field.name: field for field in dataclasses.fields(config_class)}
-    saved = {
-        name: value
-        for name, value in files.read_json(path).items()
-        if name in known and not known[name].metadata['free']
-    }
+    # What came in after the run has the default, which changes nothing.
+    saved = {name: field.default for name, field in known.items()}
+    saved |= files.read_json(path)
     return {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in saved.items()
+        if name in known and not known[name].metadata['free']
     }
 
 
@@ -164,6 +163,7 @@ def open_run(config: Any, experiment: str, stages: Sequence[str]) -> runs.Run:
             if f.metadata['extends']
         },
         stages=tuple(stages),
+        defaults={f.name: f.default for f in fields},
     )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from chainer_wm import files
 from experiments.common import CommonConfig, opt, parse, run_stages
 
 
@@ -81,6 +82,21 @@ def test_saved_settings_are_taken_up_again(tmp_path):
     start(seen, tmp_path, '--run', 'mine')
     assert seen == [('collect', 7), ('train', 7), ('evaluate', 7)]
     assert read('--run', 'mine', '--data', str(tmp_path)).size == 2
+
+
+def test_setting_that_came_in_after_the_run_has_its_default(tmp_path):
+    mine = '--run', 'mine', '--preset', 'laptop'
+    start([], tmp_path, *mine, '--size', '3', '--stages', 'collect')
+    path = tmp_path / 'test/mine/config.json'
+    config = files.read_json(path)
+    del config['size']
+    files.write_json(path, config)
+    with pytest.raises(ValueError, match='size was 3, now 5'):
+        start([], tmp_path, *mine, '--size', '5')
+    seen = []
+    start(seen, tmp_path, '--run', 'mine')
+    assert [name for name, _ in seen] == ['train', 'evaluate']
+    assert files.read_json(path)['size'] == 3
 
 
 def test_larger_budget_runs_its_stage_again(tmp_path):
