@@ -38,7 +38,8 @@ class Run:
         extensions: ``{setting: stage}``, the budgets that may be changed
             later; that stage and the ones after it then go on.
         stages: all stages in order.
-        defaults: of settings that a folder made before they came in lacks.
+        defaults: of settings that a folder made before they came in lacks,
+            as JSON has them.
 
     Raises:
         RunError: the folder was made with other settings (names each with
@@ -144,8 +145,7 @@ class Run:
         path = self.path('config.json')
         if not path.exists():
             return
-        plain = json.dumps(defaults, default=files.to_plain)
-        old = {**json.loads(plain), **files.read_json(path)}
+        old = {**defaults, **files.read_json(path)}
         new = json.loads(json.dumps(config, default=files.to_plain))
         changed = [
             name

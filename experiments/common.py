@@ -62,7 +62,7 @@ class CommonConfig:
 
 def parse(
     config_class: type,
-    presets: Mapping[str, Any],
+    presets: Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping],
     experiment: str,
     argv: Sequence[str] | None = None,
 ) -> Any:
@@ -70,13 +70,16 @@ def parse(
 
     Flags win over the settings of an existing run of that name, which win
     over the preset's, which win over the defaults.
+
+    Args:
+        presets: by name; or what gives them, from the settings that win over
+            them.
     """
     given = _read_flags(config_class, argv)
-    saved = _saved_config(config_class, given, experiment)
-    preset = given.get('preset', saved.get('preset', 'smoke'))
-    config = config_class(
-        **{**presets[preset], **saved, **given, 'preset': preset}
-    )
+    chosen = {**_saved_config(config_class, given, experiment), **given}
+    preset = chosen.setdefault('preset', 'smoke')
+    named = presets(chosen) if callable(presets) else presets
+    config = config_class(**{**named[preset], **chosen})
     if not config.run:
         config = dataclasses.replace(
             config, run=f'{config.preset}-{config.model}'
@@ -118,6 +121,19 @@ def _add_flag(
         )
 
 
+def defaults(config_class: type) -> dict[str, Any]:
+    """The defaults as config.json has them.
+
+    A setting that came in after a run has its default, which changes nothing.
+    """
+    return {
+        field.name: list(field.default)
+        if isinstance(field.default, tuple)
+        else field.default
+        for field in dataclasses.fields(config_class)
+    }
+
+
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """A saved config without the folders of the machine that it ran on."""
     return {
@@ -140,9 +156,7 @@ def _saved_config(config_class: type, given: dict, experiment: str) -> dict:
     if not given.get('run') or not path.exists():
         return {}
     known = {field.name: field for field in dataclasses.fields(config_class)}
-    # What came in after the run has the default, which changes nothing.
-    saved = {name: field.default for name, field in known.items()}
-    saved |= files.read_json(path)
+    saved = {**defaults(config_class), **files.read_json(path)}
     return {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in saved.items()
@@ -163,7 +177,7 @@ def open_run(config: Any, experiment: str, stages: Sequence[str]) -> runs.Run:
             if f.metadata['extends']
         },
         stages=tuple(stages),
-        defaults={f.name: f.default for f in fields},
+        defaults=defaults(type(config)),
     )
 
 

@@ -11,67 +11,30 @@ from __future__ import annotations
 import functools
 import pathlib
 import sys
-from collections.abc import Callable
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import dnc.runtime  # noqa: F401
 
-import numpy as np
-
-from chainer_wm import collection, policies, runs
-from chainer_wm.cma_es import CMAES
-from chainer_wm.datasets import split_episodes
-from chainer_wm.dream import Dream
-from chainer_wm.envs.take_cover import TakeCover
-from chainer_wm.model import MDNRNN
-from chainer_wm.rollouts import RolloutStore
-from chainer_wm.stages import (
-    controller,
-    encode,
-    model,
-    practice,
-    report,
-    vision,
-)
-from chainer_wm.stages.parts import Parts
+from chainer_wm import runs
+from chainer_wm.stages import encode, report, vision
 from chainer_wm.vision import ConvVAE
 from experiments import take_cover_summary
 from experiments.common import main, parse, run_stages
 from experiments.take_cover_config import FIXED, PRESETS, Config, new_model
+from experiments.take_cover_rounds import play_and_refine
+from experiments.take_cover_training import (
+    check_vision_rounds,
+    collect,
+    learn,
+    make_env,
+    parts,
+    search,
+    split,
+)
 
 NAME = 'doom_take_cover'
 SOLVED = 750
-
-
-def parts(config: Config, run: runs.Run) -> Parts:
-    """Where this run's V, M and C are; with --reuse, V is another run's."""
-    return Parts.of(run.folder, config.reuse, config.features, config.device)
-
-
-def make_env(config: Config):
-    """A picklable maker of the game."""
-    return functools.partial(TakeCover, settings=config.settings)
-
-
-def split(config: Config, store: RolloutStore) -> tuple[list[int], list[int]]:
-    """Episodes to train V on, and held-out ones."""
-    return split_episodes(store.episodes, config.held_out, config.seed)
-
-
-def collect(config: Config, run: runs.Run) -> None:
-    """Random episodes of the game."""
-    if config.reuse:
-        return
-    collection.collect(
-        parts(config, run).store(),
-        make_env(config),
-        functools.partial(policies.HeldRandom, config.hold),
-        config.episodes,
-        config.seed,
-        config.workers,
-        config.min_length,
-    )
 
 
 def train_vision(config: Config, run: runs.Run) -> None:
@@ -118,45 +81,6 @@ def encode_frames(config: Config, run: runs.Run) -> None:
     )
 
 
-def learn(
-    config: Config,
-    found: Parts,
-    network: MDNRNN,
-    epochs: float,
-    learning_rate: float,
-    last_learning_rate: float,
-    tick: Callable[[], None],
-) -> dict:
-    """Train M of a round: its measures on held-out episodes."""
-    train, test = practice.windows(
-        found,
-        config.model_batch,
-        config.window,
-        config.held_out,
-        config.seed,
-        config.round_repeats,
-        config.dtype,
-    )
-    log = model.train(
-        found.home / 'model',
-        network,
-        train,
-        test,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        last_learning_rate=last_learning_rate,
-        seed=practice.seed_of(config.seed, found.round),
-        patience=config.patience or None,
-        debug=config.debug,
-        tick=tick,
-    )
-    best = found.model()
-    deaths = model.deaths(best, test, config.seed)
-    deaths.save(found.home / 'model/deaths.npz')
-    model.draw(found.home / 'figures', log)
-    return {**model.measure(best, test, config.seed), **deaths.detection()}
-
-
 def train_model(config: Config, run: runs.Run) -> None:
     """M on the codes."""
     found = parts(config, run)
@@ -174,56 +98,6 @@ def train_model(config: Config, run: runs.Run) -> None:
     report.draw_foresight(run.path('figures'), found, held_out[0], config.seed)
 
 
-def search(
-    config: Config,
-    found: Parts,
-    dream: Dream,
-    generations: int,
-    tick: Callable[[], None],
-) -> dict:
-    """Evolve C inside a round's dream: where it ended, scores in the game."""
-    linear = found.new_controller(dream.model)
-
-    def score(theta: np.ndarray, generation: int) -> dict:
-        return report.score_in_game(
-            {'agent': found.agent_maker(theta)},
-            make_env(config),
-            config.evaluate_episodes,
-            config.seed,
-            config.workers,
-            purpose='validate',
-        )['agent']
-
-    start = CMAES(
-        np.zeros(linear.n_params),
-        config.sigma,
-        config.population,
-        seed=config.seed,
-        separable=config.separable,
-    )
-    outcome = controller.evolve(
-        found.home / 'controller',
-        start,
-        dream,
-        linear.act,
-        generations=generations,
-        episodes=config.dreams,
-        seed=config.seed,
-        features=config.features,
-        evaluate=score,
-        evaluate_every=config.evaluate_every,
-        choose=config.choose,
-        tick=tick,
-    )
-    linear.set_theta(outcome.theta)
-    linear.save(found.controller_path)
-    return {
-        'generation': outcome.generation,
-        'dream': outcome.history[-1]['mean'],
-        'evaluations': outcome.evaluations,
-    }
-
-
 def evolve(config: Config, run: runs.Run) -> None:
     """C by CMA-ES, inside the dream."""
     found = parts(config, run)
@@ -231,38 +105,6 @@ def evolve(config: Config, run: runs.Run) -> None:
     run.add_results(
         controller=search(config, found, dream, config.generations, run.tick)
     )
-
-
-def play_and_refine(number: int, config: Config, run: runs.Run) -> None:
-    """A round: the agents play, M learns from it, C goes on evolving.
-
-    C begins anew where it does worse in the new dream than one of zeros.
-    """
-    before, found = (parts(config, run).at(n) for n in (number - 1, number))
-    row = practice.play(
-        found,
-        make_env(config),
-        config.round_episodes,
-        config.seed,
-        config.workers,
-        run.tick,
-    )
-    row['model'] = learn(
-        config,
-        found,
-        before.model(),
-        config.round_epochs,
-        config.round_learning_rate,
-        config.round_learning_rate,
-        run.tick,
-    )
-    dream = found.dream(config.temperature, config.max_steps)
-    row['begin'] = practice.hand_on(
-        before, found, dream, config.population, config.seed
-    )
-    generations = config.generations + number * config.round_generations
-    row['controller'] = search(config, found, dream, generations, run.tick)
-    run.add_results(**{f'round-{number:02d}': row})
 
 
 def evaluate(config: Config, run: runs.Run) -> None:
@@ -322,6 +164,7 @@ def script(argv=None) -> None:
     if config.summary:
         take_cover_summary.summarise(config, NAME, SOLVED)
         return
+    check_vision_rounds(config, pathlib.Path(config.data, NAME, config.run))
     run_stages(config, NAME, stages(config), ('vizdoom',)).close()
 
 

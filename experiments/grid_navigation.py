@@ -41,13 +41,12 @@ from chainer_wm.streams import stream
 from experiments.common import main, parse, run_stages
 from experiments.grid_navigation_config import (
     ACTIONS,
-    KEY_PRESETS,
-    PRESETS,
     Config,
     game,
     improve,
     new_model,
     new_policy,
+    presets,
     scaled,
     store_of,
 )
@@ -285,9 +284,7 @@ def stages(config: Config) -> dict:
 
 
 def script(argv=None) -> None:
-    config = parse(Config, PRESETS, NAME, argv)
-    if config.env == 'ordered_keys':
-        config = parse(Config, KEY_PRESETS, NAME, argv)
+    config = parse(Config, presets, NAME, argv)
     if config.summary:
         lifelong_compare.compare(
             pathlib.Path(config.data, NAME),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import gym
@@ -197,3 +198,8 @@ def store_of(config: Config, run: runs.Run) -> RolloutStore:
         env.versions,
     )
     return store
+
+
+def presets(chosen: Mapping[str, Any]) -> dict[str, dict]:
+    """Those of the game that was chosen."""
+    return KEY_PRESETS if chosen.get('env') == 'ordered_keys' else PRESETS

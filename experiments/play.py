@@ -49,9 +49,7 @@ def pack(run: pathlib.Path, agents: pathlib.Path) -> str:
     """Pack a finished run of doom_take_cover.py; its core's name."""
     results = files.read_json(run / 'results.json')
     config = results['config']
-    parts = Parts.of(
-        run, config['reuse'], tuple(config['features']), '@numpy'
-    ).at(config['rounds'])
+    parts = Parts.saved(run, config, '@numpy')
     origin = {
         'commits': results.get('commits', ['unknown']),
         'run': config['run'],

@@ -69,6 +69,11 @@ class Config(CommonConfig):
     round_repeats: int = opt(3, 'M sees these so often for once a random one')
     round_epochs: float = opt(4.0, 'passes of M in a round')
     round_learning_rate: float = opt(3e-4, "M's Adam in a round")
+    vision_rounds: tuple[int, ...] = opt(
+        (), 'rounds in which V too is trained on', extends='evaluate'
+    )
+    round_vision_epochs: float = opt(1.0, 'passes of V in such a round')
+    round_vision_learning_rate: float = opt(3e-4, "V's Adam in such a round")
     round_generations: int = opt(10, 'of CMA-ES in a round')
     evaluate_every: int = opt(25, 'generations between scores in the game')
     evaluate_episodes: int = opt(100, 'episodes of such a score')

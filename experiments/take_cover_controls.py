@@ -96,14 +96,13 @@ def base_of(config: Config) -> Base:
             'a finished run of doom_take_cover.py, and its --data'
         )
     saved = files.read_json(folder / 'config.json')
-    number = saved['rounds'] if config.round < 0 else config.round
-    parts = Parts.of(
-        folder, saved['reuse'], tuple(saved['features']), config.device
-    ).at(number)
+    parts = Parts.saved(folder, saved, config.device)
+    if config.round >= 0:
+        parts = parts.at(config.round)
     if not parts.controller_path.exists():
         raise runs.RunError(
             f'--base {config.base}: {parts.controller_path} is not there; '
-            f'let that run come to round {number} first'
+            f'let that run come to round {parts.round} first'
         )
     return Base(saved, parts)
 

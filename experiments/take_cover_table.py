@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from chainer_wm import files, runs
 from chainer_wm.stages import practice
+from experiments.common import defaults
 from experiments.take_cover_config import PRESETS, Config, new_model
 
 Results = dict[str, Any]
@@ -22,6 +24,8 @@ REUSED = (
     *('vision_epochs', 'vision_batch', 'vision_learning_rate'),
     'vision_last_learning_rate',
 )
+#: The defaults, which runs have that know no such setting yet.
+USUAL = defaults(Config)
 #: Settings in which runs that are pooled may differ.
 NAMES = ('run', 'reuse', 'seed', 'preset')
 # Student's t, 97.5 %, by degrees of freedom.
@@ -66,18 +70,17 @@ def read(folder: pathlib.Path, name: str) -> Finished:
 
 
 def _settings(config: Mapping[str, Any], path: pathlib.Path) -> dict[str, Any]:
-    # A setting that came in after a run has the default that changes nothing.
-    default = {
-        field.name: _plain(field.default)
+    usual = {
+        field.name: USUAL[field.name]
         for field in dataclasses.fields(Config)
         if not field.metadata['free'] and field.name not in NAMES
     }
-    found = {name: config.get(name, old) for name, old in default.items()}
+    found = {name: config.get(name, old) for name, old in usual.items()}
     if config['reuse']:
         source = _source(config['reuse'], path)
         found.update(
             {
-                name: source.get(name, default[name]) if source else None
+                name: source.get(name, usual[name]) if source else None
                 for name in REUSED
             }
         )
@@ -91,10 +94,6 @@ def _source(name: str, path: pathlib.Path) -> Mapping[str, Any]:
         return files.read_json(beside)['config']
     config = path.parent.parent / name / 'config.json'
     return files.read_json(config) if config.exists() else {}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def by_group(found: Sequence[Finished]) -> dict[str, list[Finished]]:
@@ -257,12 +256,11 @@ def command(config: Mapping[str, Any]) -> str:
     """The command line that gives these settings today."""
     preset = config['preset']
     words = ['doom_take_cover.py', '--preset', preset]
-    presets: dict[str, Any] = dict(PRESETS)[preset]  # type: ignore[assignment]
+    chosen = json.loads(json.dumps(PRESETS[preset]))
     for field in dataclasses.fields(Config):
-        usual = presets.get(field.name, field.default)
-        value = config.get(field.name, _plain(field.default))
+        value = config.get(field.name, USUAL[field.name])
         changes = not field.metadata['free'] and field.name != 'preset'
-        if changes and value != _plain(usual):
+        if changes and value != chosen.get(field.name, USUAL[field.name]):
             flag = '--' + field.name.replace('_', '-')
             if isinstance(value, bool):
                 words.append(flag if value else '--no-' + flag[2:])

@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent import futures
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainer_wm.rollouts import DamagedEpisode, RolloutStore
+from chainer_wm.rollouts import DamagedEpisode, JoinedStores, RolloutStore
 from chainer_wm.streams import stream
 
 _MB = 2**20
@@ -25,7 +25,7 @@ _MB = 2**20
 class _Plan(NamedTuple):
     """The order of one epoch."""
 
-    groups: list[list[int]]  # episodes of each
+    groups: list[list[Any]]  # episodes of each
     starts: np.ndarray  # (groups + 1,) first frame of each in the epoch
 
 
@@ -51,14 +51,15 @@ class FrameDataset:
 
     def __init__(
         self,
-        store: RolloutStore,
+        store: RolloutStore | JoinedStores,
         batch_size: int,
         seed: int,
         memory_mb: float = 1024,
         threads: int = 2,
-        episodes: Sequence[int] | None = None,
+        episodes: Sequence[Any] | None = None,
     ):
-        self.store, self.batch_size, self.seed = store, batch_size, seed
+        self.store: Any = store
+        self.batch_size, self.seed = batch_size, seed
         self.episodes = list(store.episodes if episodes is None else episodes)
         if not self.episodes:
             raise ValueError(f'{store.path} has no episodes: collect some')
@@ -150,7 +151,7 @@ class FrameDataset:
         order = stream(self.seed, 'frames', epoch).permutation(
             len(self.episodes)
         )
-        groups: list[list[int]] = []
+        groups: list[list[Any]] = []
         sizes: list[int] = []
         for episode in (self.episodes[i] for i in order):
             length = self._lengths[episode]
@@ -191,8 +192,8 @@ class _Group:
 
     def __init__(
         self,
-        store: RolloutStore,
-        lengths: dict[int, int],
+        store: RolloutStore | JoinedStores,
+        lengths: dict[Any, int],
         shape: tuple[int, ...],
         rng: np.random.Generator,
         pool: futures.Executor,
@@ -201,7 +202,7 @@ class _Group:
         total = sum(lengths.values())
         self._frames = np.empty((total, *shape), np.uint8)
         self._order = rng.permutation(total)
-        self._parts: dict[int, tuple[slice, futures.Future]] = {}
+        self._parts: dict[Any, tuple[slice, futures.Future]] = {}
         at = 0
         for episode, length in lengths.items():
             place = slice(at, at + length)
@@ -210,7 +211,7 @@ class _Group:
             at += length
         self._ready = False
 
-    def _fill(self, episode: int, place: slice) -> None:
+    def _fill(self, episode: Any, place: slice) -> None:
         """Put one episode into its place; in a thread."""
         if episode not in self._store:
             raise DamagedEpisode(episode, 'was set aside earlier')

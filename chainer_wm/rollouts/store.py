@@ -20,9 +20,14 @@ FORMAT_VERSION = 1
 
 
 class DamagedEpisode(ValueError):
-    """An episode's file is missing, cut short, altered or unreadable."""
+    """An episode's file is missing, cut short, altered or unreadable.
 
-    def __init__(self, episode: int, reason: str):
+    Args:
+        episode: its number in the store that raises this.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, episode: Any, reason: str):
         super().__init__(f'episode {episode}: {reason}')
         self.episode = episode
         self.reason = reason

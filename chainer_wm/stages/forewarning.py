@@ -82,20 +82,21 @@ def measure(
 def unseen(parts: Parts, held_out: float, seed: int) -> dict[str, Unseen]:
     """What a round's M never saw, by kind.
 
-    ``random``: held-out episodes. ``agents``, if there is a next round:
-    what its C played for that.
+    ``random``: held-out episodes. ``agents``, if there is a next round that
+    has the same V: what its C played for that.
 
     Args:
         held_out, seed: the run's.
     """
     codes = Latents(parts.codes_path)
     kept = split_episodes(sorted(codes.episodes), held_out, seed)[1]
-    kinds = {'random': Unseen(parts.store(), codes, kept)}
-    after = parts.at(parts.round + 1).home
-    if (after / 'codes/index.json').exists():
-        codes = Latents(after / 'codes')
-        store = RolloutStore(after / 'rollouts')
-        kinds['agents'] = Unseen(store, codes, sorted(codes.episodes))
+    kinds = {'random': Unseen(parts.at(0).store(), codes, kept)}
+    after = parts.at(parts.round + 1)
+    path = after.codes_of(after.round)
+    same = after.vision_round == parts.vision_round
+    if same and (path / 'index.json').exists():
+        codes = Latents(path)
+        kinds['agents'] = Unseen(after.store(), codes, sorted(codes.episodes))
     return kinds
 
 

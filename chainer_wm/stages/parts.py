@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class Parts:
         source: of the run whose rollouts, V and codes it uses, often itself.
         features: what C sees, in this order.
         device: where V and M are loaded to.
+        vision_rounds: in which V too was trained on, from 1; before the first
+            of them V is the source's.
         round: of the iterative procedure: 0 knows random episodes alone,
             round k also those that the agents of rounds 0 to k - 1 played.
     """
@@ -38,6 +40,7 @@ class Parts:
     source: pathlib.Path
     features: tuple[str, ...] = agent.FEATURES
     device: str = '@numpy'
+    vision_rounds: tuple[int, ...] = ()
     round: int = 0
 
     @classmethod
@@ -47,29 +50,65 @@ class Parts:
         reuse: str,
         features: tuple[str, ...],
         device: str,
+        vision_rounds: tuple[int, ...] = (),
     ) -> Parts:
         """The parts of a run that may use another run's V, by its name.
 
         Raises:
             runs.RunError: the other run has no finished codes.
         """
-        parts = cls(folder, folder.parent / reuse, features, device)
-        if not reuse:
-            return dataclasses.replace(parts, source=folder)
-        if not (parts.codes_path / 'index.json').exists():
+        source = folder.parent / reuse if reuse else folder
+        parts = cls(folder, source, features, device, vision_rounds)
+        if reuse and not (parts.codes_path / 'index.json').exists():
             raise runs.RunError(
                 f'--reuse {reuse}: {parts.source} has no codes yet; finish '
                 'its encode stage first'
             )
         return parts
 
+    @classmethod
+    def saved(
+        cls, folder: pathlib.Path, config: Mapping[str, Any], device: str
+    ) -> Parts:
+        """The parts of a run as its settings say, after its last round.
+
+        Args:
+            config: what its config.json holds.
+        """
+        return cls.of(
+            folder,
+            config['reuse'],
+            tuple(config['features']),
+            device,
+            tuple(config.get('vision_rounds', ())),  # came in later
+        ).at(config['rounds'])
+
+    @property
+    def vision_round(self) -> int:
+        """The round whose V is this round's: 0 is the source's."""
+        return max(
+            (n for n in self.vision_rounds if n <= self.round), default=0
+        )
+
     @property
     def vision_path(self) -> pathlib.Path:
-        return self.source / 'vision/vision.npz'
+        number = self.vision_round
+        home = self.at(number).home if number else self.source
+        return home / 'vision/vision.npz'
 
     @property
     def codes_path(self) -> pathlib.Path:
-        return self.source / 'vision/codes'
+        """The random episodes as this round's V sees them."""
+        return self.codes_of(0)
+
+    def codes_of(self, number: int) -> pathlib.Path:
+        """Round ``number``'s episodes as this round's V sees them."""
+        seer = self.vision_round
+        if number < seer:
+            return self.at(seer).home / 'vision/codes' / f'{number:02d}'
+        if not number:
+            return self.source / 'vision/codes'
+        return self.at(number).home / 'codes'
 
     @property
     def home(self) -> pathlib.Path:
@@ -95,18 +134,14 @@ class Parts:
         return dataclasses.replace(self, round=round)
 
     def store(self) -> RolloutStore:
-        """The random episodes."""
-        return RolloutStore(self.source / 'rollouts')
+        """The episodes played for this round: at 0, the random ones."""
+        home = self.home if self.round else self.source
+        return RolloutStore(home / 'rollouts')
 
     def latents(self) -> JoinedLatents:
         """The codes of all episodes up to this round's."""
-        played = [
-            self.at(number).home / 'codes'
-            for number in range(1, self.round + 1)
-        ]
-        return JoinedLatents(
-            [Latents(folder) for folder in (self.codes_path, *played)]
-        )
+        numbers = range(self.round + 1)
+        return JoinedLatents([Latents(self.codes_of(n)) for n in numbers])
 
     def vision(self) -> ConvVAE:
         """V, trained."""

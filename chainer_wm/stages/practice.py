@@ -3,11 +3,12 @@
 World Models (Ha and Schmidhuber 2018, section 5): random episodes do not show
 what a better player meets. Every round lets the controllers of the round
 before play the game, adds their episodes to the data, and goes on with the
-training of M and the evolution of C.
+training of M (in some rounds of V too) and the evolution of C.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from chainer_wm import collection, evaluation
 from chainer_wm.cma_es import CMAES
 from chainer_wm.datasets import JoinedLatents, LatentSequences, split_episodes
 from chainer_wm.dream import Dream
-from chainer_wm.rollouts import RolloutStore
+from chainer_wm.rollouts import JoinedStores
 from chainer_wm.stages import controller, encode, vision
 from chainer_wm.stages.parts import Parts
 from chainer_wm.streams import stream
@@ -31,14 +32,9 @@ def seed_of(seed: int, round: int) -> int:
 
 
 def play(
-    parts: Parts,
-    make_env: Callable,
-    episodes: int,
-    seed: int,
-    workers: int,
-    tick: Callable[[], None] = lambda: None,
+    parts: Parts, make_env: Callable, episodes: int, seed: int, workers: int
 ) -> dict[str, Any]:
-    """Play this round's episodes and encode them; goes on where it stopped.
+    """Play this round's episodes; goes on where it stopped.
 
     Every episode is played by a controller drawn from the distribution that
     the evolution of the round before ended with.
@@ -48,37 +44,78 @@ def play(
         seed: the run's.
 
     Returns:
-        Steps, returns (``evaluation.summary``), and V's measures on the new
-        frames, to be held against those on random ones.
+        ``steps``, and the returns (``evaluation.summary``) as ``played``.
     """
-    store = RolloutStore(parts.home / 'rollouts')
-
-    def fill() -> None:
-        collection.collect(
-            store,
-            make_env,
-            parts.at(parts.round - 1).candidate_maker(),
-            episodes,
-            seed_of(seed, parts.round),
-            workers,
-        )
-
-    fill()
-    seer = parts.vision()
-    encode.encode(
-        parts.home / 'codes',
+    store = parts.store()
+    collection.collect(
         store,
-        seer,
-        parts.vision_path,
-        play_again=fill,
-        tick=tick,
+        make_env,
+        parts.at(parts.round - 1).candidate_maker(),
+        episodes,
+        seed_of(seed, parts.round),
+        workers,
     )
     lines = [store.entry(episode) for episode in store.episodes]
     return {
         'steps': int(np.sum([line['length'] for line in lines])),
         'played': evaluation.summary(line['return'] for line in lines),
-        'vision': vision.measure(seer, store, store.episodes, 1000),
     }
+
+
+def refine_vision(
+    parts: Parts, held_out: float, seed: int, **training: Any
+) -> None:
+    """V of the round before learns from all episodes so far.
+
+    Args:
+        parts: at this round, one of ``vision_rounds``.
+        held_out: share of the episodes, of every round, that V never sees.
+        seed: the run's.
+        training: see ``vision.train``.
+    """
+    store = JoinedStores([parts.at(n).store() for n in range(parts.round + 1)])
+    episodes = [
+        (part, episode)
+        for part, one in enumerate(store.parts)
+        for episode in split_episodes(one.episodes, held_out, seed)[0]
+    ]
+    vision.train(
+        parts.home / 'vision',
+        store,
+        parts.at(parts.round - 1).vision(),
+        episodes=episodes,
+        seed=seed_of(seed, parts.round),
+        **training,
+    )
+
+
+def see(
+    parts: Parts,
+    play_again: Callable[[int], Any],
+    tick: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Encode this round's episodes; all so far, where V is new.
+
+    Args:
+        play_again: plays what is missing of a round, by its number, see
+            ``encode.encode``.
+
+    Returns:
+        V's measures on this round's frames.
+    """
+    seer = parts.vision()
+    new = parts.vision_round == parts.round
+    for number in range(0 if new else parts.round, parts.round + 1):
+        encode.encode(
+            parts.codes_of(number),
+            parts.at(number).store(),
+            seer,
+            parts.vision_path,
+            play_again=functools.partial(play_again, number),
+            tick=tick,
+        )
+    store = parts.store()
+    return vision.measure(seer, store, store.episodes, 1000)
 
 
 def hand_on(

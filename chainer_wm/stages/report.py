@@ -217,7 +217,7 @@ def draw_foresight(
         first + context,
         stream(seed, 'foresight'),
     )
-    rollout = parts.store().read(episode)
+    rollout = parts.at(0).store().read(episode)
     died = length - first - 1 if rollout.terminated[-1] else None
     plots.open_loop(
         folder / 'foresight.png',

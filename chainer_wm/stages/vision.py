@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import pathlib
@@ -15,17 +16,17 @@ from chainer_wm import plots, training
 from chainer_wm.datasets import FrameDataset
 from chainer_wm.links import load_link, save_link
 from chainer_wm.optimizers import Adam
-from chainer_wm.rollouts import RolloutStore
+from chainer_wm.rollouts import JoinedStores, RolloutStore
 from chainer_wm.streams import stream
 from chainer_wm.vision import ConvVAE, active_latents, kl_divergence, to_input
 
 
 def train(
     folder: str | os.PathLike,
-    store: RolloutStore,
+    store: RolloutStore | JoinedStores,
     vision: ConvVAE,
     *,
-    episodes: Sequence[int],
+    episodes: Sequence[Any],
     epochs: float,
     batch_size: int,
     learning_rate: float,
@@ -53,10 +54,6 @@ def train(
         ValueError: a learning rate is negative.
     """
     folder = pathlib.Path(folder)
-    frames = FrameDataset(
-        store, batch_size, seed, memory_mb, episodes=episodes
-    )
-    print(f'vision: {frames}')
     optimizer = Adam(alpha=learning_rate).setup(vision)
 
     def loss(number: int, state: None):
@@ -64,15 +61,16 @@ def train(
         rng = stream(seed, 'vision noise', number)
         return vision.loss(batch, rng=rng), None
 
-    updates = math.ceil(epochs * frames.batches_per_epoch)
-    rate = training.linear_rate(learning_rate, last_learning_rate, updates)
-    updater = training.NumberedUpdater(
-        optimizer, loss, None, frames.batches_per_epoch, debug, rate
-    )
-    try:
+    with contextlib.closing(
+        FrameDataset(store, batch_size, seed, memory_mb, episodes=episodes)
+    ) as frames:
+        print(f'vision: {frames}')
+        updates = math.ceil(epochs * frames.batches_per_epoch)
+        rate = training.linear_rate(learning_rate, last_learning_rate, updates)
+        updater = training.NumberedUpdater(
+            optimizer, loss, None, frames.batches_per_epoch, debug, rate
+        )
         trainer = training.fit(folder, updater, updates, 'vision', tick=tick)
-    finally:
-        frames.close()
     save_link(folder / 'vision.npz', vision)
     return training.history(trainer)
 

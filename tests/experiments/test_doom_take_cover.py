@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from chainer_wm import files
 from chainer_wm.links import save_link
 from chainer_wm.stages import packed
 from chainer_wm.stages.parts import Parts
@@ -68,6 +69,8 @@ TINY = [
     '1',
     '--round-generations',
     '1',
+    '--round-vision-epochs',
+    '0.5',
 ]
 STAGES = (
     *('collect', 'vision', 'encode', 'model', 'controller', 'round-01'),
@@ -115,8 +118,8 @@ def started(data, run):
     ]
 
 
-def kill_in(stage, data, run, delay):
-    process = start(data, run)
+def kill_in(stage, data, run, delay, *more):
+    process = start(data, run, *more)
     while stage not in started(data, run):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
@@ -204,6 +207,35 @@ def test_a_further_round_goes_on_where_the_run_ended(whole):
     found = results(whole, 'longer')
     assert found['round-02']['controller']['generation'] == 5
     assert found['round-02']['played'] != found['round-01']['played']
+
+
+def test_a_round_of_vision_killed_or_not(whole):
+    """V is trained on, and all that M and C then see is its codes."""
+    more = ('--reuse', 'whole', '--rounds', '2', '--vision-rounds', '2')
+    finish(start(whole, 'sharper', *more))
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        kill_in('round-02', whole, 'broken', rng.uniform(0, 3), *more)
+    finish(start(whole, 'broken', *more))
+    found = results(whole, 'sharper')
+    assert results(whole, 'broken') == found
+    path = folder(whole, 'sharper')
+    parts = Parts.of(path, 'whole', ('z', 'c', 'h'), '@numpy', (2,)).at(2)
+    sources = [part.source for part in parts.latents().parts]
+    assert sources == [{'vision': files.sha256(parts.vision_path)}] * 3
+    assert parts.vision_path.is_relative_to(path / 'rounds/02')
+    mu, old = parts.vision().mu.W.array, parts.at(1).vision().mu.W.array
+    assert not np.allclose(mu, old, atol=1e-4)
+    assert found['round-02']['vision']['reconstruction'] > 0
+
+
+def test_finished_rounds_keep_their_vision(whole):
+    settings = (folder(whole, 'whole') / 'config.json').read_bytes()
+    process = start(whole, 'whole', '--rounds', '2', '--vision-rounds', '1')
+    output, _ = process.communicate()
+    assert process.returncode == 1 and 'Traceback' not in output
+    assert '[1], but in this run V was trained on in [] of' in output
+    assert (folder(whole, 'whole') / 'config.json').read_bytes() == settings
 
 
 def test_figures_and_films_are_there(whole):

@@ -1,0 +1,167 @@
+"""What Take Cover's stages share: its parts, and how M and C are trained."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from chainer_wm import collection, policies, runs
+from chainer_wm.cma_es import CMAES
+from chainer_wm.datasets import split_episodes
+from chainer_wm.dream import Dream
+from chainer_wm.envs.take_cover import TakeCover
+from chainer_wm.model import MDNRNN
+from chainer_wm.rollouts import RolloutStore
+from chainer_wm.stages import controller, model, practice, report
+from chainer_wm.stages.parts import Parts
+from experiments.take_cover_config import Config
+
+
+def parts(config: Config, run: runs.Run) -> Parts:
+    """Where this run's V, M and C are; with --reuse, V is another run's."""
+    return Parts.of(
+        run.folder,
+        config.reuse,
+        config.features,
+        config.device,
+        config.vision_rounds,
+    )
+
+
+def check_vision_rounds(config: Config, folder: pathlib.Path) -> None:
+    """See that ``vision_rounds`` are what the rounds so far did.
+
+    Args:
+        folder: of the run, which need not be there.
+
+    Raises:
+        runs.RunError: they are not.
+    """
+    asked = set(config.vision_rounds)
+    made, begun = (
+        {int(path.parent.name) for path in folder.glob(f'rounds/*/{part}')}
+        for part in ('vision', 'model')
+    )
+    if made - asked or asked & begun - made or min(asked, default=1) < 1:
+        raise runs.RunError(
+            f'--vision-rounds {sorted(asked)}, but in this run V was trained '
+            f'on in {sorted(made)} of the rounds {sorted(begun)}: add rounds, '
+            'from 1, that are still to come, or give another --run'
+        )
+
+
+def make_env(config: Config):
+    """A picklable maker of the game."""
+    return functools.partial(TakeCover, settings=config.settings)
+
+
+def split(config: Config, store: RolloutStore) -> tuple[list[int], list[int]]:
+    """Episodes to train V on, and held-out ones."""
+    return split_episodes(store.episodes, config.held_out, config.seed)
+
+
+def collect(config: Config, run: runs.Run) -> None:
+    """Random episodes of the game."""
+    if config.reuse:
+        return
+    collection.collect(
+        parts(config, run).store(),
+        make_env(config),
+        functools.partial(policies.HeldRandom, config.hold),
+        config.episodes,
+        config.seed,
+        config.workers,
+        config.min_length,
+    )
+
+
+def learn(
+    config: Config,
+    found: Parts,
+    network: MDNRNN,
+    epochs: float,
+    learning_rate: float,
+    last_learning_rate: float,
+    tick: Callable[[], None],
+) -> dict:
+    """Train M of a round: its measures on held-out episodes."""
+    train, test = practice.windows(
+        found,
+        config.model_batch,
+        config.window,
+        config.held_out,
+        config.seed,
+        config.round_repeats,
+        config.dtype,
+    )
+    log = model.train(
+        found.home / 'model',
+        network,
+        train,
+        test,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        last_learning_rate=last_learning_rate,
+        seed=practice.seed_of(config.seed, found.round),
+        patience=config.patience or None,
+        debug=config.debug,
+        tick=tick,
+    )
+    best = found.model()
+    deaths = model.deaths(best, test, config.seed)
+    deaths.save(found.home / 'model/deaths.npz')
+    model.draw(found.home / 'figures', log)
+    return {**model.measure(best, test, config.seed), **deaths.detection()}
+
+
+def search(
+    config: Config,
+    found: Parts,
+    dream: Dream,
+    generations: int,
+    tick: Callable[[], None],
+) -> dict:
+    """Evolve C inside a round's dream: where it ended, scores in the game."""
+    linear = found.new_controller(dream.model)
+
+    def score(theta: np.ndarray, generation: int) -> dict:
+        return report.score_in_game(
+            {'agent': found.agent_maker(theta)},
+            make_env(config),
+            config.evaluate_episodes,
+            config.seed,
+            config.workers,
+            purpose='validate',
+        )['agent']
+
+    start = CMAES(
+        np.zeros(linear.n_params),
+        config.sigma,
+        config.population,
+        seed=config.seed,
+        separable=config.separable,
+    )
+    outcome = controller.evolve(
+        found.home / 'controller',
+        start,
+        dream,
+        linear.act,
+        generations=generations,
+        episodes=config.dreams,
+        seed=config.seed,
+        features=config.features,
+        evaluate=score,
+        evaluate_every=config.evaluate_every,
+        choose=config.choose,
+        tick=tick,
+    )
+    linear.set_theta(outcome.theta)
+    linear.save(found.controller_path)
+    return {
+        'generation': outcome.generation,
+        'dream': outcome.history[-1]['mean'],
+        'evaluations': outcome.evaluations,
+    }
