@@ -92,9 +92,11 @@ def measure(
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
         for episode in episodes:
             frames = store.read(episode).observations
-            chosen = np.linspace(
-                0, len(frames) - 1, min(per_episode, len(frames))
-            ).astype(int)
+            # the middles of equal parts: an episode's ends weigh as others do
+            count = min(per_episode, len(frames))
+            chosen = ((np.arange(count) + 0.5) * len(frames) / count).astype(
+                int
+            )
             x = to_input(frames[chosen], vision.xp, vision.dtype.type)
             mu, ln_var = vision.encode(x)
             error = vision.decode(mu).array - x
