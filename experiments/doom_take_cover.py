@@ -22,11 +22,11 @@ from chainer_wm.vision import ConvVAE
 from experiments import take_cover_summary
 from experiments.common import main, parse, run_stages
 from experiments.take_cover_config import FIXED, PRESETS, Config, new_model
-from experiments.take_cover_rounds import play_and_refine
+from experiments.take_cover_rounds import check_vision_rounds, play_and_refine
 from experiments.take_cover_training import (
-    check_vision_rounds,
     collect,
     learn,
+    learn_vision,
     make_env,
     parts,
     search,
@@ -41,23 +41,20 @@ def train_vision(config: Config, run: runs.Run) -> None:
     """V on the frames."""
     if config.reuse:
         return
-    store = parts(config, run).store()
+    found = parts(config, run)
+    store = found.store()
     episodes, held_out = split(config, store)
     vae = ConvVAE(config.latent_size, seed=config.seed)
     vae.to_device(config.device)
-    log = vision.train(
-        run.path('vision'),
-        store,
+    log = learn_vision(
+        config,
+        found,
         vae,
-        episodes=episodes,
-        epochs=config.vision_epochs,
-        batch_size=config.vision_batch,
-        learning_rate=config.vision_learning_rate,
-        last_learning_rate=config.vision_last_learning_rate,
-        seed=config.seed,
-        memory_mb=config.memory_mb,
-        debug=config.debug,
-        tick=run.tick,
+        store,
+        episodes,
+        config.vision_epochs,
+        config.vision_learning_rate,
+        run.tick,
     )
     run.add_results(vision=vision.measure(vae, store, held_out))
     vision.draw(run.path('figures'), log, vae, store, held_out)

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import pathlib
+
 from chainer_wm import runs
 from chainer_wm.stages import practice
-from chainer_wm.stages.parts import Parts
 from experiments.take_cover_config import Config
 from experiments.take_cover_training import (
     collect,
     learn,
+    learn_vision,
     make_env,
     parts,
     search,
 )
+
+
+def check_vision_rounds(config: Config, folder: pathlib.Path) -> None:
+    """See that ``vision_rounds`` are what the rounds so far did.
+
+    Args:
+        folder: of the run, which need not be there.
+
+    Raises:
+        runs.RunError: they are not.
+    """
+    asked = set(config.vision_rounds)
+    made, begun = (
+        {int(path.parent.name) for path in folder.glob(f'rounds/*/{part}')}
+        for part in ('vision', 'model')
+    )
+    if made - asked or asked & begun - made or min(asked, default=1) < 1:
+        raise runs.RunError(
+            f'--vision-rounds {sorted(asked)}, but in this run V was trained '
+            f'on in {sorted(made)} of the rounds {sorted(begun)}: add rounds, '
+            'from 1, that are still to come, or give another --run'
+        )
 
 
 def play_and_refine(number: int, config: Config, run: runs.Run) -> None:
@@ -43,7 +67,15 @@ def play_and_refine(number: int, config: Config, run: runs.Run) -> None:
         config.round_learning_rate,
     )
     if found.vision_round == number:
-        refine_vision(config, found, run)
+        learn_vision(
+            config,
+            found,
+            before.vision(),
+            *practice.recorded(found, config.held_out, config.seed),
+            config.round_vision_epochs,
+            config.round_vision_learning_rate,
+            run.tick,
+        )
         budget = (
             config.model_epochs,
             config.model_learning_rate,
@@ -58,19 +90,3 @@ def play_and_refine(number: int, config: Config, run: runs.Run) -> None:
     generations = config.generations + number * config.round_generations
     row['controller'] = search(config, found, dream, generations, run.tick)
     run.add_results(**{f'round-{number:02d}': row})
-
-
-def refine_vision(config: Config, found: Parts, run: runs.Run) -> None:
-    """V learns from all episodes so far."""
-    practice.refine_vision(
-        found,
-        config.held_out,
-        config.seed,
-        epochs=config.round_vision_epochs,
-        batch_size=config.vision_batch,
-        learning_rate=config.round_vision_learning_rate,
-        last_learning_rate=config.vision_last_learning_rate,
-        memory_mb=config.memory_mb,
-        debug=config.debug,
-        tick=run.tick,
-    )

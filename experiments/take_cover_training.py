@@ -1,10 +1,10 @@
-"""What Take Cover's stages share: its parts, and how M and C are trained."""
+"""What Take Cover's stages share: its parts, how V, M and C are trained."""
 
 from __future__ import annotations
 
 import functools
-import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,10 @@ from chainer_wm.datasets import split_episodes
 from chainer_wm.dream import Dream
 from chainer_wm.envs.take_cover import TakeCover
 from chainer_wm.model import MDNRNN
-from chainer_wm.rollouts import RolloutStore
-from chainer_wm.stages import controller, model, practice, report
+from chainer_wm.rollouts import JoinedStores, RolloutStore
+from chainer_wm.stages import controller, model, practice, report, vision
 from chainer_wm.stages.parts import Parts
+from chainer_wm.vision import ConvVAE
 from experiments.take_cover_config import Config
 
 
@@ -29,28 +30,6 @@ def parts(config: Config, run: runs.Run) -> Parts:
         config.device,
         config.vision_rounds,
     )
-
-
-def check_vision_rounds(config: Config, folder: pathlib.Path) -> None:
-    """See that ``vision_rounds`` are what the rounds so far did.
-
-    Args:
-        folder: of the run, which need not be there.
-
-    Raises:
-        runs.RunError: they are not.
-    """
-    asked = set(config.vision_rounds)
-    made, begun = (
-        {int(path.parent.name) for path in folder.glob(f'rounds/*/{part}')}
-        for part in ('vision', 'model')
-    )
-    if made - asked or asked & begun - made or min(asked, default=1) < 1:
-        raise runs.RunError(
-            f'--vision-rounds {sorted(asked)}, but in this run V was trained '
-            f'on in {sorted(made)} of the rounds {sorted(begun)}: add rounds, '
-            'from 1, that are still to come, or give another --run'
-        )
 
 
 def make_env(config: Config):
@@ -75,6 +54,33 @@ def collect(config: Config, run: runs.Run) -> None:
         config.seed,
         config.workers,
         config.min_length,
+    )
+
+
+def learn_vision(
+    config: Config,
+    found: Parts,
+    vae: ConvVAE,
+    store: RolloutStore | JoinedStores,
+    episodes: Sequence[Any],
+    epochs: float,
+    learning_rate: float,
+    tick: Callable[[], None],
+) -> list[dict]:
+    """Train V of a round: the log."""
+    return vision.train(
+        found.home / 'vision',
+        store,
+        vae,
+        episodes=episodes,
+        epochs=epochs,
+        batch_size=config.vision_batch,
+        learning_rate=learning_rate,
+        last_learning_rate=config.vision_last_learning_rate,
+        seed=practice.seed_of(config.seed, found.round),
+        memory_mb=config.memory_mb,
+        debug=config.debug,
+        tick=tick,
     )
 
 

@@ -62,31 +62,21 @@ def play(
     }
 
 
-def refine_vision(
-    parts: Parts, held_out: float, seed: int, **training: Any
-) -> None:
-    """V of the round before learns from all episodes so far.
+def recorded(
+    parts: Parts, held_out: float, seed: int
+) -> tuple[JoinedStores, list[tuple[int, int]]]:
+    """All episodes up to this round's, and which of them V is trained on.
 
     Args:
-        parts: at this round, one of ``vision_rounds``.
         held_out: share of the episodes, of every round, that V never sees.
         seed: the run's.
-        training: see ``vision.train``.
     """
     store = JoinedStores([parts.at(n).store() for n in range(parts.round + 1)])
-    episodes = [
+    return store, [
         (part, episode)
         for part, one in enumerate(store.parts)
         for episode in split_episodes(one.episodes, held_out, seed)[0]
     ]
-    vision.train(
-        parts.home / 'vision',
-        store,
-        parts.at(parts.round - 1).vision(),
-        episodes=episodes,
-        seed=seed_of(seed, parts.round),
-        **training,
-    )
 
 
 def see(
