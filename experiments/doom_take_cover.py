@@ -17,6 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import dnc.runtime  # noqa: F401
 
 from chainer_wm import runs
+from chainer_wm.links import save_link
 from chainer_wm.stages import encode, report, vision
 from chainer_wm.vision import ConvVAE
 from experiments import take_cover_summary
@@ -56,6 +57,9 @@ def train_vision(config: Config, run: runs.Run) -> None:
         config.vision_learning_rate,
         run.tick,
     )
+    if config.latent_nats:
+        vae = vision.drop_silent(vae, store, episodes, config.latent_nats)
+        save_link(found.home / 'vision/vision.npz', vae)
     run.add_results(vision=vision.measure(vae, store, held_out))
     vision.draw(run.path('figures'), log, vae, store, held_out)
 
@@ -84,7 +88,7 @@ def train_model(config: Config, run: runs.Run) -> None:
     measures = learn(
         config,
         found,
-        new_model(config),
+        new_model(config, found.latents().latent_size),
         0.0 if config.untrained_model else config.model_epochs,
         config.model_learning_rate,
         config.model_last_learning_rate,

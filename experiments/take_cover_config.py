@@ -41,6 +41,9 @@ class Config(CommonConfig):
     vision_last_learning_rate: float = opt(
         1.0, "V's Adam falls to this in a straight line, if it is lower"
     )
+    latent_nats: float = opt(
+        0.0, 'latents that carry fewer are dropped once V is trained'
+    )
     memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
     hidden_size: int = opt(512, 'LSTM, or controller of the DNC')
     memory_length: int = opt(16, 'DNC: memory slots N')
@@ -69,6 +72,9 @@ class Config(CommonConfig):
     round_repeats: int = opt(3, 'M sees these so often for once a random one')
     round_epochs: float = opt(4.0, 'passes of M in a round')
     round_learning_rate: float = opt(3e-4, "M's Adam in a round")
+    round_last_learning_rate: float = opt(
+        1.0, "there M's Adam falls to this in a straight line, if it is lower"
+    )
     vision_rounds: tuple[int, ...] = opt(
         (), 'rounds in which V too is trained on', extends='evaluate'
     )
@@ -101,8 +107,8 @@ PRESETS = {
 # fmt: on
 
 
-def new_model(config: Config) -> MDNRNN:
-    """M at its start, on its device."""
+def new_model(config: Config, latent_size: int) -> MDNRNN:
+    """M at its start, on its device, for a V of so many latents."""
     memory = {
         'memory_length': config.memory_length,
         'memory_width': config.memory_width,
@@ -110,7 +116,7 @@ def new_model(config: Config) -> MDNRNN:
         'link_sparsity': config.link_sparsity or None,
     }
     network = MDNRNN(
-        config.latent_size,
+        latent_size,
         1,
         config.hidden_size,
         core=config.model,

@@ -64,7 +64,7 @@ def play_and_refine(number: int, config: Config, run: runs.Run) -> None:
     budget = (
         config.round_epochs,
         config.round_learning_rate,
-        config.round_learning_rate,
+        config.round_last_learning_rate,
     )
     if found.vision_round == number:
         learn_vision(

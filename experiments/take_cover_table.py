@@ -20,7 +20,8 @@ Results = dict[str, Any]
 
 #: Settings of what --reuse takes from another run.
 REUSED = (
-    *('settings', 'episodes', 'hold', 'min_length', 'latent_size'),
+    *('settings', 'episodes', 'hold', 'min_length'),
+    *('latent_size', 'latent_nats'),
     *('vision_epochs', 'vision_batch', 'vision_learning_rate'),
     'vision_last_learning_rate',
 )
@@ -223,7 +224,7 @@ def run_row(run: Finished) -> dict[str, Any]:
         'random': _short(results['random_baseline']),
         'rounds': stages_of(results),
         'curve': curve(results),
-        'parameters': parameters(results['config']),
+        'parameters': parameters(results),
         'seconds': seconds,
         'minutes': round(sum(seconds.values()) / 60, 1),
         'command': command(results['config']),
@@ -237,15 +238,18 @@ def _short(score: Mapping[str, Any]) -> dict[str, Any]:
     return {name: score[name] for name in names}
 
 
-def parameters(config: Mapping[str, Any]) -> dict[str, int]:
-    """Numbers in M and in a linear C, from the settings alone."""
+def parameters(results: Results) -> dict[str, int]:
+    """Numbers in M and in a linear C of a run."""
+    config = results['config']
+    # runs that could not drop any do not tell
+    latents = results['model'].get('latents', config['latent_size'])
     names = {field.name for field in dataclasses.fields(Config)}
     known: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in config.items()
         if name in names
     }
-    network = new_model(Config(**{**known, 'device': '@numpy'}))
+    network = new_model(Config(**{**known, 'device': '@numpy'}), latents)
     return {
         'M': int(sum(p.size for p in network.params())),
         'C': sum(network.feature_sizes[name] for name in known['features']),

@@ -78,6 +78,7 @@ def learn_vision(
         learning_rate=learning_rate,
         last_learning_rate=config.vision_last_learning_rate,
         seed=practice.seed_of(config.seed, found.round),
+        free_nats=0.5 * config.latent_size,  # also where some were dropped
         memory_mb=config.memory_mb,
         debug=config.debug,
         tick=tick,
@@ -120,7 +121,11 @@ def learn(
     deaths = model.deaths(best, test, config.seed)
     deaths.save(found.home / 'model/deaths.npz')
     model.draw(found.home / 'figures', log)
-    return {**model.measure(best, test, config.seed), **deaths.detection()}
+    return {
+        'latents': best.latent_size,
+        **model.measure(best, test, config.seed),
+        **deaths.detection(),
+    }
 
 
 def search(

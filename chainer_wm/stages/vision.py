@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import chainer
@@ -17,6 +17,7 @@ from chainer_wm.datasets import FrameDataset
 from chainer_wm.links import load_link, save_link
 from chainer_wm.optimizers import Adam
 from chainer_wm.rollouts import JoinedStores, RolloutStore
+from chainer_wm.silent import without
 from chainer_wm.streams import stream
 from chainer_wm.vision import ConvVAE, active_latents, kl_divergence, to_input
 
@@ -32,6 +33,7 @@ def train(
     learning_rate: float,
     last_learning_rate: float = math.inf,
     seed: int,
+    free_nats: float | None = None,
     memory_mb: float = 1024,
     debug: bool = False,
     tick: Callable[[], None] = lambda: None,
@@ -45,6 +47,7 @@ def train(
         episodes: numbers in the store to train on.
         last_learning_rate: Adam's falls to this in a straight line, if it
             is lower.
+        free_nats: that cost nothing, per frame; None: half a nat per latent.
         memory_mb: limit of the frames held at once.
 
     Returns:
@@ -55,11 +58,14 @@ def train(
     """
     folder = pathlib.Path(folder)
     optimizer = Adam(alpha=learning_rate).setup(vision)
+    if free_nats is None:
+        free_nats = 0.5 * vision.latent_size
+    tolerance = free_nats / vision.latent_size
 
     def loss(number: int, state: None):
         batch = to_input(frames.batch(number), vision.xp, vision.dtype.type)
         rng = stream(seed, 'vision noise', number)
-        return vision.loss(batch, rng=rng), None
+        return vision.loss(batch, rng=rng, kl_tolerance=tolerance), None
 
     with contextlib.closing(
         FrameDataset(store, batch_size, seed, memory_mb, episodes=episodes)
@@ -87,17 +93,9 @@ def measure(
         ``reconstruction`` (squared error per frame, from the means), ``kl``
         (nats) and ``active_latents`` (0: V has collapsed).
     """
-    per_episode = max(1, most // len(episodes))
     errors, kls = [], []
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
-        for episode in episodes:
-            frames = store.read(episode).observations
-            # the middles of equal parts: an episode's ends weigh as others do
-            count = min(per_episode, len(frames))
-            chosen = ((np.arange(count) + 0.5) * len(frames) / count).astype(
-                int
-            )
-            x = to_input(frames[chosen], vision.xp, vision.dtype.type)
+        for x in _spread(vision, store, episodes, most):
             mu, ln_var = vision.encode(x)
             error = vision.decode(mu).array - x
             errors.append(float((error**2).sum()) / len(x))
@@ -108,6 +106,80 @@ def measure(
         'kl': float(kl.sum(axis=1).mean()),
         'active_latents': active_latents(kl),
     }
+
+
+def drop_silent(
+    vision: ConvVAE,
+    store: RolloutStore,
+    episodes: Sequence[int],
+    nats: float,
+    most: int = 2000,
+) -> ConvVAE:
+    """V without its silent latents: those that carry fewer nats per frame.
+
+    A silent latent is drawn from the prior, whatever the frame shows: noise
+    of deviation 1 for M to predict and for C to act on, beside latents that
+    tell of fireballs by a fraction of that.
+
+    Args:
+        nats: mean KL divergence below which a latent is dropped.
+        most: frames that it is measured on, evenly spread, at the most.
+
+    Raises:
+        ValueError: all latents are silent.
+    """
+    kl, means = latent_nats(vision, store, episodes, most)
+    silent = kl < nats
+    if silent.all():
+        raise ValueError(
+            f'all {len(silent)} latents carry fewer than {nats:g} nats, the '
+            f'best {kl.max():.2g}: V has collapsed, or was hardly trained'
+        )
+    print(
+        f'vision: {silent.sum()} of {len(silent)} latents carry fewer than '
+        f'{nats:g} nats, {kl[silent].sum():.2f} together, and go'
+    )
+    return without(vision, silent, means)
+
+
+def latent_nats(
+    vision: ConvVAE,
+    store: RolloutStore,
+    episodes: Sequence[int],
+    most: int = 2000,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean KL divergence and mean of every latent, each (Z,), on the CPU.
+
+    Args:
+        most: frames, evenly spread, at the most.
+    """
+    with chainer.no_backprop_mode(), chainer.using_config('train', False):
+        seen = [
+            vision.encode(x) for x in _spread(vision, store, episodes, most)
+        ]
+    mu, ln_var = (
+        vision.xp.concatenate([part.array for part in column])
+        for column in zip(*seen)
+    )
+    kl = kl_divergence(mu, ln_var).array.mean(axis=0)
+    on_cpu = chainer.get_device('@numpy').send
+    return on_cpu(kl), on_cpu(mu.mean(axis=0))
+
+
+def _spread(
+    vision: ConvVAE,
+    store: RolloutStore,
+    episodes: Sequence[int],
+    most: int,
+) -> Iterator[Any]:
+    """Frames of each episode as V takes them, ``most`` in all at the most."""
+    per_episode = max(1, most // len(episodes))
+    for episode in episodes:
+        frames = store.read(episode).observations
+        # the middles of equal parts: an episode's ends weigh as others do
+        count = min(per_episode, len(frames))
+        chosen = ((np.arange(count) + 0.5) * len(frames) / count).astype(int)
+        yield to_input(frames[chosen], vision.xp, vision.dtype.type)
 
 
 def draw(

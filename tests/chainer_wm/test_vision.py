@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from chainer_wm.optimizers import Adam
+from chainer_wm.silent import without
 from chainer_wm.vision import (
     ConvVAE,
     active_latents,
@@ -222,6 +223,34 @@ def test_collapse_alarm():
     assert active_latents(kl) == 2
     assert active_latents(kl, threshold=0.1) == 1
     assert active_latents(0 * kl) == 0
+
+
+@ENGINES
+@DTYPES
+def test_without_some_latents(engine, dtype):
+    """The others stay, and pictures are as if those were at their means."""
+    vision, x = make(engine, dtype), to_input(stored(3), dtype=dtype)
+    dropped = np.array([False, True, False, False, True])
+    means = np.arange(5).astype(dtype)
+    rest = without(vision, dropped, means)
+    assert rest.latent_size == 3 and rest.dtype == dtype
+    for got, want in zip(rest.encode(x), vision.encode(x)):
+        np.testing.assert_allclose(got.array, want.array[:, ~dropped], 1e-4)
+    z = noise(3, dtype)
+    z[:, dropped] = means[dropped]
+    np.testing.assert_allclose(
+        rest.decode(np.ascontiguousarray(z[:, ~dropped])).array,
+        vision.decode(z).array,
+        rtol=1e-4,
+    )
+    again = ConvVAE(**rest.config)
+    assert again.count_params() == rest.count_params()
+
+
+@pytest.mark.parametrize('dropped', [[True] * 5, [True, False]])
+def test_without_all_latents_is_refused(dropped):
+    with pytest.raises(ValueError, match='of 5: at least one must stay'):
+        without(make(), dropped, np.zeros(5))
 
 
 def test_noise_from_a_generator_is_noise_given():

@@ -1,4 +1,4 @@
-"""Training of V: where the learning rate ends."""
+"""Training of V: its learning rate, its free nats, its silent latents."""
 
 import numpy as np
 import pytest
@@ -37,3 +37,37 @@ def test_learning_rate_falls_over_all_updates(tmp_path):
     half = np.abs(two.fc.W.array - one.fc.W.array).max()
     assert whole == pytest.approx(1e-3, rel=0.01)
     assert half == pytest.approx(5e-4, rel=0.1)
+
+
+def test_free_nats_are_half_a_nat_per_latent_unless_told(tmp_path):
+    """With 4 latents 2 nats, with any other number another loss."""
+    default, same, none = (
+        train(tmp_path / str(nats), 3, free_nats=nats).mu.W.array
+        for nats in (None, 2.0, 0.0)
+    )
+    np.testing.assert_array_equal(default, same)
+    assert np.abs(none - default).max() > 1e-4
+
+
+def test_a_latent_that_says_nothing_is_dropped(tmp_path, capsys):
+    seer = train(tmp_path, 3)
+    silent = 2
+    for layer in (seer.mu, seer.ln_var):
+        layer.W.array[silent] = 0
+        layer.b.array[silent] = 0
+    seer.mu.b.array[:silent] += 1  # half a nat at least
+    seer.mu.b.array[silent + 1 :] -= 1
+    store = RolloutStore(tmp_path / 'rollouts')
+    rest = vision.drop_silent(seer, store, [0], 0.1)
+    np.testing.assert_array_equal(
+        rest.mu.W.array, np.delete(seer.mu.W.array, silent, axis=0)
+    )
+    np.testing.assert_array_equal(rest.fc.b.array, seer.fc.b.array)
+    assert '1 of 4 latents carry fewer than 0.1 nats' in capsys.readouterr()[0]
+
+
+def test_a_collapsed_vision_is_named(tmp_path):
+    seer = train(tmp_path)
+    store = RolloutStore(tmp_path / 'rollouts')
+    with pytest.raises(ValueError, match='collapsed'):
+        vision.drop_silent(seer, store, [0], 1e9)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from chainer_wm import files
+from chainer_wm.datasets import split_episodes
 from chainer_wm.links import save_link
-from chainer_wm.stages import packed
+from chainer_wm.rollouts import RolloutStore
+from chainer_wm.stages import packed, vision
 from chainer_wm.stages.parts import Parts
 from chainer_wm.vision import ConvVAE
 
@@ -209,6 +211,21 @@ def test_a_further_round_goes_on_where_the_run_ended(whole):
     assert found['round-02']['played'] != found['round-01']['played']
 
 
+def test_a_rounds_learning_rate_may_fall(whole):
+    """Then M moves less in the round than at the rate it began with."""
+    more = ('--reuse', 'whole', '--round-last-learning-rate', '0')
+    finish(start(whole, 'settled', *more))
+
+    def moved(run):
+        parts = Parts.of(
+            folder(whole, run), 'whole', ('z', 'c', 'h'), '@numpy'
+        )
+        ends = [parts.at(n).model().head.W.array for n in (0, 1)]
+        return np.abs(ends[1] - ends[0]).mean()
+
+    assert 0 < moved('settled') < 0.9 * moved('whole')
+
+
 def test_a_round_of_vision_killed_or_not(whole):
     """V is trained on, and all that M and C then see is its codes."""
     more = ('--reuse', 'whole', '--rounds', '2', '--vision-rounds', '2')
@@ -227,6 +244,27 @@ def test_a_round_of_vision_killed_or_not(whole):
     mu, old = parts.vision().mu.W.array, parts.at(1).vision().mu.W.array
     assert not np.allclose(mu, old, atol=1e-4)
     assert found['round-02']['vision']['reconstruction'] > 0
+
+
+def test_silent_latents_go_before_anything_is_encoded(whole):
+    """Two of four stay, and M, C and a further training of V go by that."""
+    seer = Parts.of(folder(whole, 'whole'), '', ('z',), '@numpy').vision()
+    config = files.read_json(folder(whole, 'whole') / 'config.json')
+    store = RolloutStore(folder(whole, 'whole') / 'rollouts')
+    episodes = split_episodes(store.episodes, 0.25, config['seed'])[0]
+    nats = np.sort(vision.latent_nats(seer, store, episodes)[0])[1:3].mean()
+    more = ('--latent-nats', str(nats), '--vision-rounds', '1')
+    finish(start(whole, 'fewer', *more))
+    found = Parts.saved(
+        folder(whole, 'fewer'),
+        files.read_json(folder(whole, 'fewer') / 'config.json'),
+        '@numpy',
+    )
+    sizes = [found.at(n).vision().latent_size for n in (0, 1)]
+    assert sizes == [2, 2] and found.model().latent_size == 2
+    assert found.theta().size == 2 + 8 + 8
+    assert results(whole, 'fewer')['model']['latents'] == 2
+    assert results(whole, 'fewer')['evaluation']['episodes'] == 2
 
 
 def test_finished_rounds_keep_their_vision(whole):
