@@ -78,7 +78,8 @@ def learn_vision(
         learning_rate=learning_rate,
         last_learning_rate=config.vision_last_learning_rate,
         seed=practice.seed_of(config.seed, found.round),
-        free_nats=0.5 * config.latent_size,  # also where some were dropped
+        # as many nats are free where some latents were dropped
+        kl_tolerance=0.5 * config.latent_size / vae.latent_size,
         memory_mb=config.memory_mb,
         debug=config.debug,
         tick=tick,

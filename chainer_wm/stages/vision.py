@@ -33,7 +33,7 @@ def train(
     learning_rate: float,
     last_learning_rate: float = math.inf,
     seed: int,
-    free_nats: float | None = None,
+    kl_tolerance: float = 0.5,
     memory_mb: float = 1024,
     debug: bool = False,
     tick: Callable[[], None] = lambda: None,
@@ -47,7 +47,7 @@ def train(
         episodes: numbers in the store to train on.
         last_learning_rate: Adam's falls to this in a straight line, if it
             is lower.
-        free_nats: that cost nothing, per frame; None: half a nat per latent.
+        kl_tolerance: nats per latent that cost nothing.
         memory_mb: limit of the frames held at once.
 
     Returns:
@@ -58,14 +58,11 @@ def train(
     """
     folder = pathlib.Path(folder)
     optimizer = Adam(alpha=learning_rate).setup(vision)
-    if free_nats is None:
-        free_nats = 0.5 * vision.latent_size
-    tolerance = free_nats / vision.latent_size
 
     def loss(number: int, state: None):
         batch = to_input(frames.batch(number), vision.xp, vision.dtype.type)
         rng = stream(seed, 'vision noise', number)
-        return vision.loss(batch, rng=rng, kl_tolerance=tolerance), None
+        return vision.loss(batch, rng=rng, kl_tolerance=kl_tolerance), None
 
     with contextlib.closing(
         FrameDataset(store, batch_size, seed, memory_mb, episodes=episodes)
