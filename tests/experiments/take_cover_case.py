@@ -1,0 +1,125 @@
+"""What the tests of Take Cover's script share: tiny runs, also killed ones."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TINY = [
+    '--episodes',
+    '4',
+    '--held-out',
+    '0.25',
+    '--min-length',
+    '40',
+    '--vision-batch',
+    '64',
+    '--vision-epochs',
+    '0.5',
+    '--latent-size',
+    '4',
+    '--hidden-size',
+    '8',
+    '--memory-length',
+    '4',
+    '--memory-width',
+    '4',
+    '--read-heads',
+    '1',
+    '--model-batch',
+    '2',
+    '--window',
+    '25',
+    '--model-epochs',
+    '2',
+    '--population',
+    '4',
+    '--dreams',
+    '2',
+    '--generations',
+    '3',
+    '--evaluate-every',
+    '2',
+    '--evaluate-episodes',
+    '1',
+    '--max-steps',
+    '30',
+    '--test-episodes',
+    '2',
+    '--rounds',
+    '1',
+    '--round-episodes',
+    '2',
+    '--round-epochs',
+    '1',
+    '--round-generations',
+    '1',
+    '--round-vision-epochs',
+    '0.5',
+    '--workers',
+    '1',
+]
+STAGES = (
+    *('collect', 'vision', 'encode', 'model', 'controller', 'round-01'),
+    'evaluate',
+)
+
+
+def start(data, run, *more):
+    return subprocess.Popen(
+        [
+            sys.executable,
+            'experiments/doom_take_cover.py',
+            '--data',
+            str(data),
+            '--run',
+            run,
+            *TINY,
+            *more,
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=1200)
+    assert process.returncode == 0, output
+    return output
+
+
+def folder(data, run):
+    return data / 'doom_take_cover' / run
+
+
+def started(data, run):
+    log = folder(data, run) / 'log.jsonl'
+    if not log.exists():
+        return []
+    return [
+        line['stage']
+        for line in map(json.loads, log.read_text().splitlines())
+        if line['event'] == 'start'
+    ]
+
+
+def kill_in(stage, data, run, delay, *more):
+    process = start(data, run, *more)
+    while stage not in started(data, run):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def results(data, run):
+    found = json.loads((folder(data, run) / 'results.json').read_text())
+    for changing in ('seconds', 'config', 'run'):
+        found.pop(changing)
+    return found

@@ -1,0 +1,116 @@
+"""Take Cover on tiny settings: what its flags change, rounds above all."""
+
+import numpy as np
+import pytest
+from take_cover_case import finish, folder, kill_in, results, start
+
+from chainer_wm import files
+from chainer_wm.datasets import split_episodes
+from chainer_wm.rollouts import RolloutStore
+from chainer_wm.stages import vision
+from chainer_wm.stages.parts import Parts
+
+pytest.importorskip('vizdoom')
+
+LEARNT = 'model,controller,round-01'  # stages, without the last score
+
+
+def test_dnc_by_a_flag_on_the_same_rollouts_and_vision(whole):
+    finish(start(whole, 'dnc', '--model', 'dnc', '--reuse', 'whole'))
+    found = results(whole, 'dnc')
+    assert (
+        found['random_baseline'] == results(whole, 'whole')['random_baseline']
+    )
+    assert found['evaluation']['episodes'] == 2
+    assert np.isfinite(found['model']['nll'])
+    assert not (folder(whole, 'dnc') / 'rollouts').exists()
+
+
+@pytest.mark.parametrize('dtype', ['float64'])
+def test_whole_pipeline_in_double_precision(whole, dtype):
+    finish(start(whole, 'double', '--reuse', 'whole', '--dtype', dtype))
+    assert np.isfinite(results(whole, 'double')['model']['nll'])
+
+
+def test_untrained_control_with_a_mixed_temperature_and_z_alone(whole):
+    flags = ['--untrained-model', '--features', 'z', '--temperature']
+    more = (*flags, '1', '1.3', '--rounds', '0')
+    finish(start(whole, 'control', '--reuse', 'whole', *more))
+    assert results(whole, 'control')['evaluation']['episodes'] == 2
+
+
+def test_a_further_round_goes_on_where_the_run_ended(whole):
+    more = ('--reuse', 'whole', '--stages')
+    finish(start(whole, 'longer', *more, LEARNT))
+    two = ('--rounds', '2')
+    output = finish(start(whole, 'longer', *more, f'{LEARNT},round-02', *two))
+    assert 'round-01: complete, skipped' in output
+    found = results(whole, 'longer')
+    assert found['round-02']['controller']['generation'] == 5
+    assert found['round-02']['played'] != found['round-01']['played']
+
+
+def test_a_rounds_learning_rate_may_fall(whole):
+    """Then M moves less in the round than at the rate it began with."""
+    more = ('--stages', LEARNT, '--round-last-learning-rate', '0')
+    finish(start(whole, 'settled', '--reuse', 'whole', *more))
+
+    def moved(run):
+        parts = Parts.of(
+            folder(whole, run), 'whole', ('z', 'c', 'h'), '@numpy'
+        )
+        ends = [parts.at(n).model().head.W.array for n in (0, 1)]
+        return np.abs(ends[1] - ends[0]).mean()
+
+    assert 0 < moved('settled') < 0.9 * moved('whole')
+
+
+def test_a_round_of_vision_killed_or_not(whole):
+    """V is trained on, and all that M and C then see is its codes."""
+    more = ('--reuse', 'whole', '--rounds', '2', '--vision-rounds', '2')
+    more += ('--stages', f'{LEARNT},round-02')
+    finish(start(whole, 'sharper', *more))
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        kill_in('round-02', whole, 'broken', rng.uniform(0, 3), *more)
+    finish(start(whole, 'broken', *more))
+    found = results(whole, 'sharper')
+    assert results(whole, 'broken') == found
+    path = folder(whole, 'sharper')
+    parts = Parts.of(path, 'whole', ('z', 'c', 'h'), '@numpy', (2,)).at(2)
+    sources = [part.source for part in parts.latents().parts]
+    assert sources == [{'vision': files.sha256(parts.vision_path)}] * 3
+    assert parts.vision_path.is_relative_to(path / 'rounds/02')
+    mu, old = parts.vision().mu.W.array, parts.at(1).vision().mu.W.array
+    assert not np.allclose(mu, old, atol=1e-4)
+    assert found['round-02']['vision']['reconstruction'] > 0
+
+
+def test_silent_latents_go_before_anything_is_encoded(whole):
+    """Two of four stay, and M, C and a further training of V go by that."""
+    seer = Parts.of(folder(whole, 'whole'), '', ('z',), '@numpy').vision()
+    config = files.read_json(folder(whole, 'whole') / 'config.json')
+    store = RolloutStore(folder(whole, 'whole') / 'rollouts')
+    episodes = split_episodes(store.episodes, 0.25, config['seed'])[0]
+    nats = np.sort(vision.latent_nats(seer, store, episodes)[0])[1:3].mean()
+    more = ('--latent-nats', str(nats), '--vision-rounds', '1')
+    finish(start(whole, 'fewer', *more))
+    found = Parts.saved(
+        folder(whole, 'fewer'),
+        files.read_json(folder(whole, 'fewer') / 'config.json'),
+        '@numpy',
+    )
+    sizes = [found.at(n).vision().latent_size for n in (0, 1)]
+    assert sizes == [2, 2] and found.model().latent_size == 2
+    assert found.theta().size == 2 + 8 + 8
+    assert results(whole, 'fewer')['model']['latents'] == 2
+    assert results(whole, 'fewer')['evaluation']['episodes'] == 2
+
+
+def test_finished_rounds_keep_their_vision(whole):
+    settings = (folder(whole, 'whole') / 'config.json').read_bytes()
+    process = start(whole, 'whole', '--rounds', '2', '--vision-rounds', '1')
+    output, _ = process.communicate()
+    assert process.returncode == 1 and 'Traceback' not in output
+    assert '[1], but in this run V was trained on in [] of' in output
+    assert (folder(whole, 'whole') / 'config.json').read_bytes() == settings
