@@ -88,7 +88,7 @@ def start(data, run, *more):
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=1200)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
 
