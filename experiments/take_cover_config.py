@@ -96,11 +96,11 @@ PRESETS = {
         population=8, dreams=2, generations=4, max_steps=200,
         evaluate_every=4, evaluate_episodes=2, test_episodes=4),
     'laptop': dict(
-        episodes=1000, hold=(10, 30, 100), vision_epochs=2.4,
+        episodes=3000, hold=(10, 30, 100), vision_epochs=0.8,
         vision_learning_rate=1e-3, vision_last_learning_rate=1e-5,
-        hidden_size=256, model_epochs=30.0, model_batch=25, window=50,
-        model_last_learning_rate=1e-5, population=32, generations=20,
-        rounds=4, round_generations=15, evaluate_every=1000,
+        latent_nats=0.03, hidden_size=256, model_epochs=30.0, model_batch=25,
+        window=50, model_last_learning_rate=1e-5, population=32,
+        generations=20, round_generations=15, evaluate_every=5,
         evaluate_episodes=20),
     'paper': {},
 }
