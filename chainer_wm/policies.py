@@ -61,6 +61,38 @@ class NoAction:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pacing:
+    """To and fro without looking: 1 for ``period`` steps, then -1, and so on.
+
+    The first leg is half as long, since the player begins in the middle. What
+    this scores, nobody needs a model of the world for.
+
+    Attributes:
+        period: steps between two turns.
+    """
+
+    period: int
+    action_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.period < 1:
+            raise ValueError(
+                f'period is {self.period}, but must be at least 1 step'
+            )
+
+    def start(self, rngs: Generators) -> np.ndarray:
+        return np.zeros(len(rngs), int)  # steps so far, by lane
+
+    def act(
+        self, observations: np.ndarray, state: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        _check_lanes(observations, len(state))
+        odd = (state + self.period // 2) // self.period % 2
+        ways = np.where(odd, -1, 1).astype(np.float32)
+        return np.repeat(ways[:, None], self.action_size, 1), state + 1
+
+
+@dataclasses.dataclass(frozen=True)
 class Uniform:
     """A new choice at every step, all equally likely: none, left, right.
 

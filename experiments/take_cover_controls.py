@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import pathlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -36,7 +37,12 @@ from experiments.take_cover_summary import control_rows, draw_temperatures
 from experiments.take_cover_table import read
 
 KINDS = ('temperature', 'z', 'reads', 'untrained', 'separable')
-RANDOM = {'random': policies.Uniform}
+RANDOM: dict[str, Callable] = {'random': policies.Uniform}
+#: To and fro, without looking.
+PACING: dict[str, Callable] = {
+    f'pacing {period}': functools.partial(policies.Pacing, period)
+    for period in (45, 60, 90, 120, 150, 200)
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,11 +140,18 @@ def cells_of(config: Config, base: Base) -> list[Cell]:
 
 
 def baseline(base: Base, config: Config, run: runs.Run) -> None:
-    """A random policy over the same episodes."""
+    """Policies that see nothing, over the same episodes."""
     game = report.score_in_game(
-        RANDOM, base.game, config.test_episodes, config.seed, config.workers
+        RANDOM | PACING,
+        base.game,
+        config.test_episodes,
+        config.seed,
+        config.workers,
     )
-    run.add_results(base=base.config, random_baseline=game['random'])
+    random = game.pop('random')
+    run.add_results(base=base.config, random_baseline=random, pacing=game)
+    for name, score in game.items():
+        print(f'{name}: {_cell(score)} in the game')
 
 
 def forewarn(base: Base, config: Config, run: runs.Run) -> None:

@@ -5,7 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from chainer_wm.policies import HeldRandom, NoAction, Uniform, describe
+from chainer_wm.policies import (
+    HeldRandom,
+    NoAction,
+    Pacing,
+    Uniform,
+    describe,
+)
 from chainer_wm.streams import stream
 
 POLICIES = [
@@ -13,6 +19,7 @@ POLICIES = [
     Uniform(),
     HeldRandom(),
     HeldRandom((3, 9), action_size=2),
+    Pacing(7, action_size=2),
 ]
 
 
@@ -130,3 +137,14 @@ def test_streams_differ_by_every_argument_and_repeat():
     assert stream(3, 'x', 4).random() == stream(3, 'x', 4).random()
     with pytest.raises(ValueError, match='negative'):
         stream(0, 'a', -1)
+
+
+def test_pacing_turns_at_every_period_after_half_of_one():
+    ways = play(Pacing(4), [1], 11)[:, 0, 0]
+    np.testing.assert_array_equal(ways, [1, 1] + 4 * [-1] + 4 * [1] + [-1])
+    np.testing.assert_array_equal(play(Pacing(1), [1], 3)[:, 0, 0], [1, -1, 1])
+
+
+def test_pacing_needs_a_period():
+    with pytest.raises(ValueError, match='period is 0'):
+        Pacing(0)

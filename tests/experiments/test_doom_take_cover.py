@@ -134,6 +134,7 @@ def test_controls_on_top_of_a_run_are_listed(whole):
     assert set(found['cells']) == {'untrained', 'z'}
     assert found['cells']['z']['controller_parameters'] == 4
     assert found['random_baseline']['episodes'] == 2
+    assert found['pacing']['pacing 120']['episodes'] == 2
     wrong = subprocess.run(
         [*command, '--base', 'nothing', '--data', str(whole)],
         cwd=ROOT,
