@@ -7,8 +7,8 @@ cells share, and scores it in the dream it grew up in and in the game: at other
 temperatures, on z alone, on the DNC's read vectors too, on the memory of an M
 that was never trained, and with separable CMA-ES. The cell at the run's own
 temperature is what the others are held against. ``doom_take_cover.py
---summary`` lists the cells of several runs. Before them, how long before a
-real death M's dreams show it.
+--summary`` lists the cells of several runs. Before them, what policies score
+that see nothing, and how long before a real death M's dreams show it.
 """
 
 from __future__ import annotations
