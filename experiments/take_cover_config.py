@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from chainer_wm import policies
 from chainer_wm.model import MDNRNN
@@ -13,6 +14,8 @@ FIXED = {
     'random': policies.Uniform,
     'held random': policies.HeldRandom,
     'no action': policies.NoAction,
+    # to and fro at the pace that scores most of those tried (README)
+    'pacing': functools.partial(policies.Pacing, 120),
 }
 
 
