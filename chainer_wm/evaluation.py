@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gym
@@ -40,6 +41,43 @@ def summary(returns: Iterable[float]) -> dict[str, Any]:
         'standard_error': spread / len(values) ** 0.5,
         'returns': values.tolist(),
     }
+
+
+class Band(NamedTuple):
+    """What happened after ``first`` steps of an episode, up to ``last``."""
+
+    first: int
+    last: int
+    steps: int  # that all episodes together lived at these ages
+    deaths: int
+
+
+def ages(
+    lifetimes: Iterable[float],
+    limit: float,
+    edges: Sequence[int] = (0, 150, 300, 500, 800, 1200, 2100),
+) -> list[Band]:
+    """At which ages episodes ended.
+
+    A mean does not show whether a dream grows as dangerous as the game does:
+    deaths per step lived, age by age, do.
+
+    Args:
+        lifetimes: (n,) steps that each episode lasted.
+        limit: where episodes are cut off; whoever got there did not die.
+        edges: of the bands, rising.
+    """
+    lasted = np.asarray(list(lifetimes), np.float64)
+    died = lasted[lasted < limit]
+    return [
+        Band(
+            first,
+            last,
+            int(np.clip(lasted - first, 0, last - first).sum()),
+            int(((first < died) & (died <= last)).sum()),
+        )
+        for first, last in itertools.pairwise(edges)
+    ]
 
 
 def play(

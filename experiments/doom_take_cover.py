@@ -9,6 +9,7 @@ RUN ...`` compares finished runs, and lists their controls.
 from __future__ import annotations
 
 import functools
+import math
 import pathlib
 import sys
 
@@ -17,6 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import dnc.runtime  # noqa: F401
 
 from chainer_wm import runs
+from chainer_wm.envs.take_cover import SETTINGS
 from chainer_wm.links import save_link
 from chainer_wm.stages import encode, report, vision
 from chainer_wm.vision import ConvVAE
@@ -136,8 +138,13 @@ def evaluate(config: Config, run: runs.Run) -> None:
         dream=inside,
     )
     print(report.compare(game, inside))
+    limits = (SETTINGS[config.settings].timeout or math.inf, config.max_steps)
+    print('deaths per 1,000 steps, game / dream')
+    print(report.compare_ages(game, inside, limits))
     figures = run.path('figures')
-    report.draw_scores(figures, found, game, inside, SOLVED, config.model)
+    report.draw_scores(
+        *(figures, found, game, inside, SOLVED, config.model, limits)
+    )
     report.draw_films(
         figures, found, make_env(config), dream, dreamer, config.seed
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 from chainer_wm import policies
 from chainer_wm.model import MDNRNN
 from experiments.common import CommonConfig, opt
 
 #: Policies that the agent is held against.
-FIXED = {
+FIXED: dict[str, Callable] = {
     'random': policies.Uniform,
     'held random': policies.HeldRandom,
     'no action': policies.NoAction,

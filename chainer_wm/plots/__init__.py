@@ -6,6 +6,7 @@ whole or not at all. Colours are safe for colour-blind readers, and a thing
 ``pyplot``, no global style.
 """
 
+from chainer_wm.plots.ages import deaths_by_age
 from chainer_wm.plots.curves import (
     evolution,
     training_curves,
@@ -31,6 +32,7 @@ __all__ = [
     'calibration',
     'colours',
     'contact_sheet',
+    'deaths_by_age',
     'dream_against_game',
     'evolution',
     'film_rows',

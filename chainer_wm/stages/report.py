@@ -90,6 +90,50 @@ def compare(game: Mapping[str, dict], dream: Mapping[str, dict]) -> str:
     return '\n'.join(lines)
 
 
+def compare_ages(
+    game: Mapping[str, dict],
+    dream: Mapping[str, dict],
+    limits: tuple[float, float],
+) -> str:
+    """A table for the terminal: deaths per 1,000 steps, game / dream, by age.
+
+    Args:
+        game, dream: scores by policy, whose returns are steps survived.
+        limits: where episodes of the game and of the dream are cut off.
+    """
+    rows = _ages(game, dream, limits)
+    first = [f'{band.first}-{band.last}' for band in rows[0]['game']]
+    lines = [f'{"age":<12}' + ''.join(f'{age:>14}' for age in first)]
+    for row in rows:
+        cells = [
+            ' / '.join(map(_rate, both))
+            for both in zip(row['game'], row['dream'])
+        ]
+        lines.append(f'{row["name"]:<12}' + ''.join(f'{c:>14}' for c in cells))
+    return '\n'.join(lines)
+
+
+def _ages(
+    game: Mapping[str, dict],
+    dream: Mapping[str, dict],
+    limits: tuple[float, float],
+) -> list[dict[str, Any]]:
+    """By policy: its name, and its ``evaluation.ages`` in both."""
+    return [
+        {
+            'name': name,
+            'game': evaluation.ages(game[name]['returns'], limits[0]),
+            'dream': evaluation.ages(dream[name]['returns'], limits[1]),
+        }
+        for name in game
+        if name in dream
+    ]
+
+
+def _rate(band: evaluation.Band) -> str:
+    return f'{1000 * band.deaths / band.steps:.2f}' if band.steps else '-'
+
+
 def _cell(score: dict | None) -> str:
     return (
         '-' if score is None else f'{score["mean"]:.0f} ± {score["std"]:.0f}'
@@ -103,8 +147,13 @@ def draw_scores(
     dream: Mapping[str, dict],
     solved: float | None,
     core: str,
+    limits: tuple[float, float],
 ) -> None:
-    """The evolution, histograms of returns, the dream against the game."""
+    """The evolution, histograms of returns, the dream against the game.
+
+    Args:
+        limits: where episodes of the game and of the dream are cut off.
+    """
     plots.evolution(
         folder / 'evolution.png',
         *read_history(parts.home / 'controller'),
@@ -126,6 +175,7 @@ def draw_scores(
     plots.calibration(
         folder / 'calibration.png', rows, deaths, done_weight=DONE_WEIGHT
     )
+    plots.deaths_by_age(folder / 'ages.png', _ages(game, dream, limits))
 
 
 def draw_films(

@@ -82,3 +82,21 @@ def test_summary_by_hand():
     assert found['standard_error'] == pytest.approx(1)
     with pytest.raises(ValueError, match='0 episodes'):
         evaluation.summary([])
+
+
+def test_ages_count_steps_and_deaths_by_hand():
+    lifetimes = [1, 10, 11, 25, 30, 30]
+    assert evaluation.ages(lifetimes, 30, (0, 10, 20, 40)) == [
+        (0, 10, 1 + 5 * 10, 2),  # whoever dies in step 10 never saw an 11th
+        (10, 20, 1 + 3 * 10, 1),
+        (20, 40, 5 + 10 + 10, 1),  # those cut off at 30 did not die
+    ]
+
+
+def test_ages_without_a_limit_count_every_end_as_a_death():
+    (band,) = evaluation.ages([5, 9], np.inf, (0, 10))
+    assert (band.steps, band.deaths) == (14, 2)
+
+
+def test_ages_nobody_reached_are_empty():
+    assert evaluation.ages([5], 30, (0, 10, 20))[1] == (10, 20, 0, 0)

@@ -10,6 +10,7 @@ from PIL import Image
 from plots_case import HISTORY, SCORE, TRACE, noise
 
 from chainer_wm import plots
+from chainer_wm.evaluation import Band
 from chainer_wm.plots import frames, style
 
 EVERY_FIGURE = {
@@ -44,6 +45,17 @@ EVERY_FIGURE = {
         [{'name': 'no action', 'dream': SCORE, 'game': SCORE}],
         (np.linspace(0, 1, 50), np.arange(50) > 40),
         10,
+        title='Doom',
+    ),
+    'deaths_by_age': lambda path: plots.deaths_by_age(
+        path,
+        [
+            {
+                'name': 'agent',
+                'game': [Band(0, 9, 900, 4), Band(9, 20, 0, 0)],
+                'dream': [Band(0, 9, 900, 1), Band(9, 20, 700, 0)],
+            }
+        ],
         title='Doom',
     ),
     'temperature_table': lambda path: plots.temperature_table(

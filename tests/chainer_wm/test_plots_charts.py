@@ -5,6 +5,7 @@ import pytest
 from plots_case import HISTORY, SCORE, TRACE, charts, lines
 
 from chainer_wm import plots
+from chainer_wm.evaluation import Band
 from chainer_wm.plots import scores
 
 __all__ = ['charts']  # a fixture
@@ -150,6 +151,18 @@ def test_calibration_marks_each_policy(tmp_path, charts):
     assert points[1].lines[0].get_xydata().tolist() == [[900, 500]]
     with pytest.raises(ValueError, match='no policy'):
         plots.calibration(tmp_path / 'a.png', [])
+
+
+def test_deaths_by_age_are_rates_of_the_ages_that_were_lived(tmp_path, charts):
+    lived = [Band(0, 100, 2000, 4), Band(100, 300, 499, 1)]
+    rows = [{'name': 'agent', 'game': lived, 'dream': lived[:1]}] * 4
+    plots.deaths_by_age(tmp_path / 'a.png', rows)
+    shown = [axes for axes in charts[0].axes if axes.get_visible()]
+    assert [axes.get_title(loc='left') for axes in shown] == ['agent'] * 4
+    line, *_ = shown[3].containers[0]
+    np.testing.assert_array_equal(line.get_xydata(), [[50, 2.0]])
+    with pytest.raises(ValueError, match='no policy'):
+        plots.deaths_by_age(tmp_path / 'b.png', [])
 
 
 def test_memory_trace_draws_what_is_there(tmp_path, charts):

@@ -72,6 +72,7 @@ def test_figures_and_films_are_there(whole):
         'evolution.png',
         'returns.png',
         'calibration.png',
+        'ages.png',
         'game.gif',
         'dream.gif',
         'game_and_dream.gif',
