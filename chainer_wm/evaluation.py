@@ -51,6 +51,11 @@ class Band(NamedTuple):
     steps: int  # that all episodes together lived at these ages
     deaths: int
 
+    @property
+    def rate(self) -> float:
+        """Deaths per 1,000 steps, where any step was lived."""
+        return 1000 * self.deaths / self.steps
+
 
 def ages(
     lifetimes: Iterable[float],

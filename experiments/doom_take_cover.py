@@ -139,11 +139,12 @@ def evaluate(config: Config, run: runs.Run) -> None:
     )
     print(report.compare(game, inside))
     limits = (SETTINGS[config.settings].timeout or math.inf, config.max_steps)
+    ages = report.ages(game, inside, limits)
     print('deaths per 1,000 steps, game / dream')
-    print(report.compare_ages(game, inside, limits))
+    print(report.compare_ages(ages))
     figures = run.path('figures')
     report.draw_scores(
-        *(figures, found, game, inside, SOLVED, config.model, limits)
+        *(figures, found, game, inside, SOLVED, config.model, ages)
     )
     report.draw_films(
         figures, found, make_env(config), dream, dreamer, config.seed

@@ -151,7 +151,7 @@ def baseline(base: Base, config: Config, run: runs.Run) -> None:
     random = game.pop('random')
     run.add_results(base=base.config, random_baseline=random, pacing=game)
     for name, score in game.items():
-        print(f'{name}: {_cell(score)} in the game')
+        print(f'{name}: {report.mean_and_std(score)} in the game')
 
 
 def forewarn(base: Base, config: Config, run: runs.Run) -> None:
@@ -210,13 +210,9 @@ def work(cell: Cell, base: Base, config: Config, run: runs.Run) -> None:
     known = run.results().get('cells', {})
     run.add_results(cells={**known, cell.name: row})
     print(
-        f'{cell.name}: {_cell(row["dream"]["agent"])} in its dream, '
-        f'{_cell(row["game"])} in the game'
+        f'{cell.name}: {report.mean_and_std(row["dream"]["agent"])} in its '
+        f'dream, {report.mean_and_std(row["game"])} in the game'
     )
-
-
-def _cell(score: dict[str, Any]) -> str:
-    return f'{score["mean"]:.0f} ± {score["std"]:.0f}'
 
 
 def draw(config: Config, run: runs.Run) -> None:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from chainer_wm.plots import style
@@ -59,13 +58,11 @@ def deaths_by_age(
 
 def _line(axes: Axes, where: str, bands: Sequence[Any], marker: str) -> None:
     lived = [band for band in bands if band.steps >= LEAST]
-    deaths = np.array([band.deaths for band in lived])
-    per_thousand = 1000 / np.array([band.steps for band in lived])
     (colour,) = style.colours([where])
     axes.errorbar(
         [(band.first + band.last) / 2 for band in lived],
-        per_thousand * deaths,
-        1.96 * per_thousand * np.sqrt(deaths),
+        [band.rate for band in lived],
+        [1.96 * band.rate / max(band.deaths, 1) ** 0.5 for band in lived],
         color=colour,
         marker=marker,
         markersize=6,

@@ -85,56 +85,64 @@ def compare(game: Mapping[str, dict], dream: Mapping[str, dict]) -> str:
     """A table for the terminal: each policy in the game and in the dream."""
     lines = [f'{"policy":<12}{"game":>18}{"dream":>18}']
     for name in game:
-        cells = [_cell(scores.get(name)) for scores in (game, dream)]
+        cells = [mean_and_std(scores.get(name)) for scores in (game, dream)]
         lines.append(f'{name:<12}' + ''.join(f'{c:>18}' for c in cells))
     return '\n'.join(lines)
 
 
-def compare_ages(
-    game: Mapping[str, dict],
-    dream: Mapping[str, dict],
-    limits: tuple[float, float],
-) -> str:
+def compare_ages(rows: Sequence[Mapping[str, Any]]) -> str:
     """A table for the terminal: deaths per 1,000 steps, game / dream, by age.
 
     Args:
-        game, dream: scores by policy, whose returns are steps survived.
-        limits: where episodes of the game and of the dream are cut off.
+        rows: one per policy, see ``ages``; at least one.
     """
-    rows = _ages(game, dream, limits)
-    first = [f'{band.first}-{band.last}' for band in rows[0]['game']]
-    lines = [f'{"age":<12}' + ''.join(f'{age:>14}' for age in first)]
+    spans = [f'{band.first}-{band.last}' for band in rows[0]['game']]
+    lines = [f'{"age":<12}' + ''.join(f'{span:>14}' for span in spans)]
     for row in rows:
         cells = [
-            ' / '.join(map(_rate, both))
-            for both in zip(row['game'], row['dream'])
+            ' / '.join(
+                f'{band.rate:.2f}' if band.steps else '-' for band in at
+            )
+            for at in zip(row['game'], row['dream'])
         ]
         lines.append(f'{row["name"]:<12}' + ''.join(f'{c:>14}' for c in cells))
     return '\n'.join(lines)
 
 
-def _ages(
+def ages(
     game: Mapping[str, dict],
     dream: Mapping[str, dict],
     limits: tuple[float, float],
 ) -> list[dict[str, Any]]:
-    """By policy: its name, and its ``evaluation.ages`` in both."""
+    """At which ages policies die: 'name', and the bands of 'game' and 'dream'.
+
+    Args:
+        game, dream: scores by policy, whose returns are steps survived.
+        limits: where episodes of the game and of the dream are cut off.
+    """
     return [
         {
-            'name': name,
-            'game': evaluation.ages(game[name]['returns'], limits[0]),
-            'dream': evaluation.ages(dream[name]['returns'], limits[1]),
+            'name': row['name'],
+            'game': evaluation.ages(row['game']['returns'], limits[0]),
+            'dream': evaluation.ages(row['dream']['returns'], limits[1]),
         }
+        for row in _in_both(game, dream)
+    ]
+
+
+def _in_both(
+    game: Mapping[str, dict], dream: Mapping[str, dict]
+) -> list[dict[str, Any]]:
+    """A row for each policy that was scored in both."""
+    return [
+        {'name': name, 'game': game[name], 'dream': dream[name]}
         for name in game
         if name in dream
     ]
 
 
-def _rate(band: evaluation.Band) -> str:
-    return f'{1000 * band.deaths / band.steps:.2f}' if band.steps else '-'
-
-
-def _cell(score: dict | None) -> str:
+def mean_and_std(score: Mapping[str, Any] | None) -> str:
+    """A score for the terminal."""
     return (
         '-' if score is None else f'{score["mean"]:.0f} ± {score["std"]:.0f}'
     )
@@ -147,12 +155,12 @@ def draw_scores(
     dream: Mapping[str, dict],
     solved: float | None,
     core: str,
-    limits: tuple[float, float],
+    ages: Sequence[Mapping[str, Any]],
 ) -> None:
     """The evolution, histograms of returns, the dream against the game.
 
     Args:
-        limits: where episodes of the game and of the dream are cut off.
+        ages: what ``ages`` found.
     """
     plots.evolution(
         folder / 'evolution.png',
@@ -166,16 +174,14 @@ def draw_scores(
         {name: score['returns'] for name, score in game.items()},
         solved=solved,
     )
-    rows = [
-        {'name': name, 'game': game[name], 'dream': dream[name]}
-        for name in game
-        if name in dream
-    ]
     deaths = Deaths.load(parts.home / 'model/deaths.npz')
     plots.calibration(
-        folder / 'calibration.png', rows, deaths, done_weight=DONE_WEIGHT
+        folder / 'calibration.png',
+        _in_both(game, dream),
+        deaths,
+        done_weight=DONE_WEIGHT,
     )
-    plots.deaths_by_age(folder / 'ages.png', _ages(game, dream, limits))
+    plots.deaths_by_age(folder / 'ages.png', ages)
 
 
 def draw_films(
