@@ -15,11 +15,7 @@ import numpy as np
 from chainer import backend
 from chainer.backends import cuda
 
-from chainer_wm.non_finite import (
-    NonFiniteError,
-    check_parameters,
-    find_non_finite,
-)
+from chainer_wm.training.non_finite import NonFiniteError, check_parameters, find_non_finite
 from dnc import runtime
 
 __all__ = [
@@ -63,8 +59,7 @@ def use(device_spec: str = '@numpy', dtype: str = 'float32') -> backend.Device:
     """
     if dtype not in DTYPES:
         raise ValueError(
-            f'dtype {dtype!r} is not one of {", ".join(DTYPES)}: '
-            'half precision is not supported'
+            f'dtype {dtype!r} is not one of {", ".join(DTYPES)}: half precision is not supported'
         )
     device = get_device(device_spec)
     device.use()

@@ -55,18 +55,7 @@ def interface_size(heads: int, width: int) -> int:
 
 def interface_slices(heads: int, width: int) -> Interface:
     """Where each part lies in xi, in the paper's order: a tuple of slices."""
-    sizes = (
-        heads * width,
-        heads,
-        width,
-        1,
-        width,
-        width,
-        heads,
-        1,
-        1,
-        3 * heads,
-    )
+    sizes = (heads * width, heads, width, 1, width, width, heads, 1, 1, 3 * heads)
     stops = [sum(sizes[: i + 1]) for i in range(len(sizes))]
     return Interface(
         *(  # type: ignore[arg-type]
@@ -103,9 +92,7 @@ def parse_interface(xi: Array, heads: int, width: int) -> Interface:
 def access(
     xi: Interface,
     state: AccessState,
-    link_update: Callable[
-        [Array, Array, Array], Array
-    ] = addressing.temporal_link,
+    link_update: Callable[[Array, Array, Array], Array] = addressing.temporal_link,
     epsilon: float = EPSILON,
 ) -> tuple[Array, AccessState, Addresses]:
     """Free, write, link and read once.
@@ -121,29 +108,21 @@ def access(
     psi = addressing.retention(xi.free_gates, state.read_weights)
     usage = addressing.usage(state.usage, state.write_weights, psi)
     allocated = addressing.allocation(usage)
-    content = addressing.content_weighting(
-        state.memory, xi.write_key, xi.write_strength, epsilon
-    )[:, 0]
+    content = addressing.content_weighting(state.memory, xi.write_key, xi.write_strength, epsilon)[
+        :, 0
+    ]
     write_weights = addressing.write_weighting(
         xi.write_gate, xi.allocation_gate, allocated, content
     )
-    memory = addressing.erase_and_write(
-        state.memory, write_weights, xi.erase, xi.write_vector
-    )
+    memory = addressing.erase_and_write(state.memory, write_weights, xi.erase, xi.write_vector)
     link = link_update(state.link, state.precedence, write_weights)
     precedence = addressing.precedence(state.precedence, write_weights)
     forward = addressing.forward_weighting(link, state.read_weights)
     backward = addressing.backward_weighting(link, state.read_weights)
-    read_content = addressing.content_weighting(
-        memory, xi.read_keys, xi.read_strengths, epsilon
-    )
-    read_weights = addressing.read_weighting(
-        xi.read_modes, backward, read_content, forward
-    )
+    read_content = addressing.content_weighting(memory, xi.read_keys, xi.read_strengths, epsilon)
+    read_weights = addressing.read_weighting(xi.read_modes, backward, read_content, forward)
     return (
         addressing.read(memory, read_weights),
-        AccessState(
-            memory, usage, precedence, link, write_weights, read_weights
-        ),
+        AccessState(memory, usage, precedence, link, write_weights, read_weights),
         Addresses(psi, allocated, content, read_content, forward, backward),
     )

@@ -26,9 +26,7 @@ def oneplus(x: Array) -> Array:
     return 1 + F.softplus(x)
 
 
-def cosine_similarity(
-    memory: Array, keys: Array, epsilon: float = EPSILON
-) -> Array:
+def cosine_similarity(memory: Array, keys: Array, epsilon: float = EPSILON) -> Array:
     """D(u, v) = u.v / (|u| |v|) of every key with every slot.
 
     The paper starts from an all-zero memory, where D is undefined: epsilon is
@@ -113,9 +111,7 @@ def write_weighting(
     return write_gate * mixed
 
 
-def erase_and_write(
-    memory: Array, write_weights: Array, erase: Array, vector: Array
-) -> Array:
+def erase_and_write(memory: Array, write_weights: Array, erase: Array, vector: Array) -> Array:
     """M_t = M_{t-1} (1 - w^w e^T) + w^w v^T.
 
     Args:
@@ -134,9 +130,7 @@ def precedence(previous: Array, write_weights: Array) -> Array:
     return (1 - total) * previous + write_weights
 
 
-def temporal_link(
-    link: Array, previous_precedence: Array, write_weights: Array
-) -> Array:
+def temporal_link(link: Array, previous_precedence: Array, write_weights: Array) -> Array:
     """L_t[i, j] = (1 - w[i] - w[j]) L_{t-1}[i, j] + w[i] p_{t-1}[j], diag 0.
 
     Args:
@@ -146,16 +140,12 @@ def temporal_link(
     """
     xp = backend.get_array_module(write_weights)
     rows, columns = write_weights[:, :, None], write_weights[:, None, :]
-    updated = (1 - rows - columns) * link + rows * previous_precedence[
-        :, None, :
-    ]
+    updated = (1 - rows - columns) * link + rows * previous_precedence[:, None, :]
     slots = link.shape[1]
     return updated * (1 - xp.eye(slots, dtype=link.dtype))
 
 
-def sharpened(
-    weights: Array, k: int, scaled: bool = False, epsilon: float = EPSILON
-) -> Array:
+def sharpened(weights: Array, k: int, scaled: bool = False, epsilon: float = EPSILON) -> Array:
     """The k largest weights at their own slots, divided by their sum.
 
     The paper's division by the sum ignores the write gate: a step that wrote
@@ -218,15 +208,9 @@ def backward_weighting(link: Array, read_weights: Array) -> Array:
     return F.matmul(read_weights, link)
 
 
-def read_weighting(
-    modes: Array, backward: Array, content: Array, forward: Array
-) -> Array:
+def read_weighting(modes: Array, backward: Array, content: Array, forward: Array) -> Array:
     """w^r = pi[1] b + pi[2] c^r + pi[3] f; modes (B, R, 3), rest (B, R, N)."""
-    return (
-        modes[:, :, :1] * backward
-        + modes[:, :, 1:2] * content
-        + modes[:, :, 2:] * forward
-    )
+    return modes[:, :, :1] * backward + modes[:, :, 1:2] * content + modes[:, :, 2:] * forward
 
 
 def read(memory: Array, read_weights: Array) -> Array:

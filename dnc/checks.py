@@ -27,10 +27,7 @@ def check_sequence(xs: Any, reset: Any, input_size: int, dtype: Any) -> None:
             f'least 1: was the DNC built for other inputs?'
         )
     if xs.dtype != dtype:
-        raise ValueError(
-            f'xs is {xs.dtype} but the parameters are {dtype}: cast one of '
-            f'them'
-        )
+        raise ValueError(f'xs is {xs.dtype} but the parameters are {dtype}: cast one of them')
     if reset is not None and reset.shape != xs.shape[:2]:
         raise ValueError(
             f'reset is {reset.shape} but xs has T, B = {xs.shape[:2]}: one '

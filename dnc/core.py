@@ -12,22 +12,15 @@ import numpy as np
 from chainer import initializers
 
 from dnc import addressing
-from dnc.access import (
-    AccessState,
-    Addresses,
-    Interface,
-    access,
-    interface_size,
-    parse_interface,
-)
+from dnc.access import AccessState, Addresses, Interface, access, interface_size, parse_interface
 from dnc.addressing import EPSILON, Array
-from dnc.backends import has_kernels
 from dnc.checks import check_sequence, check_sizes, checked_engine
 from dnc.controller import deep_lstm
-from dnc.fused import fused_sequence
-from dnc.fused_memory import Options
+from dnc.engine.backends import has_kernels
+from dnc.engine.memory import Options
+from dnc.engine.sequence import fused_sequence
+from dnc.engine.tape import Arenas
 from dnc.state import DNCState, reset_state
-from dnc.tape import Arenas
 
 
 class DNC(chainer.Chain):
@@ -102,27 +95,16 @@ class DNC(chainer.Chain):
         self._arenas = Arenas()
         read_size = read_heads * memory_width
         units = layers * hidden_size
-        self.output_size = (
-            units + read_size if output_size is None else output_size
-        )
+        self.output_size = units + read_size if output_size is None else output_size
         init = initializers.LeCunNormal(rng=np.random.default_rng(seed))
         with self.init_scope():
-            self.gates = _new_layers(
-                input_size + read_size, hidden_size, layers, init
-            )
+            self.gates = _new_layers(input_size + read_size, hidden_size, layers, init)
             self.interface = L.Linear(
-                units,
-                interface_size(read_heads, memory_width),
-                nobias=True,
-                initialW=init,
+                units, interface_size(read_heads, memory_width), nobias=True, initialW=init
             )
             if output_size is not None:
-                self.output = L.Linear(
-                    units, output_size, nobias=True, initialW=init
-                )
-                self.read_output = L.Linear(
-                    read_size, output_size, nobias=True, initialW=init
-                )
+                self.output = L.Linear(units, output_size, nobias=True, initialW=init)
+                self.read_output = L.Linear(read_size, output_size, nobias=True, initialW=init)
 
     def initial_state(self, batch: int) -> DNCState:
         """All zeros, in the parameters' dtype, on the link's device."""
@@ -140,15 +122,11 @@ class DNC(chainer.Chain):
             read_vectors=(r, w),
         )
         dtype = self.interface.W.dtype
-        return DNCState(
-            *(self.xp.zeros((batch, *shape), dtype) for shape in shapes)
-        )
+        return DNCState(*(self.xp.zeros((batch, *shape), dtype) for shape in shapes))
 
     def step(self, x: Array, state: DNCState) -> tuple[Array, DNCState]:
         """x (B, X) -> y (B, Y), and the state for the next step."""
-        if not chainer.config.enable_backprop and self._runs_fused(
-            self.engine
-        ):
+        if not chainer.config.enable_backprop and self._runs_fused(self.engine):
             ys, state = self.sequence(x[None], state)
             return ys[0], state
         y, state, _, _ = self._step(x, state)
@@ -188,20 +166,10 @@ class DNC(chainer.Chain):
         return fused and has_kernels(self.xp, self.memory_length)
 
     def _fused(self, xs, state, reset):
-        options = Options(
-            self.link_sparsity,
-            self.link_scaling,
-            self.epsilon,
-            self.recompute,
-        )
+        options = Options(self.link_sparsity, self.link_scaling, self.epsilon, self.recompute)
         layers = [p for linear in self.gates for p in (linear.W, linear.b)]
         out, state = fused_sequence(
-            options,
-            self._arenas,
-            xs,
-            state,
-            reset,
-            (*layers, self.interface.W),
+            options, self._arenas, xs, state, reset, (*layers, self.interface.W)
         )
         if hasattr(self, 'output'):
             weight = F.concat([self.output.W, self.read_output.W])
@@ -230,31 +198,15 @@ class DNC(chainer.Chain):
                 if reset is not None:
                     state = reset_state(state, reset[t])
                 y, state, xi, addresses = self._step(x, state)
-                named = {
-                    'output': y,
-                    **state._asdict(),
-                    **xi._asdict(),
-                    **addresses._asdict(),
-                }
-                steps.append(
-                    {
-                        name: _to_numpy(value, single)
-                        for name, value in named.items()
-                    }
-                )
-        return {
-            name: np.stack([step[name] for step in steps]) for name in steps[0]
-        }
+                named = {'output': y, **state._asdict(), **xi._asdict(), **addresses._asdict()}
+                steps.append({name: _to_numpy(value, single) for name, value in named.items()})
+        return {name: np.stack([step[name] for step in steps]) for name in steps[0]}
 
-    def _step(
-        self, x: Array, state: DNCState
-    ) -> tuple[Array, DNCState, Interface, Addresses]:
+    def _step(self, x: Array, state: DNCState) -> tuple[Array, DNCState, Interface, Addresses]:
         batch = len(state.h)
         chi = F.concat([x, F.reshape(state.read_vectors, (batch, -1))])
         c, h = deep_lstm(self.gates, chi, state.c, state.h)
-        xi = parse_interface(
-            self.interface(h), self.read_heads, self.memory_width
-        )
+        xi = parse_interface(self.interface(h), self.read_heads, self.memory_width)
         r, memory, addresses = access(
             xi, AccessState(*state[2:-1]), self._link_update(), self.epsilon
         )
@@ -281,15 +233,12 @@ class DNC(chainer.Chain):
         lanes = state.memory.shape[0]
         if lanes != xs.shape[1]:
             raise ValueError(
-                f'state has {lanes} lanes but xs has {xs.shape[1]}: was it '
-                f'made for another batch?'
+                f'state has {lanes} lanes but xs has {xs.shape[1]}: was it made for another batch?'
             )
         return state, None if reset is None else self.xp.asarray(reset)
 
 
-def _new_layers(
-    input_size: int, hidden_size: int, layers: int, init: Any
-) -> chainer.ChainList:
+def _new_layers(input_size: int, hidden_size: int, layers: int, init: Any) -> chainer.ChainList:
     """The deep LSTM's weights: layer 0 has no lower layer's h to read."""
     bias = np.zeros(4 * hidden_size)
     bias[hidden_size : 2 * hidden_size] = 1  # forget gate

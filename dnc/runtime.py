@@ -115,9 +115,7 @@ def single_thread() -> None:
     os.environ.update(dict.fromkeys(_SINGLE_THREAD, '1'))
 
 
-def cuda_wheel_libraries(
-    folders: Iterable[str | os.PathLike],
-) -> list[pathlib.Path]:
+def cuda_wheel_libraries(folders: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
     """The CUDA 12 libraries below ``folders``, in the order to load them.
 
     Args:

@@ -25,10 +25,7 @@ def reset_state(state: DNCState, reset: Any) -> DNCState:
     """Zero the whole state of the lanes where reset (B,) is 1."""
     return type(state)(
         *(
-            field
-            * (1 - reset)
-            .astype(field.dtype)
-            .reshape(-1, *(1,) * (field.ndim - 1))
+            field * (1 - reset).astype(field.dtype).reshape(-1, *(1,) * (field.ndim - 1))
             for field in state
         )
     )

@@ -17,34 +17,29 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import dnc.runtime  # noqa: F401
 
-from chainer_wm import files, runs
-from chainer_wm.sequence_tasks import (
-    Curriculum,
-    by_model,
+from chainer_wm import files
+from chainer_wm.runs import run_folder
+from chainer_wm.runs.command_line import main, opt, parse, run_stages
+from chainer_wm.runs.retention import (
     curriculum_panels,
-    draw_panels,
     draw_retention,
     lesson_scores,
-    make_task,
-    measure,
+    ratios,
+    retained,
+)
+from chainer_wm.runs.task_figures import draw_panels
+from chainer_wm.runs.task_summaries import (
+    by_model,
     model_label,
     provenance,
-    ratios,
     read_runs,
-    retained,
     same_settings,
-    train,
 )
-from chainer_wm.streams import stream
-from experiments.common import main, opt, parse, run_stages
-from experiments.dnc_tasks import (
-    MAY_DIFFER,
-    SMALL,
-    TINY,
-    NetConfig,
-    describe,
-    new_net,
-)
+from chainer_wm.seeds import stream
+from chainer_wm.tasks.curriculum import Curriculum
+from chainer_wm.tasks.sequence_tasks import make_task
+from chainer_wm.training.tasks import measure, train
+from experiments.dnc_tasks import MAY_DIFFER, SMALL, TINY, NetConfig, describe, new_net
 
 NAME = 'addition'
 
@@ -53,14 +48,10 @@ NAME = 'addition'
 class Config(NetConfig):
     """Sums that grow longer every 5,000 sequences: what is retained?"""
 
-    lengths: tuple[int, ...] = opt(
-        (2, 4, 6, 8, 10, 12, 14), 'most symbols in a sum of each task'
-    )
+    lengths: tuple[int, ...] = opt((2, 4, 6, 8, 10, 12, 14), 'most symbols in a sum of each task')
     switch: int = opt(5000, 'sequences of each task')
     sequences: int = opt(40_000, 'in all', extends='train')
-    only_new: bool = opt(
-        False, 'a task asks only the lengths that are new in it'
-    )
+    only_new: bool = opt(False, 'a task asks only the lengths that are new in it')
 
 
 # fmt: off
@@ -82,7 +73,7 @@ def check(config: Config) -> None:
     step = config.batch * config.measure_every
     for name in ('switch', 'sequences'):
         if getattr(config, name) % step:
-            raise runs.RunError(
+            raise run_folder.RunError(
                 f'--{name} {getattr(config, name)} is no multiple of '
                 f'{step}, the sequences between two measurements '
                 f'(--batch {config.batch} x --measure-every '
@@ -90,27 +81,21 @@ def check(config: Config) -> None:
             )
 
 
-def learn(config: Config, run: runs.Run) -> None:
+def learn(config: Config, run: run_folder.Run) -> None:
     """Train through the curriculum, every task measured along the way."""
     check(config)
     task = make_task('addition', config.width)
     net = new_net(config, task)
-    curriculum = Curriculum(
-        task, config.lengths, config.switch, config.only_new
-    )
+    curriculum = Curriculum(task, config.lengths, config.switch, config.only_new)
     tests = [
-        curriculum.test(
-            stream(config.seed, 'test', lesson), config.held_out, lesson
-        )
+        curriculum.test(stream(config.seed, 'test', lesson), config.held_out, lesson)
         for lesson in range(len(config.lengths))
     ]
     log = train(
         run.path('model'),
         net,
         lambda number: curriculum.batch(
-            stream(config.seed, 'train', number),
-            config.batch,
-            number * config.batch,
+            stream(config.seed, 'train', number), config.batch, number * config.batch
         ),
         lambda: lesson_scores([measure(net, task, test) for test in tests]),
         f'loss {len(tests)}',
@@ -124,9 +109,7 @@ def learn(config: Config, run: runs.Run) -> None:
     )
     run.add_results(
         net=describe(net),
-        retention=retained(
-            log, config.batch, config.switch, len(config.lengths)
-        ),
+        retention=retained(log, config.batch, config.switch, len(config.lengths)),
         training={
             'sequences': [row['iteration'] * config.batch for row in log],
             'loss': [row['main/loss'] for row in log],
@@ -134,7 +117,7 @@ def learn(config: Config, run: runs.Run) -> None:
     )
 
 
-def report(config: Config, run: runs.Run) -> None:
+def report(config: Config, run: run_folder.Run) -> None:
     """The two figures of the post, of this run alone."""
     draw(run.path('figures'), {model_label(run.config): [run.results()]})
 

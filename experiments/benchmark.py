@@ -19,7 +19,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import dnc.runtime  # noqa: F401
 
-from chainer_wm import files, runs
+from chainer_wm import files
+from chainer_wm.runs import run_folder
 from experiments import benchmark_ours as ours
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -89,10 +90,7 @@ WORKLOADS = (
             aim,
             _lstm_flop(*size),
         )
-        for size, least, aim in (
-            ((500, 100, 67, 512), 0.9, 1.2),
-            ((500, 16, 35, 256), 0.6, 1.0),
-        )
+        for size, least, aim in (((500, 100, 67, 512), 0.9, 1.2), ((500, 16, 35, 256), 0.6, 1.0))
     ),
     Workload(
         'ConvVAE train B100 Z32',
@@ -225,8 +223,7 @@ def main() -> None:
             print(row_text(rows[-1], rate), flush=True)
     if options.json:
         files.write_json(
-            options.json,
-            {'gemm': rate, 'versions': runs.versions(), 'rows': rows},
+            options.json, {'gemm': rate, 'versions': run_folder.versions(), 'rows': rows}
         )
 
 

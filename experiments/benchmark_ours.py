@@ -14,12 +14,12 @@ from collections.abc import Callable
 import chainer.functions as F
 import numpy as np
 
-from chainer_wm.cma_es import CMAES
-from chainer_wm.dream import Dream
-from chainer_wm.model import MDNRNN
-from chainer_wm.optimizers import Adam
-from chainer_wm.recurrent import LSTM
-from chainer_wm.vision import ConvVAE
+from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.dream.simulator import Dream
+from chainer_wm.functions.adam import Adam
+from chainer_wm.links.conv_vae import ConvVAE
+from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.links.recurrent import LSTM
 from dnc import DNC
 
 Iteration = Callable[[], object]
@@ -123,9 +123,7 @@ def cma_generations(size: int, population: int, count: int) -> Iteration:
 def gemm_rate(size: int = 3000) -> float:
     """FLOP/s of NumPy's float32 matrix product here, the best of five."""
     a, b = _normal(size, size), _normal(size, size)
-    best = min(
-        _seconds(time.perf_counter, lambda: np.dot(a, b)) for _ in range(5)
-    )
+    best = min(_seconds(time.perf_counter, lambda: np.dot(a, b)) for _ in range(5))
     return 2 * size**3 / best
 
 

@@ -104,9 +104,7 @@ def mdnrnn_train(steps, batch):
     def iteration():
         optimizer.zero_grad()
         out = head(lstm(x)[0])
-        logits, mu, ln_sigma = (
-            out[..., :960].reshape(steps, batch, 3, 5, 64).unbind(2)
-        )
+        logits, mu, ln_sigma = out[..., :960].reshape(steps, batch, 3, 5, 64).unbind(2)
         scaled = (target[:, :, None] - mu) * torch.exp(-ln_sigma)
         density = -0.5 * (scaled**2 + math.log(2 * math.pi)) - ln_sigma
         weight = torch.log_softmax(logits, 2)
@@ -134,9 +132,7 @@ def dream_steps(batch, steps, tau=1.15):
         for _ in range(steps):
             h, c = cell(torch.cat((z, rest), 1), (h, c))
             out = head(h)
-            logits, mu, ln_sigma = (
-                out[:, :960].reshape(batch, 3, 5, 64).unbind(1)
-            )
+            logits, mu, ln_sigma = out[:, :960].reshape(batch, 3, 5, 64).unbind(1)
             below = torch.softmax(logits / tau, 1).cumsum(1)[:, :-1]
             k = (torch.rand(batch, 1, 64) > below).sum(1, keepdim=True)
             sigma = torch.exp(ln_sigma.gather(1, k)[:, 0]) * math.sqrt(tau)

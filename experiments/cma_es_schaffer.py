@@ -27,12 +27,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from chainer_wm.cma_es import CMAES
+from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.plots import gif, style
 from chainer_wm.plots.scores import wilson
-from chainer_wm.streams import stream
-from experiments.common import main, opt, parse
-from experiments.toys import ToyConfig, ToyRun
+from chainer_wm.runs.command_line import main, opt, parse
+from chainer_wm.runs.toys import ToyConfig, ToyRun
+from chainer_wm.seeds import stream
 
 NAME = 'cma_es_schaffer'
 Box = tuple[float, float, float, float]  # left, right, bottom, top
@@ -40,10 +40,7 @@ Box = tuple[float, float, float, float]  # left, right, bottom, top
 OPTIMUM = 10.0
 VIEW: Box = (-5.0, 15.0, -5.0, 15.0)
 FILM = 40  # generations that are shown
-PRESETS = {
-    'smoke': {'run': 'smoke', 'seeds': 10},
-    'laptop': {'run': 'laptop', 'seeds': 100},
-}
+PRESETS = {'smoke': {'run': 'smoke', 'seeds': 10}, 'laptop': {'run': 'laptop', 'seeds': 100}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +48,7 @@ class Config(ToyConfig):
     """CMA-ES on a shifted Schaffer function, with its film."""
 
     sigma: float = opt(0.3, 'first step size of the film and the main result')
-    sigmas: tuple[float, ...] = opt(
-        (0.1, 0.3, 1.0, 2.0, 5.0), 'first step sizes of the table'
-    )
+    sigmas: tuple[float, ...] = opt((0.1, 0.3, 1.0, 2.0, 5.0), 'first step sizes of the table')
     population: int = opt(64, 'candidates per generation')
     parent_fraction: float = opt(0.25, 'part of them that are parents')
     target: float = opt(-1e-10, 'F at which a search has arrived')
@@ -81,9 +76,7 @@ def fitness(x: np.ndarray) -> np.ndarray:
     return -(schaffer(x) ** 2)
 
 
-def search(
-    config: Config, sigma: float, seed: int, generations: int = 0
-) -> list[Generation]:
+def search(config: Config, sigma: float, seed: int, generations: int = 0) -> list[Generation]:
     """One search until it arrives or its budget is spent.
 
     Args:
@@ -91,21 +84,13 @@ def search(
             what happens after the arrival.
     """
     rng = stream(config.seed, 'schaffer', seed)
-    es = CMAES(
-        rng.standard_normal(2),
-        sigma,
-        config.population,
-        config.parent_fraction,
-        seed=rng,
-    )
+    es = CMAES(rng.standard_normal(2), sigma, config.population, config.parent_fraction, seed=rng)
     history: list[Generation] = []
     for _ in range(generations or config.evaluations // config.population):
         mean, covariance = es.mean, es.sigma**2 * es.covariance
         candidates = es.ask()
         es.tell(candidates, fitness(candidates))
-        history.append(
-            Generation(mean, covariance, candidates, es.best_fitness)
-        )
+        history.append(Generation(mean, covariance, candidates, es.best_fitness))
         if not generations and es.stop_reasons(config.target):
             break
     return history
@@ -135,12 +120,7 @@ def landscape(limits: Box, pixels: int) -> np.ndarray:
 def draw(axes: Axes, generation: Generation, limits: Box) -> None:
     """Landscape, candidates, mean and the two-sigma ellipse."""
     axes.imshow(
-        landscape(limits, 300),
-        extent=limits,
-        origin='lower',
-        cmap='Greys',
-        vmin=0,
-        vmax=1.6,
+        landscape(limits, 300), extent=limits, origin='lower', cmap='Greys', vmin=0, vmax=1.6
     )
     axes.add_patch(ellipse(generation))
     for x, mark, colour, size, edge, name in (
@@ -149,9 +129,7 @@ def draw(axes: Axes, generation: Generation, limits: Box) -> None:
         ((OPTIMUM, OPTIMUM), '*', style.VERMILLION, 14, 1, 'optimum'),
     ):
         rim = colour if mark == '+' else 'white'
-        axes.plot(
-            *x, mark, color=colour, ms=size, mec=rim, mew=edge, label=name
-        )
+        axes.plot(*x, mark, color=colour, ms=size, mec=rim, mew=edge, label=name)
     axes.set(xlim=limits[:2], ylim=limits[2:])
     axes.tick_params(labelsize=style.TICK)
     axes.locator_params(nbins=5)
@@ -224,9 +202,7 @@ def still(path, history: list[Generation], rows: list[dict]) -> None:
     for index, moment in enumerate(moments):
         axes = panels[str(index)]
         draw(axes, history[moment], VIEW)
-        axes.set_title(
-            f'generation {moment + 1}', fontsize=style.LABEL, loc='left'
-        )
+        axes.set_title(f'generation {moment + 1}', fontsize=style.LABEL, loc='left')
     name_marks(chart, panels['0'])
     shares(panels['shares'], rows)
     style.save(path, chart)
@@ -234,26 +210,17 @@ def still(path, history: list[Generation], rows: list[dict]) -> None:
 
 def shares(axes: Axes, rows: list[dict]) -> None:
     """Share of arrived searches over the first step size."""
-    style.dress(
-        axes, 'first step size σ', 'searches that arrive (%)', grid='y'
-    )
+    style.dress(axes, 'first step size σ', 'searches that arrive (%)', grid='y')
     at = np.arange(len(rows))
     share = np.array([row['arrived'] / row['seeds'] for row in rows]) * 100
     ends = np.array([wilson(row['arrived'], row['seeds']) for row in rows])
     axes.bar(at, share, width=0.6, color=style.SKY)
     axes.vlines(at, *(ends.T * 100), color=style.INK, linewidth=1.2)
     for x, row, end in zip(at, rows, ends[:, 1] * 100):
-        axes.annotate(
-            f'{row["arrived"]}',
-            (x, end + 2),
-            ha='center',
-            fontsize=style.TICK,
-        )
+        axes.annotate(f'{row["arrived"]}', (x, end + 2), ha='center', fontsize=style.TICK)
     axes.set_xticks(at, [f'{row["sigma"]:g}' for row in rows])
     axes.set_ylim(0, 112)
-    axes.set_title(
-        f'arrived of {rows[0]["seeds"]}', fontsize=style.LABEL, loc='left'
-    )
+    axes.set_title(f'arrived of {rows[0]["seeds"]}', fontsize=style.LABEL, loc='left')
 
 
 def table(config: Config) -> list[dict]:
@@ -262,9 +229,7 @@ def table(config: Config) -> list[dict]:
     for sigma in sorted({config.sigma, *config.sigmas}):
         runs = [search(config, sigma, seed) for seed in range(config.seeds)]
         lengths = [
-            len(history) * config.population
-            for history in runs
-            if arrived(config, history)
+            len(history) * config.population for history in runs if arrived(config, history)
         ]
         rows.append(
             {
@@ -300,9 +265,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     longer = search(config, config.sigma, shown, FILM)
     still(toy.figure('schaffer.png'), history, rows)
     film(toy.figure('schaffer.gif'), longer, 'CMA-ES, Schaffer function')
-    toy.finish(
-        share=next(r for r in rows if r['sigma'] == config.sigma), table=rows
-    )
+    toy.finish(share=next(r for r in rows if r['sigma'] == config.sigma), table=rows)
 
 
 if __name__ == '__main__':

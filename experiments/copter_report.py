@@ -11,10 +11,9 @@ import gym
 import numpy as np
 
 from chainer_wm import files, plots
-from chainer_wm.policies import Policy
-from chainer_wm.stages import policy_report
-from experiments import policy_runs
-from experiments.policy_runs import REWARDS, Finished, PolicyConfig
+from chainer_wm.agents.policies import Policy
+from chainer_wm.runs import policy_report, policy_runs
+from chainer_wm.runs.policy_runs import REWARDS, Finished, PolicyConfig
 
 CELLS = 16  # pictures on the sheet of a flight
 FILM_STEPS = 300
@@ -29,11 +28,7 @@ PANELS = {
     'steps per episode': ('length', 'length'),
     'blocks passed': ('episode_blocks', 'blocks'),
 }
-TITLES = {
-    'extrinsic': 'score',
-    'intrinsic': 'curiosity',
-    'both': 'score and curiosity',
-}
+TITLES = {'extrinsic': 'score', 'intrinsic': 'curiosity', 'both': 'score and curiosity'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +50,7 @@ def flights(played: policy_report.Played) -> dict[str, Any]:
     the last climb: of "a few ups, then fall".
     """
     blocks, climbs, sinking = (
-        np.array([info[name] for info in played.lasts])
-        for name in ('blocks', 'climbs', 'sinking')
+        np.array([info[name] for info in played.lasts]) for name in ('blocks', 'climbs', 'sinking')
     )
     return {
         'length': float(played.lengths.mean()),
@@ -69,14 +63,10 @@ def flights(played: policy_report.Played) -> dict[str, Any]:
     }
 
 
-def draw_flights(
-    figures: pathlib.Path, player: Policy, env: gym.Env, seed: int
-) -> None:
+def draw_flights(figures: pathlib.Path, player: Policy, env: gym.Env, seed: int) -> None:
     """A film of the first flight, and a sheet of it."""
     frames, total = policy_report.film(player, env, seed, max_steps=FILM_STEPS)
-    plots.gif(
-        figures / 'flight.gif', frames, fps=30, scale=3, max_bytes=FILM_BYTES
-    )
+    plots.gif(figures / 'flight.gif', frames, fps=30, scale=3, max_bytes=FILM_BYTES)
     last = len(frames) - 1
     shown = np.unique(np.linspace(0, last, CELLS).astype(int))
     plots.contact_sheet(
@@ -93,10 +83,7 @@ def draw_search(figures: pathlib.Path, log: list[dict]) -> None:
     at = np.array([row['generation'] for row in log])
     plots.training_curves(
         figures / 'search.png',
-        {
-            name: (at, np.array([row[name] for row in log]))
-            for name in ('mean', 'max')
-        },
+        {name: (at, np.array([row[name] for row in log])) for name in ('mean', 'max')},
         ylabel='return of the candidates',
         xlabel='generation',
         title='CMA-ES, linear controller',
@@ -138,30 +125,19 @@ def summarise(config: PolicyConfig, experiment: str) -> None:
                 for label, (column, _) in PANELS.items()
             },
             f'PixelCopter from {view}, PPO learning from',
-            {
-                label: _levels(table, found, score)
-                for label, (_, score) in PANELS.items()
-            },
+            {label: _levels(table, found, score) for label, (_, score) in PANELS.items()},
         )
     policy_runs.write_summary(folder, experiment, table, found)
     for name, group in groups.items():
         _copy_flight(folder, name, group[0])
 
 
-def _levels(
-    table: dict[str, Any], found: Sequence[Finished], score: str
-) -> dict[str, float]:
+def _levels(table: dict[str, Any], found: Sequence[Finished], score: str) -> dict[str, float]:
     """What the curves are compared with, of all seeds that there are."""
-    levels = {
-        name: row[score]['mean']
-        for name, row in table.items()
-        if name == CMA_ES
-    }
+    levels = {name: row[score]['mean'] for name, row in table.items() if name == CMA_ES}
     for name, baseline in BASELINES.items():
         column = 'mean' if score == 'return' else score
-        levels[name] = float(
-            np.mean([run.results[baseline][column] for run in found])
-        )
+        levels[name] = float(np.mean([run.results[baseline][column] for run in found]))
     return {f'{name}: {x:.3g}': x for name, x in levels.items()}
 
 
@@ -203,6 +179,5 @@ def _scores(group: list[Finished], player: str) -> dict[str, Any]:
     found = [run.results[player] for run in group]
     named = {'return': 'mean', **{name: name for name in SCORES}}
     return {
-        name: policy_runs.spread([one[column] for one in found])
-        for name, column in named.items()
+        name: policy_runs.spread([one[column] for one in found]) for name, column in named.items()
     }

@@ -18,32 +18,24 @@ import dnc.runtime  # noqa: F401
 
 import numpy as np
 
-from chainer_wm import files, plots, runs
-from chainer_wm.links import load_link
-from chainer_wm.sequence_tasks import (
-    TASKS,
-    SequenceNet,
-    Task,
+from chainer_wm import files, plots
+from chainer_wm.files.archives import load_link
+from chainer_wm.runs import run_folder
+from chainer_wm.runs.command_line import CommonConfig, main, opt, parse, run_stages
+from chainer_wm.runs.task_figures import draw_panels, learning_panel, lengths_panel
+from chainer_wm.runs.task_summaries import (
     by_model,
     curve_seeds,
-    draw_panels,
-    error_over_length,
-    held_out_curve,
-    learning_panel,
     length_seeds,
-    lengths_panel,
-    make_net,
-    make_task,
-    measure,
     model_label,
     provenance,
     read_runs,
     same_settings,
-    train,
 )
-from chainer_wm.sequence_tasks.learning import BEST
-from chainer_wm.streams import stream
-from experiments.common import CommonConfig, main, opt, parse, run_stages
+from chainer_wm.seeds import stream
+from chainer_wm.tasks.network import SequenceNet, make_net
+from chainer_wm.tasks.sequence_tasks import TASKS, Task, make_task
+from chainer_wm.training.tasks import BEST, error_over_length, held_out_curve, measure, train
 
 NAME = 'dnc_tasks'
 LENGTHS = (4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 40, 50, 64, 80, 100)
@@ -79,9 +71,7 @@ class Config(NetConfig):
     longest: int = opt(12, 'largest length in training')
     updates: int = opt(50_000, 'of the weights', extends='train')
     lengths: tuple[int, ...] = opt(LENGTHS, 'tested', extends='lengths')
-    test_memory_length: int = opt(
-        0, 'DNC: slots when tested, 0 for as trained', extends='lengths'
-    )
+    test_memory_length: int = opt(0, 'DNC: slots when tested, 0 for as trained', extends='lengths')
     test_lanes: int = opt(64, 'sequences of each length', extends='lengths')
 
 
@@ -114,14 +104,7 @@ def new_net(config: NetConfig, task: Task) -> SequenceNet:
         'read_heads': config.read_heads,
         'link_sparsity': config.link_sparsity or None,
     }
-    net = make_net(
-        task,
-        config.model,
-        config.hidden_size,
-        config.seed,
-        memory,
-        config.match,
-    )
+    net = make_net(task, config.model, config.hidden_size, config.seed, memory, config.match)
     net.to_device(config.device)
     return net
 
@@ -131,13 +114,11 @@ def describe(net: SequenceNet) -> dict[str, Any]:
     return {'parameters': net.count_params(), **net.config}
 
 
-def learn(config: Config, run: runs.Run) -> None:
+def learn(config: Config, run: run_folder.Run) -> None:
     """Train, with scores on held-out sequences of the same lengths."""
     task = make_task(config.task, config.width)
     net = new_net(config, task)
-    held_out = task.batch(
-        stream(config.seed, 'held-out'), config.held_out, config.longest
-    )
+    held_out = task.batch(stream(config.seed, 'held-out'), config.held_out, config.longest)
     log = train(
         run.path('model'),
         net,
@@ -154,9 +135,7 @@ def learn(config: Config, run: runs.Run) -> None:
         tick=run.tick,
         label=f'{config.task}, {model_label(run.config)}',
     )
-    curves = {
-        name: held_out_curve(log, name) for name in ('loss', 'error', 'exact')
-    }
+    curves = {name: held_out_curve(log, name) for name in ('loss', 'error', 'exact')}
     run.add_results(net=describe(net), curves=curves)
     plots.training_curves(
         run.path('figures/training.png'),
@@ -165,10 +144,7 @@ def learn(config: Config, run: runs.Run) -> None:
                 np.array([row['iteration'] for row in log]),
                 np.array([row['main/loss'] for row in log]),
             ),
-            'held-out': (
-                np.array(curves['loss'][0]),
-                np.array(curves['loss'][1]),
-            ),
+            'held-out': (np.array(curves['loss'][0]), np.array(curves['loss'][1])),
         },
         ylabel='squared error per sequence',
         xlabel='update',
@@ -177,7 +153,7 @@ def learn(config: Config, run: runs.Run) -> None:
     )
 
 
-def best_net(config: Config, run: runs.Run) -> SequenceNet:
+def best_net(config: Config, run: run_folder.Run) -> SequenceNet:
     """The best weights; a DNC's with the slots to test it with."""
     net = load_link(run.path('model', BEST), SequenceNet)
     net.to_device(config.device)
@@ -186,13 +162,11 @@ def best_net(config: Config, run: runs.Run) -> SequenceNet:
     return net
 
 
-def test_lengths(config: Config, run: runs.Run) -> None:
+def test_lengths(config: Config, run: run_folder.Run) -> None:
     """The error on sequences of each length."""
     task = make_task(config.task, config.width)
     net = best_net(config, run)
-    rows = error_over_length(
-        net, task, config.lengths, config.test_lanes, config.seed
-    )
+    rows = error_over_length(net, task, config.lengths, config.test_lanes, config.seed)
     run.add_results(lengths=rows, tested_with=describe(net))
     for row in rows:
         print(
@@ -202,13 +176,10 @@ def test_lengths(config: Config, run: runs.Run) -> None:
             )
         )
     found = {model_label(run.config): [run.results()]}
-    draw_panels(
-        run.path('figures/lengths.png'),
-        [lengths_panel(found, task, config.longest)],
-    )
+    draw_panels(run.path('figures/lengths.png'), [lengths_panel(found, task, config.longest)])
 
 
-def picture(config: Config, run: runs.Run) -> None:
+def picture(config: Config, run: run_folder.Run) -> None:
     """A DNC's memory while it solves one of the longest trained sequences."""
     if config.model != 'dnc':
         return
@@ -245,10 +216,7 @@ def summarise(config: Config) -> None:
         task = make_task(name, settings['width'])
         draw_panels(
             out / f'{name}.png',
-            [
-                learning_panel(models, task),
-                lengths_panel(models, task, settings['longest']),
-            ],
+            [learning_panel(models, task), lengths_panel(models, task, settings['longest'])],
             f'{name.replace("_", " ")}: mean over seeds, and their range',
         )
     files.write_json(out / 'summary.json', table)

@@ -17,13 +17,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import dnc.runtime  # noqa: F401
 
-from chainer_wm import runs
 from chainer_wm.envs.take_cover import SETTINGS
-from chainer_wm.links import save_link
-from chainer_wm.stages import encode, report, vision
-from chainer_wm.vision import ConvVAE
+from chainer_wm.files.archives import save_link
+from chainer_wm.links.conv_vae import ConvVAE
+from chainer_wm.runs import report, run_folder
+from chainer_wm.runs.command_line import main, parse, run_stages
+from chainer_wm.training import encode
+from chainer_wm.training import vae as vision
 from experiments import take_cover_summary
-from experiments.common import main, parse, run_stages
 from experiments.take_cover_config import FIXED, PRESETS, Config, new_model
 from experiments.take_cover_rounds import check_vision_rounds, play_and_refine
 from experiments.take_cover_training import (
@@ -40,7 +41,7 @@ NAME = 'doom_take_cover'
 SOLVED = 750
 
 
-def train_vision(config: Config, run: runs.Run) -> None:
+def train_vision(config: Config, run: run_folder.Run) -> None:
     """V on the frames."""
     if config.reuse:
         return
@@ -66,7 +67,7 @@ def train_vision(config: Config, run: runs.Run) -> None:
     vision.draw(run.path('figures'), log, vae, store, held_out)
 
 
-def encode_frames(config: Config, run: runs.Run) -> None:
+def encode_frames(config: Config, run: run_folder.Run) -> None:
     """The codes of all frames; damaged episodes are played again first."""
     if config.reuse:
         return
@@ -84,7 +85,7 @@ def encode_frames(config: Config, run: runs.Run) -> None:
     )
 
 
-def train_model(config: Config, run: runs.Run) -> None:
+def train_model(config: Config, run: run_folder.Run) -> None:
     """M on the codes."""
     found = parts(config, run)
     measures = learn(
@@ -101,22 +102,18 @@ def train_model(config: Config, run: runs.Run) -> None:
     report.draw_foresight(run.path('figures'), found, held_out[0], config.seed)
 
 
-def evolve(config: Config, run: runs.Run) -> None:
+def evolve(config: Config, run: run_folder.Run) -> None:
     """C by CMA-ES, inside the dream."""
     found = parts(config, run)
     dream = found.dream(config.temperature, config.max_steps)
-    run.add_results(
-        controller=search(config, found, dream, config.generations, run.tick)
-    )
+    run.add_results(controller=search(config, found, dream, config.generations, run.tick))
 
 
-def evaluate(config: Config, run: runs.Run) -> None:
+def evaluate(config: Config, run: run_folder.Run) -> None:
     """The agent and fixed policies, in the game and in the dream."""
     found = parts(config, run).at(config.rounds)
     dream = found.dream(config.temperature, config.max_steps)
-    dreamer = report.DreamtController(
-        found.new_controller(dream.model).act, found.theta()
-    )
+    dreamer = report.DreamtController(found.new_controller(dream.model).act, found.theta())
     game = report.score_in_game(
         {'agent': found.agent_maker(), **FIXED},
         make_env(config),
@@ -132,10 +129,7 @@ def evaluate(config: Config, run: runs.Run) -> None:
         config.features,
     )
     run.add_results(
-        evaluation=game['agent'],
-        random_baseline=game['random'],
-        game=game,
-        dream=inside,
+        evaluation=game['agent'], random_baseline=game['random'], game=game, dream=inside
     )
     print(report.compare(game, inside))
     limits = (SETTINGS[config.settings].timeout or math.inf, config.max_steps)
@@ -143,12 +137,8 @@ def evaluate(config: Config, run: runs.Run) -> None:
     print('deaths per 1,000 steps, game / dream')
     print(report.compare_ages(ages))
     figures = run.path('figures')
-    report.draw_scores(
-        *(figures, found, game, inside, SOLVED, config.model, ages)
-    )
-    report.draw_films(
-        figures, found, make_env(config), dream, dreamer, config.seed
-    )
+    report.draw_scores(*(figures, found, game, inside, SOLVED, config.model, ages))
+    report.draw_films(figures, found, make_env(config), dream, dreamer, config.seed)
 
 
 def stages(config: Config) -> dict:

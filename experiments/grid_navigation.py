@@ -24,21 +24,17 @@ import dnc.runtime  # noqa: F401
 import gym
 import numpy as np
 
-from chainer_wm import evaluation, files, runs
-from chainer_wm.links import load_link
-from chainer_wm.pixel_model import PixelModel
-from chainer_wm.ppo import Collector, NetworkPolicy
-from chainer_wm.stages import (
-    levels,
-    lifelong,
-    lifelong_compare,
-    lifelong_figures,
-    lifelong_summary,
-    policy,
-)
-from chainer_wm.stages.lifelong_baseline import RealPractice
-from chainer_wm.streams import stream
-from experiments.common import main, parse, run_stages
+from chainer_wm import files
+from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.agents.ppo.policy import NetworkPolicy
+from chainer_wm.files.archives import load_link
+from chainer_wm.links.pixel_model import PixelModel
+from chainer_wm.play import evaluation
+from chainer_wm.runs import lifelong_compare, lifelong_figures, lifelong_summary, run_folder
+from chainer_wm.runs.command_line import main, parse, run_stages
+from chainer_wm.seeds import stream
+from chainer_wm.training import levels, lifelong, ppo
+from chainer_wm.training.lifelong_baseline import RealPractice
 from experiments.grid_navigation_config import (
     ACTIONS,
     Config,
@@ -54,24 +50,24 @@ from experiments.grid_navigation_config import (
 NAME = 'grid_navigation'
 
 
-def folder_of(run: runs.Run, level: int, iteration: int) -> pathlib.Path:
+def folder_of(run: run_folder.Run, level: int, iteration: int) -> pathlib.Path:
     return run.path(f'level-{level}', f'iteration-{iteration}')
 
 
-def last_of(run: runs.Run, level: int) -> pathlib.Path:
+def last_of(run: run_folder.Run, level: int) -> pathlib.Path:
     """The folder of a level's last iteration."""
     row = lifelong_summary.after_levels(lifelong_summary.rows(run.folder))
     return folder_of(run, level, row[level]['iteration'])
 
 
-def before(run: runs.Run, level: int, iteration: int) -> pathlib.Path | None:
+def before(run: run_folder.Run, level: int, iteration: int) -> pathlib.Path | None:
     """The folder of the iteration before, or None."""
     if iteration:
         return folder_of(run, level, iteration - 1)
     return last_of(run, level - 1) if level else None
 
 
-def learn_level(level: int, config: Config, run: runs.Run) -> None:
+def learn_level(level: int, config: Config, run: run_folder.Run) -> None:
     """The loop on one level, until it and all before it are solved."""
     for iteration in range(config.iterations):
         folder = folder_of(run, level, iteration)
@@ -89,7 +85,7 @@ def learn_level(level: int, config: Config, run: runs.Run) -> None:
             return
 
 
-def iterate(config: Config, run: runs.Run, level: int, iteration: int) -> None:
+def iterate(config: Config, run: run_folder.Run, level: int, iteration: int) -> None:
     """Act, store, train M, train the policy inside M, score."""
     folder = folder_of(run, level, iteration)
     last = before(run, level, iteration)
@@ -97,7 +93,7 @@ def iterate(config: Config, run: runs.Run, level: int, iteration: int) -> None:
     seed = int(stream(config.seed, 'iteration', number).integers(2**31))
     network, model = new_policy(config), new_model(config)
     if last:
-        policy.load(last / 'policy', network)
+        ppo.load(last / 'policy', network)
         model = load_link(last / 'model/model.npz', PixelModel)
     model.to_device(config.device)
     store = store_of(config, run)
@@ -119,13 +115,9 @@ def iterate(config: Config, run: runs.Run, level: int, iteration: int) -> None:
             'level': level,
             'iteration': iteration,
             'real_steps': int(store.lengths.sum()),
-            'scores': levels.scores(
-                game(config), network, config.score_episodes, config.seed
-            ),
+            'scores': levels.scores(game(config), network, config.score_episodes, config.seed),
             'probes': [
-                lifelong.probe_level(
-                    model, game(config), old, config.probe_episodes, seed
-                )
+                lifelong.probe_level(model, game(config), old, config.probe_episodes, seed)
                 for old in range(level + 1)
             ],
         },
@@ -163,7 +155,7 @@ def practise(config, run, folder, network, model, rollouts, seed) -> None:
         surprise=config.surprise,
         rng=stream(seed, 'starts'),
     )
-    policy.train(
+    ppo.train(
         folder,
         improve(config, network),
         Collector(network, dream),
@@ -178,7 +170,7 @@ def practise(config, run, folder, network, model, rollouts, seed) -> None:
     )
 
 
-def practice(config: Config, run: runs.Run, name: str) -> RealPractice:
+def practice(config: Config, run: run_folder.Run, name: str) -> RealPractice:
     """PPO in the real game, in a folder of this name."""
     return RealPractice(
         run.path(name),
@@ -194,16 +186,14 @@ def practice(config: Config, run: runs.Run, name: str) -> RealPractice:
     )
 
 
-def baselines(config: Config, run: runs.Run) -> None:
+def baselines(config: Config, run: run_folder.Run) -> None:
     """Random, and PPO on the real levels alone."""
     rows = lifelong_summary.after_levels(lifelong_summary.rows(run.folder))
     steps = [row['real_steps'] for row in rows]
     real, dice = game(config), levels.RandomPolicy(ACTIONS)
     run.add_results(
         random=[
-            levels.score(
-                real, level, dice, 5 * config.score_episodes, config.seed
-            )
+            levels.score(real, level, dice, 5 * config.score_episodes, config.seed)
             for level in range(real.levels)
         ],
         same_budget=practice(config, run, 'same_budget').same_budget(
@@ -215,11 +205,11 @@ def baselines(config: Config, run: runs.Run) -> None:
     )
 
 
-def agent_of(config: Config, run: runs.Run) -> NetworkPolicy:
+def agent_of(config: Config, run: run_folder.Run) -> NetworkPolicy:
     """The policy as it is after the last level."""
     network = new_policy(config)
     last = last_of(run, game(config).levels - 1)
-    policy.load(last / 'policy', network)
+    ppo.load(last / 'policy', network)
     return NetworkPolicy(network, gym.spaces.Discrete(ACTIONS))
 
 
@@ -232,16 +222,13 @@ def returns(config: Config, player: Any) -> dict[str, Any]:
         for rollout in levels.play(
             [real.make(level) for _ in range(config.score_episodes)],
             player,
-            [
-                stream(config.seed, 'evaluate', level, n)
-                for n in range(config.score_episodes)
-            ],
+            [stream(config.seed, 'evaluate', level, n) for n in range(config.score_episodes)],
         )
     ]
     return evaluation.summary(float(r.rewards.sum()) for r in rollouts)
 
 
-def evaluate(config: Config, run: runs.Run) -> None:
+def evaluate(config: Config, run: run_folder.Run) -> None:
     """The tables of this run."""
     run.add_results(
         **lifelong_summary.tables(run.folder, config.solved),
@@ -251,22 +238,16 @@ def evaluate(config: Config, run: runs.Run) -> None:
     print(lifelong_summary.as_text(run.results()))
 
 
-def figures(config: Config, run: runs.Run) -> None:
+def figures(config: Config, run: run_folder.Run) -> None:
     """What M predicts, what it dreams, what is kept, and the agent."""
     real = game(config)
-    model = load_link(
-        last_of(run, real.levels - 1) / 'model/model.npz', PixelModel
-    )
+    model = load_link(last_of(run, real.levels - 1) / 'model/model.npz', PixelModel)
     model.to_device(config.device)
     folder = run.path('figures')
     folder.mkdir(exist_ok=True)
-    lifelong_figures.draw_predictions(
-        folder / 'predictions.png', real, model, config.seed
-    )
+    lifelong_figures.draw_predictions(folder / 'predictions.png', real, model, config.seed)
     player = agent_of(config, run)
-    lifelong_figures.draw_films(
-        folder, real, model, player, config.seed, config.max_steps
-    )
+    lifelong_figures.draw_films(folder, real, model, player, config.seed, config.max_steps)
     lifelong_figures.draw_retention(folder / 'retention.png', run.results())
 
 

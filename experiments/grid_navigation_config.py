@@ -10,18 +10,14 @@ from typing import Any
 import gym
 import numpy as np
 
-from chainer_wm import runs
-from chainer_wm.envs.grid_navigation import (
-    KEY_LEVELS,
-    LEVELS,
-    GridNavigation,
-    OrderedKeys,
-)
-from chainer_wm.pixel_model import PixelModel
-from chainer_wm.ppo import PPO, ActorCritic, Stream
+from chainer_wm.agents.ppo.learner import PPO, Stream
+from chainer_wm.agents.ppo.networks import ActorCritic
+from chainer_wm.envs.grid_navigation import KEY_LEVELS, LEVELS, GridNavigation, OrderedKeys
+from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.rollouts import RolloutStore
-from chainer_wm.stages.levels import Game
-from experiments.common import CommonConfig, opt
+from chainer_wm.runs import run_folder
+from chainer_wm.runs.command_line import CommonConfig, opt
+from chainer_wm.training.levels import Game
 
 ENVS = {
     'navigation': (GridNavigation, len(LEVELS)),
@@ -38,9 +34,7 @@ class Config(CommonConfig):
     summary: tuple[str, ...] = opt(
         (), 'compare these finished runs, and do nothing else', free=True
     )
-    results: str = opt(
-        '', 'folder for --summary (default: experiments/results)', free=True
-    )
+    results: str = opt('', 'folder for --summary (default: experiments/results)', free=True)
     env: str = opt('navigation', 'game', tuple(ENVS))
     levels: int = opt(0, 'how many levels; 0: all')
     resolution: int = opt(20, 'height and width of the pictures')
@@ -63,9 +57,7 @@ class Config(CommonConfig):
     model_beta2: float = opt(0.98, "beta2 of M's Adam")
     outcome_weight: float = opt(10.0, "of rewards and ends in M's loss")
     newest: float = opt(0.5, 'share of dreams that begin in the new level')
-    anywhere: float = opt(
-        0.5, 'share of dreams that begin at any step of a real episode'
-    )
+    anywhere: float = opt(0.5, 'share of dreams that begin at any step of a real episode')
     surprise: float = opt(
         10.0,
         'reward in dreams of the newest level for what was never tried in '
@@ -116,9 +108,7 @@ def game(config: Config) -> Game:
     kind, levels = ENVS[config.env]
     return Game(
         config.env,
-        functools.partial(
-            kind, resolution=config.resolution, max_steps=config.max_steps
-        ),
+        functools.partial(kind, resolution=config.resolution, max_steps=config.max_steps),
         config.levels or levels,
     )
 
@@ -181,7 +171,7 @@ def new_model(config: Config) -> PixelModel:
     )
 
 
-def store_of(config: Config, run: runs.Run) -> RolloutStore:
+def store_of(config: Config, run: run_folder.Run) -> RolloutStore:
     """All real episodes that the agent learns from."""
     store = RolloutStore(run.path('rollouts'))
     real = game(config)

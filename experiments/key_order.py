@@ -25,15 +25,16 @@ import dnc.runtime  # noqa: F401
 # isort: split
 import numpy as np
 
-from chainer_wm import files, runs
+from chainer_wm import files
 from chainer_wm.envs.grid import MOVES, Cell, shortest_path
 from chainer_wm.envs.grid_navigation import OrderedKeys
-from chainer_wm.pixel_model import PixelModel
+from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.plots import seed_curves
 from chainer_wm.rollouts import Rollout
-from chainer_wm.stages import levels, lifelong
-from chainer_wm.streams import stream
-from experiments.common import CommonConfig, main, opt, parse, run_stages
+from chainer_wm.runs import run_folder
+from chainer_wm.runs.command_line import CommonConfig, main, opt, parse, run_stages
+from chainer_wm.seeds import stream
+from chainer_wm.training import levels, lifelong
 from experiments.grid_navigation import train_model
 from experiments.grid_navigation_config import Config as AgentConfig
 from experiments.grid_navigation_config import new_model
@@ -102,25 +103,18 @@ def towards(env: OrderedKeys, wanted: Cell) -> int:
         assert around is not None  # the maps have no dead ends
         path = around
     after = path[min(1, len(path) - 1)]
-    moves = [
-        env.neighbour(env.position, action) for action in range(len(MOVES))
-    ]
+    moves = [env.neighbour(env.position, action) for action in range(len(MOVES))]
     return moves.index(after) if after in moves else 0
 
 
 def played(config: AgentConfig, name: str, count: int) -> list[Rollout]:
     """Episodes of two keys."""
     envs = [
-        OrderedKeys(
-            1, resolution=config.resolution, max_steps=config.max_steps
-        )
+        OrderedKeys(1, resolution=config.resolution, max_steps=config.max_steps)
         for _ in range(count)
     ]
     return levels.play(
-        envs,
-        Guide(envs),
-        [stream(config.seed, name, n) for n in range(count)],
-        config.exploration,
+        envs, Guide(envs), [stream(config.seed, name, n) for n in range(count)], config.exploration
     )
 
 
@@ -153,15 +147,13 @@ def variants(config: Config) -> dict[str, AgentConfig]:
     return {
         **{core: AgentConfig(**base, model=core) for core in config.models},
         **{
-            f'{core}, trained as usual': AgentConfig(
-                **base, **USUAL, model=core
-            )
+            f'{core}, trained as usual': AgentConfig(**base, **USUAL, model=core)
             for core in config.usual
         },
     }
 
 
-def learn(config: Config, run: runs.Run) -> None:
+def learn(config: Config, run: run_folder.Run) -> None:
     """Every number of episodes, every M, every seed."""
     rows = []
     for name, agent in variants(config).items():
@@ -170,8 +162,7 @@ def learn(config: Config, run: runs.Run) -> None:
                 one = dataclasses.replace(agent, seed=seed)
                 known, new = cell(config, run, name, one, count)
                 rows.append(
-                    dict(model=name, episodes=count, seed=seed)
-                    | dict(training=known, new=new)
+                    dict(model=name, episodes=count, seed=seed) | dict(training=known, new=new)
                 )
                 print(
                     f'{name}, {count} episodes, seed {seed}: right about '
@@ -182,7 +173,7 @@ def learn(config: Config, run: runs.Run) -> None:
 
 
 def cell(
-    config: Config, run: runs.Run, name: str, agent: AgentConfig, count: int
+    config: Config, run: run_folder.Run, name: str, agent: AgentConfig, count: int
 ) -> list[float]:
     """One M: its shares on the episodes that it learnt from, and on new."""
     folder = run.path(f'{name.replace(", ", "-")}-{count}-{agent.seed}')
@@ -199,7 +190,7 @@ def cell(
     return shares
 
 
-def figures(config: Config, run: runs.Run) -> None:
+def figures(config: Config, run: run_folder.Run) -> None:
     """Shares by the number of episodes."""
     rows = run.results()['rows']
     places = np.array(config.episodes)

@@ -31,17 +31,14 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgb
 
 from chainer_wm import devices
-from chainer_wm.mixture import LN_2PI, Mixture, mixture_nll, sample_mixture
+from chainer_wm.functions.mixture import LN_2PI, Mixture, mixture_nll, sample_mixture
 from chainer_wm.plots import style
-from chainer_wm.streams import stream
-from experiments.common import main, opt, parse
-from experiments.toys import ToyConfig, ToyRun
+from chainer_wm.runs.command_line import main, opt, parse
+from chainer_wm.runs.toys import ToyConfig, ToyRun
+from chainer_wm.seeds import stream
 
 NAME = 'mdn_toy'
-PRESETS = {
-    'smoke': {'run': 'smoke', 'epochs': 300},
-    'laptop': {'run': 'laptop', 'epochs': 2000},
-}
+PRESETS = {'smoke': {'run': 'smoke', 'epochs': 300}, 'laptop': {'run': 'laptop', 'epochs': 2000}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +60,7 @@ class Net(chainer.Chain):
 
     def __init__(self, hidden: int, outputs: int, seed: int):
         super().__init__()
-        initial = chainer.initializers.LeCunNormal(
-            rng=np.random.RandomState(seed)
-        )
+        initial = chainer.initializers.LeCunNormal(rng=np.random.RandomState(seed))
         with self.init_scope():
             self.hidden = L.Linear(1, hidden, initialW=initial)
             self.head = L.Linear(hidden, outputs, initialW=initial)
@@ -113,10 +108,7 @@ def train(config: Config, net: Net, loss: Callable, data, held_out, rng):
     ):
         if epoch % every == 0:
             with chainer.no_backprop_mode():
-                scores = [
-                    float(F.mean(loss(net, *part)).array)
-                    for part in (data, held_out)
-                ]
+                scores = [float(F.mean(loss(net, *part)).array) for part in (data, held_out)]
             curve.append([epoch, *scores])
         if epoch == config.epochs:
             break
@@ -161,15 +153,9 @@ def picture(path, data, samples, line, mixture, curves) -> None:
         style.dress(axes, 'x', 'y', grid='')
         axes.set(xlim=(-1.15, 1.75), ylim=(-0.15, 1.15))
         axes.plot(*data, '.', color='#aaaaaa', markersize=4, label='data')
-    panels[0, 0].plot(
-        *line, color=style.VERMILLION, linewidth=2.2, label='least squares'
-    )
+    panels[0, 0].plot(*line, color=style.VERMILLION, linewidth=2.2, label='least squares')
     panels[0, 1].plot(
-        *samples,
-        '.',
-        color=style.BLUE,
-        markersize=4,
-        label='sampled from the mixture',
+        *samples, '.', color=style.BLUE, markersize=4, label='sampled from the mixture'
     )
     components(panels[1, 0], *mixture)
     training(panels[1, 1], *curves)
@@ -188,35 +174,21 @@ def picture(path, data, samples, line, mixture, curves) -> None:
 
 def components(axes: Axes, x, weights, mu, sigma) -> None:
     """Each component's mean and deviation, as visible as its weight."""
-    colours = (
-        style.BLUE,
-        style.VERMILLION,
-        style.GREEN,
-        style.PURPLE,
-        style.ORANGE,
-        style.SKY,
-    )
+    colours = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
     for k in range(mu.shape[1]):
         rgb = to_rgb(colours[k % len(colours)])
         weight = weights[:-1, k]
         low, middle, high = (
-            np.stack([x, edge[:, k]], axis=1)
-            for edge in (mu - sigma, mu, mu + sigma)
+            np.stack([x, edge[:, k]], axis=1) for edge in (mu - sigma, mu, mu + sigma)
         )
         bands = np.stack([low[:-1], low[1:], high[1:], high[:-1]], axis=1)
         lines = np.stack([middle[:-1], middle[1:]], axis=1)
         axes.add_collection(
-            PolyCollection(
-                bands,
-                facecolors=[(*rgb, 0.45 * w) for w in weight],
-                linewidths=0,
-            )
+            PolyCollection(bands, facecolors=[(*rgb, 0.45 * w) for w in weight], linewidths=0)
         )
         axes.add_collection(
             LineCollection(
-                lines,
-                colors=[(*rgb, w**0.5) for w in weight],
-                linewidths=0.5 + 2.5 * weight,
+                lines, colors=[(*rgb, w**0.5) for w in weight], linewidths=0.5 + 2.5 * weight
             )
         )
 
@@ -252,10 +224,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     ]
     data, held_out = (tuple(map(device.send, part)) for part in sets)
     trained, curves = [], []
-    for loss, outputs in (
-        (mixture_loss, 3 * config.components),
-        (squared_error, 1),
-    ):
+    for loss, outputs in ((mixture_loss, 3 * config.components), (squared_error, 1)):
         net = Net(config.hidden, outputs, config.seed)
         net.to_device(device)
         rng = stream(config.seed, 'order')
@@ -280,9 +249,7 @@ def show(config: Config, toy: ToyRun, nets, data, new_x, curves) -> None:
         weights = F.softmax(fields.logits, axis=1)
         parts = [weights, fields.mu, F.exp(fields.ln_sigma), squares(on_grid)]
         *parts, line = (devices.to_cpu(part.array) for part in parts)
-        samples = sample_mixture(
-            mixture_of(mixture, new_x), stream(config.seed, 'samples')
-        )
+        samples = sample_mixture(mixture_of(mixture, new_x), stream(config.seed, 'samples'))
     picture(
         toy.figure('mdn.png'),
         data,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from chainer_wm.model import MDNRNN
-from experiments.common import CommonConfig, opt
+from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.runs.command_line import CommonConfig, opt
 
 NAME = 'pendulum_swing_up'
 
@@ -47,9 +47,7 @@ class Config(CommonConfig):
     summary: tuple[str, ...] = opt(
         (), 'sum up these runs (glob patterns) and do nothing else', free=True
     )
-    results: str = opt(
-        f'experiments/results/{NAME}', 'folder of the summary', free=True
-    )
+    results: str = opt(f'experiments/results/{NAME}', 'folder of the summary', free=True)
 
 
 # fmt: off

@@ -13,18 +13,13 @@ import numpy as np
 from PIL import Image
 
 from chainer_wm import files, plots
-from chainer_wm.evaluation import summary
-from chainer_wm.stages.encode import posteriors
-from chainer_wm.stages.foresight import foresee
-from chainer_wm.stages.iterative import Iteration
-from chainer_wm.stages.report import (
-    DreamtController,
-    decode,
-    film_dream,
-    film_game,
-)
-from chainer_wm.streams import stream
-from experiments.common import settings
+from chainer_wm.agents.iteration import Iteration
+from chainer_wm.dream.foresight import foresee
+from chainer_wm.play.evaluation import summary
+from chainer_wm.runs.command_line import settings
+from chainer_wm.runs.report import DreamtController, decode, film_dream, film_game
+from chainer_wm.seeds import stream
+from chainer_wm.training.encode import posteriors
 
 CONTEXT = 3  # frames that M sees before it goes on alone
 SECONDS = 0.2  # of an action at a frame skip of 4
@@ -94,9 +89,7 @@ def draw(
     )
 
 
-def _dreamed(
-    one: Iteration, frames: np.ndarray, actions: np.ndarray, seed: int
-) -> np.ndarray:
+def _dreamed(one: Iteration, frames: np.ndarray, actions: np.ndarray, seed: int) -> np.ndarray:
     """M's open loop along a real episode, as its V draws it."""
     network = one.vision()
     mu, _ = posteriors(network, frames)
@@ -113,9 +106,7 @@ def _alone(one: Iteration, dream: Any, seed: int) -> np.ndarray:
         return film_dream(dream, dreamer, one.vision(), seed, one.features)
 
 
-def summarise(
-    data: pathlib.Path, patterns: Sequence[str], results: pathlib.Path
-) -> None:
+def summarise(data: pathlib.Path, patterns: Sequence[str], results: pathlib.Path) -> None:
     """Sum up finished runs: a table and a picture, seeds side by side.
 
     Runs whose settings differ in nothing but the seed belong together; they
@@ -137,10 +128,7 @@ def summarise(
     plots.iteration_returns(
         results / 'returns.png',
         {
-            name: [
-                [row['game']['mean'] for row in run['iterations']]
-                for run in runs
-            ]
+            name: [[row['game']['mean'] for row in run['iterations']] for run in runs]
             for name, runs in found.items()
         },
         {name: row['mean'] for name, row in levels.items()},
@@ -149,15 +137,10 @@ def summarise(
     for name, runs in found.items():
         _copy_pictures(data / runs[0]['run'] / 'figures', results, name)
     for name, group in groups.items():
-        print(
-            f'{name}: '
-            + ', '.join(f'{mean:.0f}' for mean in group['mean_over_seeds'])
-        )
+        print(f'{name}: ' + ', '.join(f'{mean:.0f}' for mean in group['mean_over_seeds']))
 
 
-def _finished(
-    data: pathlib.Path, patterns: Sequence[str]
-) -> dict[str, list[dict]]:
+def _finished(data: pathlib.Path, patterns: Sequence[str]) -> dict[str, list[dict]]:
     """Results of the runs, by group."""
     found: dict[str, list[dict]] = {}
     for pattern in patterns:
@@ -170,9 +153,7 @@ def _finished(
     return found
 
 
-def _copy_pictures(
-    figures: pathlib.Path, results: pathlib.Path, group: str
-) -> None:
+def _copy_pictures(figures: pathlib.Path, results: pathlib.Path, group: str) -> None:
     stem = group.lower().replace(', ', '_').replace(' ', '_')
     with (
         Image.open(figures / 'generated.png') as picture,
@@ -191,9 +172,7 @@ def _sum_up(runs: Sequence[dict]) -> dict[str, Any]:
     """Numbers worth keeping of the runs of one group, in order of seeds."""
     runs = sorted(runs, key=lambda run: run['seed'])
     length = min(len(run['iterations']) for run in runs)
-    means = [
-        [row['game']['mean'] for row in run['iterations']] for run in runs
-    ]
+    means = [[row['game']['mean'] for row in run['iterations']] for run in runs]
     kept = ('episodes', 'mean', 'std', 'standard_error')
     return {
         'seeds': [run['seed'] for run in runs],
@@ -202,25 +181,18 @@ def _sum_up(runs: Sequence[dict]) -> dict[str, Any]:
         'minutes': [sum(run['seconds'].values()) / 60 for run in runs],
         'mean_over_seeds': np.mean([m[:length] for m in means], 0).tolist(),
         'last': {
-            name: value
-            for name, value in summary([m[-1] for m in means]).items()
-            if name in kept
+            name: value for name, value in summary([m[-1] for m in means]).items() if name in kept
         },
         'levels': {
-            name: {key: row[key] for key in kept}
-            for name, row in runs[0]['levels'].items()
+            name: {key: row[key] for key in kept} for name, row in runs[0]['levels'].items()
         },
-        'iterations': [
-            [_short(row, kept) for row in run['iterations']] for run in runs
-        ],
+        'iterations': [[_short(row, kept) for row in run['iterations']] for run in runs],
     }
 
 
 def _short(row: Mapping[str, Any], kept: Sequence[str]) -> dict[str, Any]:
     """A row without the returns of single episodes."""
     return {
-        name: {key: value[key] for key in kept}
-        if name in ('game', 'dream')
-        else value
+        name: {key: value[key] for key in kept} if name in ('game', 'dream') else value
         for name, value in row.items()
     }

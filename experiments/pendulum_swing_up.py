@@ -17,20 +17,25 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import dnc.runtime  # noqa: F401
 
-from chainer_wm import collection, evaluation, files, policies, runs
-from chainer_wm.cma_es import CMAES
-from chainer_wm.datasets import LatentSequences
-from chainer_wm.dream import Dream, evaluate_population
+from chainer_wm import files
+from chainer_wm.agents import iteration as iterative
+from chainer_wm.agents import policies
+from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.agents.iteration import Iteration
+from chainer_wm.dream.population import evaluate_population
+from chainer_wm.dream.simulator import Dream
 from chainer_wm.envs.pendulum import Pendulum
 from chainer_wm.envs.pendulum_planner import Planner
+from chainer_wm.links.conv_vae import ConvVAE
+from chainer_wm.play import collection, evaluation
 from chainer_wm.rollouts import RolloutStore
-from chainer_wm.stages import controller, encode, iterative, model, vision
-from chainer_wm.stages.iterative import Iteration
-from chainer_wm.stages.novelty import novelty
-from chainer_wm.streams import stream
-from chainer_wm.vision import ConvVAE
+from chainer_wm.rollouts.sequences import LatentSequences
+from chainer_wm.runs import run_folder
+from chainer_wm.runs.command_line import main, parse, run_stages
+from chainer_wm.seeds import stream
+from chainer_wm.training import encode, evolution, mdn_rnn, vae
+from chainer_wm.training.novelty import novelty
 from experiments import pendulum_report
-from experiments.common import main, parse, run_stages
 from experiments.pendulum_config import NAME, PRESETS, Config, new_model
 
 GAME_STEPS = 200  # of gym's Pendulum-v1
@@ -41,18 +46,12 @@ def make_env(config: Config) -> Callable[[], Pendulum]:
     return functools.partial(Pendulum, 'pixels', config.frame_skip, GAME_STEPS)
 
 
-def iteration(config: Config, run: runs.Run, number: int) -> Iteration:
+def iteration(config: Config, run: run_folder.Run, number: int) -> Iteration:
     """The parts of an iteration, there or yet to come."""
-    return Iteration(
-        run.folder,
-        number,
-        config.features,
-        config.hidden_units,
-        config.device,
-    )
+    return Iteration(run.folder, number, config.features, config.hidden_units, config.device)
 
 
-def store_of(run: runs.Run) -> RolloutStore:
+def store_of(run: run_folder.Run) -> RolloutStore:
     """All episodes of the run."""
     return RolloutStore(run.path('rollouts'))
 
@@ -62,7 +61,7 @@ def seed_of(config: Config, number: int) -> int:
     return int(stream(config.seed, 'iteration', number).integers(2**31))
 
 
-def collect(config: Config, run: runs.Run, number: int) -> None:
+def collect(config: Config, run: run_folder.Run, number: int) -> None:
     """Play: at first at random, then candidates of the last search.
 
     A damaged episode is played again by whom it was played.
@@ -83,14 +82,9 @@ def collect(config: Config, run: runs.Run, number: int) -> None:
             progress=each == number,
         )
     if before:
-        new = range(
-            episodes_until(config, number - 1), episodes_until(config, number)
-        )
+        new = range(episodes_until(config, number - 1), episodes_until(config, number))
         found = novelty(
-            before.vision(),
-            before.model(),
-            [store.read(episode) for episode in new],
-            config.seed,
+            before.vision(), before.model(), [store.read(episode) for episode in new], config.seed
         )
         here = iteration(config, run, number).folder
         files.write_json(here / 'novelty.json', found)
@@ -100,20 +94,17 @@ def episodes_until(config: Config, number: int) -> int:
     return config.first_episodes + (number - 1) * config.episodes
 
 
-def train_vision(config: Config, run: runs.Run, number: int) -> None:
+def train_vision(config: Config, run: run_folder.Run, number: int) -> None:
     """V on all frames so far, from where the last iteration left it."""
     here, store = iteration(config, run, number), store_of(run)
     seen, held_out = iterative.split(store.episodes)
     if here.previous:
         network, epochs = here.previous.vision(), config.refine_epochs
     else:
-        network, epochs = (
-            ConvVAE(config.latent_size, seed=config.seed),
-            config.vision_epochs,
-        )
+        network, epochs = (ConvVAE(config.latent_size, seed=config.seed), config.vision_epochs)
         network.to_device(config.device)
         iterative.start_at_mean(network, store.read(seen[0]).observations)
-    log = vision.train(
+    log = vae.train(
         here.folder / 'vision',
         store,
         network,
@@ -126,10 +117,10 @@ def train_vision(config: Config, run: runs.Run, number: int) -> None:
         debug=config.debug,
         tick=run.tick,
     )
-    vision.draw(here.folder / 'figures', log, network, store, held_out)
+    vae.draw(here.folder / 'figures', log, network, store, held_out)
 
 
-def encode_frames(config: Config, run: runs.Run, number: int) -> None:
+def encode_frames(config: Config, run: run_folder.Run, number: int) -> None:
     """The codes of all episodes so far by this iteration's V."""
     here = iteration(config, run, number)
     encode.encode(
@@ -142,7 +133,7 @@ def encode_frames(config: Config, run: runs.Run, number: int) -> None:
     )
 
 
-def train_model(config: Config, run: runs.Run, number: int) -> None:
+def train_model(config: Config, run: run_folder.Run, number: int) -> None:
     """M on all codes so far, from where the last iteration left it."""
     here, store = iteration(config, run, number), store_of(run)
     latents = here.latents()
@@ -159,7 +150,7 @@ def train_model(config: Config, run: runs.Run, number: int) -> None:
         )
         for episodes in iterative.split(store.episodes)
     )
-    log = model.train(
+    log = mdn_rnn.train(
         here.folder / 'model',
         here.previous.model() if here.previous else new_model(config),
         train,
@@ -170,8 +161,8 @@ def train_model(config: Config, run: runs.Run, number: int) -> None:
         debug=config.debug,
         tick=run.tick,
     )
-    model.draw(here.folder / 'figures', log)
-    losses = model.measure(here.model(), test, config.seed)
+    mdn_rnn.draw(here.folder / 'figures', log)
+    losses = mdn_rnn.measure(here.model(), test, config.seed)
     files.write_json(here.folder / 'held_out.json', losses)
 
 
@@ -179,7 +170,7 @@ def dream_of(config: Config, here: Iteration, curiosity: float = 0) -> Dream:
     return here.dream(GAME_STEPS // config.frame_skip, curiosity)
 
 
-def evolve(config: Config, run: runs.Run, number: int) -> None:
+def evolve(config: Config, run: run_folder.Run, number: int) -> None:
     """C in M; with curiosity, also the explorers of the next iteration.
 
     A search goes on from where it was in the iteration before.
@@ -191,7 +182,7 @@ def evolve(config: Config, run: runs.Run, number: int) -> None:
         searches['explorer'] = config.curiosity
     for name, curiosity in searches.items():
         if here.previous:
-            controller.inherit(here.previous.folder / name, here.folder / name)
+            evolution.inherit(here.previous.folder / name, here.folder / name)
         search = CMAES(
             agent.get_theta(),
             config.sigma,
@@ -199,7 +190,7 @@ def evolve(config: Config, run: runs.Run, number: int) -> None:
             seed=config.seed,
             separable=config.separable,
         )
-        outcome = controller.evolve(
+        outcome = evolution.evolve(
             here.folder / name,
             search,
             dream_of(config, here, curiosity),
@@ -215,7 +206,7 @@ def evolve(config: Config, run: runs.Run, number: int) -> None:
             agent.save(here.controller_path)
 
 
-def score(config: Config, run: runs.Run, number: int) -> None:
+def score(config: Config, run: run_folder.Run, number: int) -> None:
     """The agent in the game, and C in the dream."""
     here = iteration(config, run, number)
     game = evaluation.evaluate(
@@ -234,16 +225,13 @@ def score(config: Config, run: runs.Run, number: int) -> None:
         rng=stream(config.seed, 'dreamt', number),
         features=config.features,
     )
-    found = {
-        'game': evaluation.summary(game['agent']),
-        'dream': evaluation.summary(dreamt[0]),
-    }
+    found = {'game': evaluation.summary(game['agent']), 'dream': evaluation.summary(dreamt[0])}
     files.write_json(here.folder / 'score.json', found)
     means = [f'{name} {row["mean"]:.0f}' for name, row in found.items()]
     print(f'iteration {number}: {", ".join(means)}')
 
 
-def report(config: Config, run: runs.Run) -> None:
+def report(config: Config, run: run_folder.Run) -> None:
     """What to compare with, a table of all iterations, and the pictures."""
     fixed: dict[str, Callable] = {
         'random': functools.partial(policies.HeldRandom, (1,)),
@@ -255,17 +243,10 @@ def report(config: Config, run: runs.Run) -> None:
     returns = evaluation.evaluate(
         make_env(config), fixed, config.test_episodes, config.seed, workers=0
     ) | evaluation.evaluate(
-        known,
-        {'planner': planner},
-        config.test_episodes,
-        config.seed,
-        workers=0,
+        known, {'planner': planner}, config.test_episodes, config.seed, workers=0
     )
     levels = {name: evaluation.summary(r) for name, r in returns.items()}
-    ones = [
-        iteration(config, run, number + 1)
-        for number in range(config.iterations)
-    ]
+    ones = [iteration(config, run, number + 1) for number in range(config.iterations)]
     rows = pendulum_report.table(ones)
     run.add_results(
         evaluation=rows[-1]['game'],
@@ -305,9 +286,7 @@ def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
     if config.summary:
         pendulum_report.summarise(
-            pathlib.Path(config.data, NAME),
-            config.summary,
-            pathlib.Path(config.results),
+            pathlib.Path(config.data, NAME), config.summary, pathlib.Path(config.results)
         )
         return
     run_stages(config, NAME, stages(config)).close()

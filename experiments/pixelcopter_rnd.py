@@ -26,24 +26,21 @@ import dnc.runtime  # noqa: F401
 import gym
 import numpy as np
 
-from chainer_wm import runs
-from chainer_wm.cma_es import CMAES
+from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.agents.policies import Policy
+from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.agents.ppo.networks import RND_CONVOLUTIONS, ActorCritic
+from chainer_wm.agents.ppo.policy import NetworkPolicy
+from chainer_wm.agents.rnd import CONVOLUTIONS, RND
 from chainer_wm.envs import wrappers
 from chainer_wm.envs.pixelcopter import PixelCopter
-from chainer_wm.evaluation import summary
-from chainer_wm.policies import Policy
-from chainer_wm.ppo import (
-    RND_CONVOLUTIONS,
-    ActorCritic,
-    Collector,
-    NetworkPolicy,
-)
-from chainer_wm.rnd import CONVOLUTIONS, RND
-from chainer_wm.stages import pilots, policy, policy_report, search
-from chainer_wm.stages.watches import EndInfo
-from experiments import copter_report, policy_runs
-from experiments.common import main, opt, parse, run_stages
-from experiments.policy_runs import CuriousConfig
+from chainer_wm.play.evaluation import summary
+from chainer_wm.runs import pilots, policy_report, policy_runs, run_folder
+from chainer_wm.runs.command_line import main, opt, parse, run_stages
+from chainer_wm.runs.policy_runs import CuriousConfig
+from chainer_wm.training import ppo, search
+from chainer_wm.training.watches import EndInfo
+from experiments import copter_report
 
 NAME = 'pixelcopter_rnd'
 CENTRE = (24, 0, 12, 12, 16, 24, 24)  # of the seven numbers, in pixels
@@ -110,13 +107,10 @@ def make_env(config: Config, render_mode: str | None = None) -> gym.Env:
     size = config.size if config.observation == 'pixels' else 48
     try:
         env: gym.Env = PixelCopter(
-            config.observation,
-            size=size,
-            original=config.original,
-            render_mode=render_mode,
+            config.observation, size=size, original=config.original, render_mode=render_mode
         )
     except ImportError as error:
-        raise runs.RunError(f'--original: {error}') from error
+        raise run_folder.RunError(f'--original: {error}') from error
     env = wrappers.FlightLog(env)
     if config.sticky:
         env = wrappers.StickyActions(env, config.sticky)
@@ -171,12 +165,12 @@ def clipped(limit: float, rewards: np.ndarray) -> np.ndarray:
     return np.clip(rewards, -limit, limit) if limit else rewards
 
 
-def train(config: Config, run: runs.Run) -> None:
+def train(config: Config, run: run_folder.Run) -> None:
     """PPO with its rewards, or CMA-ES."""
     if config.learner == 'cma_es':
         return evolve(config, run)
     made = network(config)
-    log = policy.train(
+    log = ppo.train(
         run.path('policy'),
         policy_runs.new_learner(config, made, policy_runs.streams(config)),
         Collector(made, [make_env(config) for _ in range(config.lanes)]),
@@ -196,24 +190,20 @@ def train(config: Config, run: runs.Run) -> None:
     names = ['return', 'length', 'entropy', 'episode_blocks']
     if config.rewards != 'extrinsic':
         names.append('bonus')
-    policy_report.draw(
-        run.path('figures'), log, f'rewards: {config.rewards}', names
-    )
+    policy_report.draw(run.path('figures'), log, f'rewards: {config.rewards}', names)
 
 
-def evolve(config: Config, run: runs.Run) -> None:
+def evolve(config: Config, run: run_folder.Run) -> None:
     """CMA-ES on the weights of a linear controller."""
     if config.observation != 'state':
-        raise runs.RunError(
+        raise run_folder.RunError(
             f'--learner cma_es --observation {config.observation}: the '
             'linear controller sees the seven numbers only (state)'
         )
     size = pilots.LinearPilot.size(len(CENTRE) * config.stack)
     found = search.search(
         run.path('search'),
-        CMAES(
-            np.zeros(size), config.sigma, config.population, seed=config.seed
-        ),
+        CMAES(np.zeros(size), config.sigma, config.population, seed=config.seed),
         functools.partial(_score, config),
         generations=config.generations,
         label=f'cma-es, seed {config.seed}',
@@ -234,16 +224,16 @@ def _score(config: Config, candidates: np.ndarray, generation: int):
     )
 
 
-def player(config: Config, run: runs.Run) -> Policy:
+def player(config: Config, run: run_folder.Run) -> Policy:
     """The trained policy, which draws its actions; or the found pilot."""
     if config.learner == 'cma_es':
         return pilots.LinearPilot(np.load(run.path('search', 'theta.npy')))
     made = network(config)
-    policy.load(run.path('policy'), made)
+    ppo.load(run.path('policy'), made)
     return NetworkPolicy(made, make_env(config).action_space)
 
 
-def evaluate(config: Config, run: runs.Run) -> None:
+def evaluate(config: Config, run: run_folder.Run) -> None:
     """Returns, lengths and blocks passed, and what it looks like."""
     trained = player(config, run)
     space = make_env(config).action_space
@@ -254,10 +244,7 @@ def evaluate(config: Config, run: runs.Run) -> None:
     }
     for name, one in players.items():
         played = policy_report.play(
-            one,
-            functools.partial(make_env, config),
-            config.test_episodes,
-            config.seed,
+            one, functools.partial(make_env, config), config.test_episodes, config.seed
         )
         found = {**summary(played.returns), **copter_report.flights(played)}
         run.add_results(**{name: found})
@@ -267,10 +254,7 @@ def evaluate(config: Config, run: runs.Run) -> None:
             f'{found["blocks"]:.1f} blocks, {found["fell"]:.0%} just fell'
         )
     copter_report.draw_flights(
-        run.path('figures'),
-        trained,
-        make_env(config, 'rgb_array'),
-        config.seed,
+        run.path('figures'), trained, make_env(config, 'rgb_array'), config.seed
     )
 
 

@@ -20,10 +20,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import dnc.runtime  # noqa: F401
 
-from chainer_wm import evaluation, files, plots
+from chainer_wm import files, plots
+from chainer_wm.agents import packed
+from chainer_wm.agents.saved import Parts
 from chainer_wm.envs.take_cover import TakeCover
-from chainer_wm.stages import packed, report
-from chainer_wm.stages.parts import Parts
+from chainer_wm.play import evaluation
+from chainer_wm.runs import report
 
 AGENTS = pathlib.Path(__file__).parent / 'results/doom_take_cover/agents'
 
@@ -54,10 +56,7 @@ def pack(run: pathlib.Path, agents: pathlib.Path) -> str:
         'commits': results.get('commits', ['unknown']),
         'run': config['run'],
         'seed': config['seed'],
-        'game': {
-            name: results['evaluation'][name]
-            for name in ('episodes', 'mean', 'std')
-        },
+        'game': {name: results['evaluation'][name] for name in ('episodes', 'mean', 'std')},
     }
     temperature = tuple(config['temperature'])
     packed.pack(parts, agents, config['model'], temperature, origin)
@@ -79,9 +78,7 @@ def script(argv: list[str] | None = None) -> None:
     print(f'game: {len(film.frames)} steps')
     dreamt = report.film_dream(
         agent.dream(),
-        report.DreamtController(
-            agent.controller.act, agent.controller.get_theta()
-        ),
+        report.DreamtController(agent.controller.act, agent.controller.get_theta()),
         agent.vision,
         given.seed,
         agent.settings['features'],
@@ -91,11 +88,7 @@ def script(argv: list[str] | None = None) -> None:
     print(f'film: {given.out}')
     if given.score:
         returns = evaluation.evaluate(
-            TakeCover,
-            {'agent': maker},
-            given.score,
-            given.seed,
-            workers=given.workers,
+            TakeCover, {'agent': maker}, given.score, given.seed, workers=given.workers
         )
         found = evaluation.summary(returns['agent'])
         print(

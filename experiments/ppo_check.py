@@ -22,15 +22,17 @@ import dnc.runtime  # noqa: F401
 import gym
 import numpy as np
 
-from chainer_wm import runs
+from chainer_wm.agents.policies import Policy
+from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.agents.ppo.learner import Stream
+from chainer_wm.agents.ppo.networks import ActorCritic
+from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.envs.wrappers import Scaled
-from chainer_wm.evaluation import summary
-from chainer_wm.policies import Policy
-from chainer_wm.ppo import ActorCritic, Collector, NetworkPolicy, Stream
-from chainer_wm.stages import policy, policy_report
-from experiments import policy_runs
-from experiments.common import main, opt, parse, run_stages
-from experiments.policy_runs import Finished, PolicyConfig
+from chainer_wm.play.evaluation import summary
+from chainer_wm.runs import policy_report, policy_runs, run_folder
+from chainer_wm.runs.command_line import main, opt, parse, run_stages
+from chainer_wm.runs.policy_runs import Finished, PolicyConfig
+from chainer_wm.training import ppo
 
 NAME = 'ppo_check'
 GAMES = {'cartpole': 'CartPole-v1', 'pendulum': 'Pendulum-v1'}
@@ -75,13 +77,11 @@ def network(config: Config) -> ActorCritic:
     return policy_runs.new_network(config, make_env(config), separate=True)
 
 
-def train(config: Config, run: runs.Run) -> None:
+def train(config: Config, run: run_folder.Run) -> None:
     """PPO."""
     made = network(config)
-    learner = policy_runs.new_learner(
-        config, made, [Stream(discount=config.discount)]
-    )
-    log = policy.train(
+    learner = policy_runs.new_learner(config, made, [Stream(discount=config.discount)])
+    log = ppo.train(
         run.path('policy'),
         learner,
         Collector(made, [make_env(config) for _ in range(config.lanes)]),
@@ -100,15 +100,13 @@ def train(config: Config, run: runs.Run) -> None:
         solved=solved,
         solved_after_steps=policy_report.reached(log, solved),
     )
-    policy_report.draw(
-        run.path('figures'), log, GAMES[config.env], ('return', 'entropy')
-    )
+    policy_report.draw(run.path('figures'), log, GAMES[config.env], ('return', 'entropy'))
 
 
-def evaluate(config: Config, run: runs.Run) -> None:
+def evaluate(config: Config, run: run_folder.Run) -> None:
     """The likeliest actions, drawn ones, and random ones."""
     made = network(config)
-    policy.load(run.path('policy'), made)
+    ppo.load(run.path('policy'), made)
     space = make_env(config).action_space
     players: dict[str, Policy] = {
         'evaluation': NetworkPolicy(made, space, greedy=True),
@@ -117,10 +115,7 @@ def evaluate(config: Config, run: runs.Run) -> None:
     }
     for name, player in players.items():
         played = policy_report.play(
-            player,
-            functools.partial(make_env, config),
-            config.test_episodes,
-            config.seed,
+            player, functools.partial(make_env, config), config.test_episodes, config.seed
         )
         found = summary(played.returns)
         run.add_results(**{name: found})
@@ -133,15 +128,11 @@ def evaluate(config: Config, run: runs.Run) -> None:
 def summarise(config: Config) -> None:
     """Curves of all seeds and a table, for each kind of policy."""
     found = [
-        run
-        for run in policy_runs.finished_runs(config, NAME)
-        if run.config['env'] == config.env
+        run for run in policy_runs.finished_runs(config, NAME) if run.config['env'] == config.env
     ]
     if not found:
         raise SystemExit(f'--summary: none of these runs is of {config.env}')
-    groups = policy_runs.grouped(
-        found, lambda run: policy_runs.core_name(run.config)
-    )
+    groups = policy_runs.grouped(found, lambda run: policy_runs.core_name(run.config))
     folder = policy_runs.summary_folder(config, NAME)
     ylabel, solved = 'return per episode', SOLVED[config.env]
     policy_runs.draw_seeds(
@@ -159,17 +150,11 @@ def _row(group: list[Finished], solved: float) -> dict:
     return {
         'seeds': [run.config['seed'] for run in group],
         'steps': [run.results['steps'] for run in group],
-        'solved_after_steps': [
-            run.results['solved_after_steps'] for run in group
-        ],
+        'solved_after_steps': [run.results['solved_after_steps'] for run in group],
         'solved': sum(mean >= solved for mean in means),
         'greedy': policy_runs.spread(means),
-        'drawn': policy_runs.spread(
-            [run.results['drawn']['mean'] for run in group]
-        ),
-        'random': policy_runs.spread(
-            [run.results['random_baseline']['mean'] for run in group]
-        ),
+        'drawn': policy_runs.spread([run.results['drawn']['mean'] for run in group]),
+        'random': policy_runs.spread([run.results['random_baseline']['mean'] for run in group]),
         'minutes': policy_runs.minutes(group),
     }
 

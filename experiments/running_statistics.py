@@ -6,7 +6,7 @@ A published formula merges two parts as
 
 which is exact if s1 and s2 are the estimates of a sample (ddof=1). The code
 beside it feeds NumPy's default, the population's deviation (ddof=0), and every
-part then loses about 1/n of its variance. ``chainer_wm.running_statistics``
+part then loses about 1/n of its variance. ``chainer_wm.agents.running_statistics``
 takes ``ddof`` as an argument and is exact for both.
 """
 
@@ -22,17 +22,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from matplotlib.axes import Axes
 
+from chainer_wm.agents.running_statistics import merge
 from chainer_wm.plots import style
-from chainer_wm.running_statistics import merge
-from chainer_wm.streams import stream
-from experiments.common import main, opt, parse
-from experiments.toys import ToyConfig, ToyRun
+from chainer_wm.runs.command_line import main, opt, parse
+from chainer_wm.runs.toys import ToyConfig, ToyRun
+from chainer_wm.seeds import stream
 
 NAME = 'running_statistics'
-PRESETS = {
-    'smoke': {'run': 'smoke', 'repeats': 10},
-    'laptop': {'run': 'laptop', 'repeats': 50},
-}
+PRESETS = {'smoke': {'run': 'smoke', 'repeats': 10}, 'laptop': {'run': 'laptop', 'repeats': 50}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,23 +102,14 @@ def picture(path, config: Config, table: list[dict]) -> None:
     chart = style.figure(10.2, 3.9)
     left, right = chart.subplots(1, 2)
     arriving(left, config, size=4)
-    style.dress(
-        right,
-        'values per part',
-        'relative error of the deviation',
-        grid='both',
-    )
+    style.dress(right, 'values per part', 'relative error of the deviation', grid='both')
     sizes = [row['size'] for row in table]
     for name, colour, label in (
         ('published', style.VERMILLION, 'published formula, fed ddof=0'),
         ('exact', style.BLUE, 'exact merge'),
     ):
         right.loglog(
-            sizes,
-            [max(row[name], 1e-17) for row in table],
-            'o-',
-            color=colour,
-            label=label,
+            sizes, [max(row[name], 1e-17) for row in table], 'o-', color=colour, label=label
         )
     right.loglog(
         sizes,
@@ -147,16 +135,9 @@ def arriving(axes: Axes, config: Config, size: int) -> None:
     ends = np.arange(size, len(x) + 1, size)
     truth = np.array([x[:end].std() for end in ends])
     axes.plot(
-        ends,
-        truth,
-        color=style.GREY,
-        linewidth=5,
-        alpha=0.5,
-        label='NumPy on all values so far',
+        ends, truth, color=style.GREY, linewidth=5, alpha=0.5, label='NumPy on all values so far'
     )
-    axes.plot(
-        ends, running(x, size, merge, 0), color=style.BLUE, label='exact merge'
-    )
+    axes.plot(ends, running(x, size, merge, 0), color=style.BLUE, label='exact merge')
     axes.plot(
         ends,
         running(x, size, published, 0),

@@ -6,9 +6,9 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from chainer_wm import policies
-from chainer_wm.model import MDNRNN
-from experiments.common import CommonConfig, opt
+from chainer_wm.agents import policies
+from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.runs.command_line import CommonConfig, opt
 
 #: Policies that the agent is held against.
 FIXED: dict[str, Callable] = {
@@ -27,9 +27,7 @@ class Config(CommonConfig):
     summary: tuple[str, ...] = opt(
         (), 'compare these finished runs, and do nothing else', free=True
     )
-    results: str = opt(
-        '', 'folder for --summary (default: experiments/results)', free=True
-    )
+    results: str = opt('', 'folder for --summary (default: experiments/results)', free=True)
     reuse: str = opt('', 'run whose rollouts, V and codes to use')
     settings: str = opt('paper', 'game settings', ('paper', 'blog'))
     episodes: int = opt(10_000, 'random episodes', extends='collect')
@@ -45,9 +43,7 @@ class Config(CommonConfig):
     vision_last_learning_rate: float = opt(
         1.0, "V's Adam falls to this in a straight line, if it is lower"
     )
-    latent_nats: float = opt(
-        0.0, 'latents that carry fewer are dropped once V is trained'
-    )
+    latent_nats: float = opt(0.0, 'latents that carry fewer are dropped once V is trained')
     memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
     hidden_size: int = opt(512, 'LSTM, or controller of the DNC')
     memory_length: int = opt(16, 'DNC: memory slots N')

@@ -26,12 +26,13 @@ import dnc.runtime  # noqa: F401
 
 import numpy as np
 
-from chainer_wm import files, policies, runs
+from chainer_wm import files
+from chainer_wm.agents import policies
+from chainer_wm.agents.saved import Parts
 from chainer_wm.envs.take_cover import TakeCover
-from chainer_wm.stages import cells, forewarning, report
-from chainer_wm.stages.cells import Budget, Cell
-from chainer_wm.stages.parts import Parts
-from experiments.common import CommonConfig, main, opt, parse, run_stages
+from chainer_wm.runs import cells, forewarning, report, run_folder
+from chainer_wm.runs.cells import Budget, Cell
+from chainer_wm.runs.command_line import CommonConfig, main, opt, parse, run_stages
 from experiments.doom_take_cover import NAME
 from experiments.take_cover_summary import control_rows, draw_temperatures
 from experiments.take_cover_table import read
@@ -52,12 +53,8 @@ class Config(CommonConfig):
     base: str = opt('', 'the finished run: its V, M, core and seed are used')
     round: int = opt(-1, "whose M: a round of the base's; -1 is the last")
     cells: tuple[str, ...] = opt(KINDS, 'kinds of cells to run', free=True)
-    temperatures: tuple[float, ...] = opt(
-        (0.1, 0.5, 1.0, 1.15, 1.3), 'a cell for each', free=True
-    )
-    mixed: tuple[float, ...] = opt(
-        (1.0, 1.5), 'range of temperatures of one more cell', free=True
-    )
+    temperatures: tuple[float, ...] = opt((0.1, 0.5, 1.0, 1.15, 1.3), 'a cell for each', free=True)
+    mixed: tuple[float, ...] = opt((1.0, 1.5), 'range of temperatures of one more cell', free=True)
     population: int = opt(32, 'candidates per generation')
     dreams: int = opt(8, 'dreams per candidate')
     generations: int = opt(20, 'of CMA-ES in every cell', extends='baseline')
@@ -97,7 +94,7 @@ def base_of(config: Config) -> Base:
     """
     folder = pathlib.Path(config.data, NAME, config.base)
     if not config.base or not (folder / 'config.json').exists():
-        raise runs.RunError(
+        raise run_folder.RunError(
             f'--base {config.base!r}: {folder} holds no run; give the name of '
             'a finished run of doom_take_cover.py, and its --data'
         )
@@ -106,7 +103,7 @@ def base_of(config: Config) -> Base:
     if config.round >= 0:
         parts = parts.at(config.round)
     if not parts.controller_path.exists():
-        raise runs.RunError(
+        raise run_folder.RunError(
             f'--base {config.base}: {parts.controller_path} is not there; '
             f'let that run come to round {parts.round} first'
         )
@@ -133,20 +130,14 @@ def cells_of(config: Config, base: Base) -> list[Cell]:
     kinds = {'temperature': found, **other}
     unknown = [kind for kind in config.cells if kind not in kinds]
     if unknown:
-        raise runs.RunError(
-            f'--cells {" ".join(unknown)}: there are {", ".join(KINDS)}'
-        )
+        raise run_folder.RunError(f'--cells {" ".join(unknown)}: there are {", ".join(KINDS)}')
     return [cell for kind in config.cells for cell in kinds[kind]]
 
 
-def baseline(base: Base, config: Config, run: runs.Run) -> None:
+def baseline(base: Base, config: Config, run: run_folder.Run) -> None:
     """Policies that see nothing, over the same episodes."""
     game = report.score_in_game(
-        RANDOM | PACING,
-        base.game,
-        config.test_episodes,
-        config.seed,
-        config.workers,
+        RANDOM | PACING, base.game, config.test_episodes, config.seed, config.workers
     )
     random = game.pop('random')
     run.add_results(base=base.config, random_baseline=random, pacing=game)
@@ -154,14 +145,12 @@ def baseline(base: Base, config: Config, run: runs.Run) -> None:
         print(f'{name}: {report.mean_and_std(score)} in the game')
 
 
-def forewarn(base: Base, config: Config, run: runs.Run) -> None:
+def forewarn(base: Base, config: Config, run: run_folder.Run) -> None:
     """Real deaths dreamt anew, by the M whose C then played on, if any."""
     parts = base.parts.at(max(0, base.parts.round - 1))
     tau = float(np.mean(base.config['temperature']))
     kinds = forewarning.unseen(parts, base.config['held_out'], config.seed)
-    found = forewarning.measure(
-        parts, kinds, tau, config.seed, config.test_episodes
-    )
+    found = forewarning.measure(parts, kinds, tau, config.seed, config.test_episodes)
     run.add_results(forewarning=found)
     forewarning.draw(
         run.path('figures', 'forewarning.png'),
@@ -177,19 +166,13 @@ def forewarn(base: Base, config: Config, run: runs.Run) -> None:
     )
 
 
-def work(cell: Cell, base: Base, config: Config, run: runs.Run) -> None:
+def work(cell: Cell, base: Base, config: Config, run: run_folder.Run) -> None:
     """Evolve and score one cell."""
     names = [field.name for field in dataclasses.fields(Budget)]
     budget = Budget(**{name: getattr(config, name) for name in names})
     dream = cells.dream_of(cell, base.parts, config.max_steps)
     found = cells.evolve(
-        run.path('cells', cell.name),
-        cell,
-        base.parts,
-        dream,
-        budget,
-        config.seed,
-        run.tick,
+        run.path('cells', cell.name), cell, base.parts, dream, budget, config.seed, run.tick
     )
     scores = cells.score(
         cell,
@@ -202,11 +185,7 @@ def work(cell: Cell, base: Base, config: Config, run: runs.Run) -> None:
         config.seed,
         config.workers,
     )
-    row = {
-        **cells.describe(cell, base.parts),
-        'evolved': found.history[-1]['mean'],
-        **scores,
-    }
+    row = {**cells.describe(cell, base.parts), 'evolved': found.history[-1]['mean'], **scores}
     known = run.results().get('cells', {})
     run.add_results(cells={**known, cell.name: row})
     print(
@@ -215,7 +194,7 @@ def work(cell: Cell, base: Base, config: Config, run: runs.Run) -> None:
     )
 
 
-def draw(config: Config, run: runs.Run) -> None:
+def draw(config: Config, run: run_folder.Run) -> None:
     """The paper's table of temperatures, below ours."""
     if run.results().get('cells'):
         found = read(run.folder.parent, config.run)
@@ -234,7 +213,7 @@ def settled(config: Config, base: Base) -> Config:
     """
     seed = base.config['seed']
     if config.seed not in (0, seed):
-        raise runs.RunError(
+        raise run_folder.RunError(
             f'--seed {config.seed}, but run {config.base} has seed {seed}: '
             'its controls meet the same episodes; leave --seed out'
         )
@@ -242,11 +221,7 @@ def settled(config: Config, base: Base) -> Config:
     if name == f'{config.preset}-{config.model}':
         name = f'{config.base}-controls'
     return dataclasses.replace(
-        config,
-        run=name,
-        model=base.config['model'],
-        dtype=base.config['dtype'],
-        seed=seed,
+        config, run=name, model=base.config['model'], dtype=base.config['dtype'], seed=seed
     )
 
 
@@ -257,10 +232,7 @@ def script(argv=None) -> None:
     stages = {
         'baseline': functools.partial(baseline, base),
         'forewarning': functools.partial(forewarn, base),
-        **{
-            cell.name: functools.partial(work, cell, base)
-            for cell in cells_of(config, base)
-        },
+        **{cell.name: functools.partial(work, cell, base) for cell in cells_of(config, base)},
     }
     run = run_stages(config, NAME, stages, ('vizdoom',))
     draw(config, run)  # anew after every call: cells may have been added

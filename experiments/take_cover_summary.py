@@ -70,9 +70,7 @@ def summarise(config: Config, experiment: str, solved: float) -> None:
 def short_names(labels: Iterable[str]) -> dict[str, str]:
     """Groups' names for figures; one that is too long gets a number."""
     return {
-        label: label
-        if len(label) <= LONGEST
-        else f'{label.split(",")[0]} group {number}'
+        label: label if len(label) <= LONGEST else f'{label.split(",")[0]} group {number}'
         for number, label in enumerate(labels, 1)
     }
 
@@ -118,8 +116,7 @@ def agent_lines(table: Table) -> list[str]:
                 f'{"-" if caught is None else f"{caught:.0%}"}'
             )
         spent = ', '.join(
-            f'{stage} {seconds / 60:.1f}'
-            for stage, seconds in row['seconds'].items()
+            f'{stage} {seconds / 60:.1f}' for stage, seconds in row['seconds'].items()
         )
         lines += [f'  minutes: {spent}', f'  {row["command"]}']
     shown = short_names(table['groups'])
@@ -143,17 +140,13 @@ def control_rows(found: Sequence[Finished]) -> list[Table]:
     own = (*budgets, 'round', 'test_episodes')
     known = [
         dataclasses.replace(
-            run,
-            settings=run.settings
-            | {f'controls {n}': run.results['config'][n] for n in own},
+            run, settings=run.settings | {f'controls {n}': run.results['config'][n] for n in own}
         )
         for run in found
     ]
     rows = []
     for label, members in by_group(known).items():
-        names = dict.fromkeys(
-            name for run in members for name in run.results['cells']
-        )
+        names = dict.fromkeys(name for run in members for name in run.results['cells'])
         for name in names:
             mine = [run for run in members if name in run.results['cells']]
             rows.append({'group': label, **_cell_row(name, mine)})
@@ -171,28 +164,18 @@ def _cell_row(name: str, mine: Sequence[Finished]) -> Table:
         'controller_parameters': cells[0]['controller_parameters'],
         'runs': [run.name for run in mine],
         'seeds': [run.results['seed'] for run in mine],
-        'commits': {
-            run.name: run.results.get('commits', ['unknown']) for run in mine
-        },
+        'commits': {run.name: run.results.get('commits', ['unknown']) for run in mine},
         'generations': config['generations'],
         'population': config['population'],
         'dreams': config['dreams'],
-        'minutes': [
-            round(run.results['seconds'][name] / 60, 1) for run in mine
-        ],
+        'minutes': [round(run.results['seconds'][name] / 60, 1) for run in mine],
         'game': seeds_of([cell['game']['mean'] for cell in cells]),
         'dream': seeds_of([scores['agent']['mean'] for scores in dream]),
-        'random_in_dream': seeds_of(
-            [scores['random']['mean'] for scores in dream]
-        ),
-        'random': seeds_of(
-            [run.results['random_baseline']['mean'] for run in mine]
-        ),
+        'random_in_dream': seeds_of([scores['random']['mean'] for scores in dream]),
+        'random': seeds_of([run.results['random_baseline']['mean'] for run in mine]),
         'game_episodes': pooled([cell['game'] for cell in cells]),
         'dream_episodes': pooled([scores['agent'] for scores in dream]),
-        'random_episodes': pooled(
-            [run.results['random_baseline'] for run in mine]
-        ),
+        'random_episodes': pooled([run.results['random_baseline'] for run in mine]),
     }
 
 
@@ -221,10 +204,7 @@ def draw(out: pathlib.Path, table: Table, solved: float) -> None:
     for full, group in groups.items():
         label = shown[full]
         mine = [runs[name] for name in group['runs']]
-        ends[label] = [
-            (row['rounds'][-1]['generation'], row['game']['mean'])
-            for row in mine
-        ]
+        ends[label] = [(row['rounds'][-1]['generation'], row['game']['mean']) for row in mine]
         marks[label] = [
             {'dream': stage['dream'], 'game': stage['game']['mean']}
             for row in mine
@@ -246,9 +226,7 @@ def draw(out: pathlib.Path, table: Table, solved: float) -> None:
         print(f'figure: {path}')
 
 
-def draw_temperatures(
-    path: pathlib.Path, rows: Sequence[Table], label: str
-) -> None:
+def draw_temperatures(path: pathlib.Path, rows: Sequence[Table], label: str) -> None:
     """The paper's table of temperatures below ours; none without a row.
 
     Args:
@@ -281,10 +259,7 @@ def draw_temperatures(
 
 
 def _score(score: Mapping[str, Any]) -> str:
-    return (
-        f'{score["mean"]:.0f} ± {score["std"]:.0f} '
-        f'({score["episodes"]} episodes)'
-    )
+    return f'{score["mean"]:.0f} ± {score["std"]:.0f} ({score["episodes"]} episodes)'
 
 
 def _count(seeds: Mapping[str, Any]) -> str:

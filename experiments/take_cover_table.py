@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from chainer_wm import files, runs
-from chainer_wm.stages import practice
-from experiments.common import defaults
+from chainer_wm import files
+from chainer_wm.runs import run_folder
+from chainer_wm.runs.command_line import defaults
+from chainer_wm.training import rounds
 from experiments.take_cover_config import PRESETS, Config, new_model
 
 Results = dict[str, Any]
@@ -62,7 +63,7 @@ def read(folder: pathlib.Path, name: str) -> Finished:
         path = folder / name / 'results.json'
     results = files.read_json(path) if path.exists() else {}
     if not {'evaluation', 'cells'} & set(results):
-        raise runs.RunError(
+        raise run_folder.RunError(
             f'--summary {name}: {path} holds no evaluated run: was it '
             'interrupted? Repeat its command first'
         )
@@ -79,12 +80,7 @@ def _settings(config: Mapping[str, Any], path: pathlib.Path) -> dict[str, Any]:
     found = {name: config.get(name, old) for name, old in usual.items()}
     if config['reuse']:
         source = _source(config['reuse'], path)
-        found.update(
-            {
-                name: source.get(name, usual[name]) if source else None
-                for name in REUSED
-            }
-        )
+        found.update({name: source.get(name, usual[name]) if source else None for name in REUSED})
     return found
 
 
@@ -118,7 +114,7 @@ def by_group(found: Sequence[Finished]) -> dict[str, list[Finished]]:
     for name, members in groups.items():
         seeds = [run.results['seed'] for run in members]
         if len(set(seeds)) < len(seeds):
-            raise runs.RunError(
+            raise run_folder.RunError(
                 f'{name}: seeds {seeds}: one seed twice counts as one run; '
                 f'name one of {", ".join(run.name for run in members)}'
             )
@@ -143,12 +139,7 @@ def seeds_of(values: Sequence[float]) -> dict[str, Any]:
         t = _T[degrees] if degrees < len(_T) else 1.96
         half = t * spread / len(array) ** 0.5
         interval = [mean - half, mean + half]
-    return {
-        'mean': mean,
-        'std': spread,
-        'interval': interval,
-        'values': array.tolist(),
-    }
+    return {'mean': mean, 'std': spread, 'interval': interval, 'values': array.tolist()}
 
 
 def stages_of(results: Results) -> list[dict[str, Any]]:
@@ -169,16 +160,11 @@ def stages_of(results: Results) -> list[dict[str, Any]]:
         c, m = said.get('controller'), said['model']
         if c is None:
             continue
-        scores = [
-            row
-            for row in c['evaluations']
-            if row['generation'] == c['generation']
-        ]
+        scores = [row for row in c['evaluations'] if row['generation'] == c['generation']]
         rows.append(
             {
                 'round': number,
-                'anew': 'begin' in said
-                and practice.begins_anew(said['begin']),
+                'anew': 'begin' in said and rounds.begins_anew(said['begin']),
                 'agents_episodes': played,
                 'played': mine['mean'] if mine else None,
                 'generation': c['generation'],
@@ -207,8 +193,7 @@ def curve_rows(members: Sequence[Finished]) -> list[dict[str, Any]]:
     curves = [curve(run.results) for run in members]
     shared = set(curves[0]).intersection(*curves[1:])
     return [
-        {'generation': at, **seeds_of([curve[at] for curve in curves])}
-        for at in sorted(shared)
+        {'generation': at, **seeds_of([curve[at] for curve in curves])} for at in sorted(shared)
     ]
 
 
@@ -277,8 +262,4 @@ def pooled(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and deviation over the episodes of all seeds together."""
     returns = list(itertools.chain(*(score['returns'] for score in scores)))
     spread = float(np.std(returns, ddof=1)) if len(returns) > 1 else 0.0
-    return {
-        'episodes': len(returns),
-        'mean': float(np.mean(returns)),
-        'std': spread,
-    }
+    return {'episodes': len(returns), 'mean': float(np.mean(returns)), 'std': spread}

@@ -8,28 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from chainer_wm import collection, policies, runs
-from chainer_wm.cma_es import CMAES
-from chainer_wm.datasets import split_episodes
-from chainer_wm.dream import Dream
+from chainer_wm.agents import policies
+from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.agents.saved import Parts
+from chainer_wm.dream.simulator import Dream
 from chainer_wm.envs.take_cover import TakeCover
-from chainer_wm.model import MDNRNN
+from chainer_wm.links.conv_vae import ConvVAE
+from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.play import collection
 from chainer_wm.rollouts import JoinedStores, RolloutStore
-from chainer_wm.stages import controller, model, practice, report, vision
-from chainer_wm.stages.parts import Parts
-from chainer_wm.vision import ConvVAE
+from chainer_wm.rollouts.splits import split_episodes
+from chainer_wm.runs import report, run_folder
+from chainer_wm.training import evolution, mdn_rnn, rounds
+from chainer_wm.training import vae as vision
 from experiments.take_cover_config import Config
 
 
-def parts(config: Config, run: runs.Run) -> Parts:
+def parts(config: Config, run: run_folder.Run) -> Parts:
     """Where this run's V, M and C are; with --reuse, V is another run's."""
-    return Parts.of(
-        run.folder,
-        config.reuse,
-        config.features,
-        config.device,
-        config.vision_rounds,
-    )
+    return Parts.of(run.folder, config.reuse, config.features, config.device, config.vision_rounds)
 
 
 def make_env(config: Config):
@@ -42,7 +39,7 @@ def split(config: Config, store: RolloutStore) -> tuple[list[int], list[int]]:
     return split_episodes(store.episodes, config.held_out, config.seed)
 
 
-def collect(config: Config, run: runs.Run) -> None:
+def collect(config: Config, run: run_folder.Run) -> None:
     """Random episodes of the game."""
     if config.reuse:
         return
@@ -77,7 +74,7 @@ def learn_vision(
         batch_size=config.vision_batch,
         learning_rate=learning_rate,
         last_learning_rate=config.vision_last_learning_rate,
-        seed=practice.seed_of(config.seed, found.round),
+        seed=rounds.seed_of(config.seed, found.round),
         # as many nats are free where some latents were dropped
         kl_tolerance=0.5 * config.latent_size / vae.latent_size,
         memory_mb=config.memory_mb,
@@ -96,7 +93,7 @@ def learn(
     tick: Callable[[], None],
 ) -> dict:
     """Train M of a round: its measures on held-out episodes."""
-    train, test = practice.windows(
+    train, test = rounds.windows(
         found,
         config.model_batch,
         config.window,
@@ -105,7 +102,7 @@ def learn(
         config.round_repeats,
         config.dtype,
     )
-    log = model.train(
+    log = mdn_rnn.train(
         found.home / 'model',
         network,
         train,
@@ -113,28 +110,24 @@ def learn(
         epochs=epochs,
         learning_rate=learning_rate,
         last_learning_rate=last_learning_rate,
-        seed=practice.seed_of(config.seed, found.round),
+        seed=rounds.seed_of(config.seed, found.round),
         patience=config.patience or None,
         debug=config.debug,
         tick=tick,
     )
     best = found.model()
-    deaths = model.deaths(best, test, config.seed)
+    deaths = mdn_rnn.deaths(best, test, config.seed)
     deaths.save(found.home / 'model/deaths.npz')
-    model.draw(found.home / 'figures', log)
+    mdn_rnn.draw(found.home / 'figures', log)
     return {
         'latents': best.latent_size,
-        **model.measure(best, test, config.seed),
+        **mdn_rnn.measure(best, test, config.seed),
         **deaths.detection(),
     }
 
 
 def search(
-    config: Config,
-    found: Parts,
-    dream: Dream,
-    generations: int,
-    tick: Callable[[], None],
+    config: Config, found: Parts, dream: Dream, generations: int, tick: Callable[[], None]
 ) -> dict:
     """Evolve C inside a round's dream: where it ended, scores in the game."""
     linear = found.new_controller(dream.model)
@@ -156,7 +149,7 @@ def search(
         seed=config.seed,
         separable=config.separable,
     )
-    outcome = controller.evolve(
+    outcome = evolution.evolve(
         found.home / 'controller',
         start,
         dream,

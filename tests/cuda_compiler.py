@@ -33,9 +33,7 @@ def compiled(source, options=()):
     import nvidia
     from cupy.cuda import compiler
 
-    nvrtc = [
-        p for p in cuda_wheel_libraries(nvidia.__path__) if 'nvrtc' in p.name
-    ]
+    nvrtc = [p for p in cuda_wheel_libraries(nvidia.__path__) if 'nvrtc' in p.name]
     assert load_shared_libraries(nvrtc) == []
     headers = [
         pathlib.Path(cupy.__file__).parent / '_core' / 'include',
@@ -63,22 +61,13 @@ def elementwise_source(definition, args):
 
     array, indexer, scalar = 1, 2, 3  # CuPy's kinds of arguments
     kernel = cupy.ElementwiseKernel(*definition)
-    dtypes = [
-        a.dtype.type if isinstance(a, np.ndarray) else None for a in args
-    ]
+    dtypes = [a.dtype.type if isinstance(a, np.ndarray) else None for a in args]
     count = len(kernel.in_params)
     types = _kernel._decide_params_type(
-        kernel.in_params,
-        kernel.out_params,
-        tuple(dtypes[:count]),
-        tuple(dtypes[count:]),
+        kernel.in_params, kernel.out_params, tuple(dtypes[:count]), tuple(dtypes[count:])
     )
     shape = np.broadcast_shapes(
-        *(
-            a.shape
-            for a, p in zip(args, kernel.params)
-            if isinstance(a, np.ndarray) and not p.raw
-        )
+        *(a.shape for a, p in zip(args, kernel.params) if isinstance(a, np.ndarray) and not p.raw)
     )
     infos = []
     for arg, parameter, kind in zip(args, kernel.params, types[0] + types[1]):

@@ -8,9 +8,9 @@ import pytest
 from chainer.backends import cuda
 from cuda_compiler import compiled, elementwise_source, missing
 
-from chainer_wm.kernels import gpu
-from dnc.cuda_launch import OPTIONS
-from dnc.cuda_source import cuda_source
+from chainer_wm.functions import kernels_gpu
+from dnc.cuda.launch import OPTIONS
+from dnc.cuda.source import cuda_source
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 REASON = missing()
@@ -33,21 +33,19 @@ class Recorder:
 
 
 def call_every_kernel(dtype):
-    """Each function of `chainer_wm.kernels.gpu`, as the project calls it."""
+    """Each function of `chainer_wm.functions.kernels_gpu`, as the project calls it."""
     batch, size, mixtures = 3, 4, 5
     square = np.zeros((batch, size), dtype)
     wide = np.zeros((batch, 4 * size), dtype)
     row = np.zeros(batch, dtype)
     out = np.zeros((batch, 3 * mixtures * size + 1), dtype)
     bias = np.zeros(3 * mixtures * size, dtype)
-    gpu.lstm_forward(wide, square, row, row, square, square, wide)
-    gpu.lstm_activate(wide)
-    gpu.lstm_backward(
-        *(wide, square, square, row, row, square, square, square, wide)
-    )
-    gpu.mixture_loss(out, bias, square, row, True)
+    kernels_gpu.lstm_forward(wide, square, row, row, square, square, wide)
+    kernels_gpu.lstm_activate(wide)
+    kernels_gpu.lstm_backward(*(wide, square, square, row, row, square, square, square, wide))
+    kernels_gpu.mixture_loss(out, bias, square, row, True)
     stream = np.zeros(batch, np.int32)
-    gpu.sample_mixture(out, bias, square, square, stream, row)
+    kernels_gpu.sample_mixture(out, bias, square, square, stream, row)
 
 
 @pytest.fixture
@@ -59,9 +57,7 @@ def calls(monkeypatch, request):
     return recorder.calls
 
 
-both_dtypes = pytest.mark.parametrize(
-    'calls', [np.float32, np.float64], indirect=True
-)
+both_dtypes = pytest.mark.parametrize('calls', [np.float32, np.float64], indirect=True)
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'float64'])

@@ -49,6 +49,4 @@ class BesideDream(Dream):
     def keep(self, index) -> None:
         super().keep(index)
         index = self.model.device.send(np.asarray(index))
-        self._beside = type(self._beside)(
-            *(field[index] for field in self._beside)
-        )
+        self._beside = type(self._beside)(*(field[index] for field in self._beside))

@@ -6,7 +6,7 @@ import chainer
 import numpy as np
 
 from chainer_wm.dream.simulator import Dream
-from chainer_wm.mixture import mixture_nll
+from chainer_wm.functions.mixture import mixture_nll
 
 
 class CuriousDream(Dream):

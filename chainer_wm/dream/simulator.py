@@ -1,4 +1,6 @@
-"""The dream: M in the place of the game, many lanes at once.
+"""Noise for many lanes, from one generator or from one for each.
+
+The dream: M in the place of the game, many lanes at once.
 
 A controller acts on what M believed before the step, M consumes (z, a) and
 says what comes next and whether the episode ends (World Models, Ha and
@@ -14,7 +16,33 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
-from chainer_wm.dream.noise import Noise, Streams
+Streams = np.random.Generator | Sequence[np.random.Generator]
+
+
+class Noise:
+    """Float64 noise for E streams, drawn on the CPU.
+
+    Args:
+        rng: one generator for all streams, or a sequence of E, one each.
+        streams: E.
+
+    Raises:
+        ValueError: the sequence has not E generators.
+    """
+
+    def __init__(self, rng: Streams, streams: int) -> None:
+        self._rng = rng
+        self._streams = streams
+        if not isinstance(rng, np.random.Generator) and len(rng) != streams:
+            raise ValueError(f'{len(rng)} generators for {streams} lanes')
+
+    def draw(self, method: str, *shape: int, only=None) -> np.ndarray:
+        """(E, *shape) numbers of a method of Generator; ``only`` some rows."""
+        rows = range(self._streams) if only is None else only
+        if isinstance(self._rng, np.random.Generator):
+            return getattr(self._rng, method)(size=(len(rows), *shape))
+        return np.stack([getattr(self._rng[n], method)(size=shape) for n in rows])
+
 
 DOOM_FEATURES = ('z', 'c', 'h')
 
@@ -74,8 +102,7 @@ class Dream:
         mu, ln_var = (np.asarray(part, np.float64) for part in starts)
         if mu.ndim != 2 or mu.shape != ln_var.shape or not len(mu):
             raise ValueError(
-                f'starts must be two arrays (N, Z), not '
-                f'{mu.shape} and {ln_var.shape}'
+                f'starts must be two arrays (N, Z), not {mu.shape} and {ln_var.shape}'
             )
         if mu.shape[1] != model.latent_size:
             raise ValueError(
@@ -91,10 +118,7 @@ class Dream:
             )
         self._temperatures = low, high
         if not 0 < done_threshold < 1:
-            raise ValueError(
-                f'done_threshold is {done_threshold}, but must '
-                f'lie between 0 and 1'
-            )
+            raise ValueError(f'done_threshold is {done_threshold}, but must lie between 0 and 1')
         self._done_logit = np.log(done_threshold / (1 - done_threshold))
 
     @property
@@ -165,10 +189,7 @@ class Dream:
             FloatingPointError: M predicts a number that is not finite.
         """
         z_size = self.model.latent_size
-        noise = (
-            self._noise.draw('random', z_size),
-            self._noise.draw('standard_normal', z_size),
-        )
+        noise = (self._noise.draw('random', z_size), self._noise.draw('standard_normal', z_size))
         u_done = self._noise.draw('random') if self.sample_done else None
         self._z, logit, self._state = self._sample(
             *(self._z, self._send(actions), self._state),
@@ -180,12 +201,7 @@ class Dream:
         self._ages = self._ages + 1
         terminated = self._ends(logit, u_done)
         self._check_finite()
-        return DreamStep(
-            self._z,
-            self._reward(),
-            terminated,
-            self._ages >= self.max_steps,
-        )
+        return DreamStep(self._z, self._reward(), terminated, self._ages >= self.max_steps)
 
     def keep(self, index) -> None:
         """Drop all lanes but some; their noise stays what it would have been.
@@ -199,9 +215,7 @@ class Dream:
         )
         index = self.model.device.send(index)
         self._z = self._z[index]
-        self._state = type(self._state)(
-            *(field[index] for field in self._state)
-        )
+        self._state = type(self._state)(*(field[index] for field in self._state))
 
     def _draw_starts(self, only=None):
         draw = self._noise.draw
@@ -212,9 +226,7 @@ class Dream:
         return self._mu[chosen] + self._sigma[chosen] * eps, tau
 
     def _send(self, array):
-        array = chainer.backend.get_array_module(array).asarray(
-            array, self.model.dtype
-        )
+        array = chainer.backend.get_array_module(array).asarray(array, self.model.dtype)
         return self.model.device.send(array)
 
     def _reward(self) -> np.ndarray:

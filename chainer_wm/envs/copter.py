@@ -148,8 +148,7 @@ class Copter:
             wall = bytes([self._ys[i]]) * _WALL[0]
             layers[i % 2][start : start + _WALL[0]] = wall
         odd, even = (
-            _STRIPS.take(np.frombuffer(layer, np.uint8, SIZE, _MARGIN), axis=0)
-            for layer in layers
+            _STRIPS.take(np.frombuffer(layer, np.uint8, SIZE, _MARGIN), axis=0) for layer in layers
         )
         image = (odd | even).T
         for x, y in self.blocks:

@@ -45,9 +45,7 @@ def start(game: Any, owner: object) -> weakref.finalize:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     guards = [
-        _watch(pid, name, folder)
-        for pid in set(_children()) - before
-        if (name := _instance(pid))
+        _watch(pid, name, folder) for pid in set(_children()) - before if (name := _instance(pid))
     ]
     return weakref.finalize(owner, _end, game, guards, folder)
 

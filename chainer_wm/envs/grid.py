@@ -19,9 +19,7 @@ State = TypeVar('State', bound=Hashable)
 
 
 def shortest_path(
-    start: State,
-    neighbours: Callable[[State], Iterable[State]],
-    is_goal: Callable[[State], bool],
+    start: State, neighbours: Callable[[State], Iterable[State]], is_goal: Callable[[State], bool]
 ) -> list[State] | None:
     """States from ``start`` to the nearest goal, both included; or None."""
     came_from: dict[State, State | None] = {start: None}
@@ -119,9 +117,7 @@ class GridGame(gym.Env):
         )
         self._steps: int | None = None  # None: over, or never begun
         self.action_space = gym.spaces.Discrete(len(MOVES))
-        self.observation_space = gym.spaces.Box(
-            0, 255, (*resolution, 3), np.uint8
-        )
+        self.observation_space = gym.spaces.Box(0, 255, (*resolution, 3), np.uint8)
 
     def reset(
         self, *, seed: int | None = None, options: dict | None = None
@@ -142,13 +138,9 @@ class GridGame(gym.Env):
         if self._steps is None:
             raise RuntimeError('the episode is over: call reset() first')
         if action not in range(len(MOVES)):
-            raise ValueError(
-                f'the action is {action!r}, expected 0, 1, 2 or 3'
-            )
+            raise ValueError(f'the action is {action!r}, expected 0, 1, 2 or 3')
         self._steps += 1
-        reward, terminated = self._enter(
-            self.neighbour(self.position, int(action))
-        )
+        reward, terminated = self._enter(self.neighbour(self.position, int(action)))
         observation = self._observe()
         truncated = self._steps >= self.max_steps and not terminated
         if terminated or truncated:
@@ -164,9 +156,7 @@ class GridGame(gym.Env):
         row, column = (at + by for at, by in zip(cell, MOVES[action]))
         rows, columns = self.walls.shape
         inside = 0 <= row < rows and 0 <= column < columns
-        return (
-            (row, column) if inside and not self.walls[row, column] else cell
-        )
+        return (row, column) if inside and not self.walls[row, column] else cell
 
     def _observe(self) -> np.ndarray:
         return self._picture()

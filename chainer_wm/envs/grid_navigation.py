@@ -14,13 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from chainer_wm.envs.grid import (
-    MOVES,
-    Cell,
-    GridGame,
-    parse_layout,
-    shortest_path,
-)
+from chainer_wm.envs.grid import MOVES, Cell, GridGame, parse_layout, shortest_path
 
 LEVELS = (
     ('S....', '.....', '.....', '.....', '....G'),
@@ -87,9 +81,7 @@ class GridNavigation(GridGame):
         walls, places = parse_layout(layout)
         if set(places) != {'S', 'G'}:
             raise ValueError(f'{layout} must have one S, one G, and # and .')
-        super().__init__(
-            walls, (resolution,) * 2, _COLOURS, max_steps, render_mode
-        )
+        super().__init__(walls, (resolution,) * 2, _COLOURS, max_steps, render_mode)
         self.start, self.goal = places['S'], places['G']
         self.goal_reward = goal_reward
         self.settings = {
@@ -175,9 +167,7 @@ class OrderedKeys(GridGame):
     ) -> None:
         layout = _chosen(KEY_LEVELS, level)
         walls, places = parse_layout(layout)
-        super().__init__(
-            walls, (resolution,) * 2, _COLOURS, max_steps, render_mode
-        )
+        super().__init__(walls, (resolution,) * 2, _COLOURS, max_steps, render_mode)
         self.start, self.door = places.pop('S'), places.pop('D')
         self.keys = dict(sorted(places.items()))
         self.order = tuple(self.keys)
@@ -203,9 +193,7 @@ class OrderedKeys(GridGame):
             ValueError: there is none.
         """
         path = shortest_path(
-            (self.position, self.found),
-            self._next,
-            lambda state: state[0] == self.door,
+            (self.position, self.found), self._next, lambda state: state[0] == self.door
         )
         if path is None:
             raise ValueError(f'no way leads on from {self.position}')
@@ -259,9 +247,7 @@ class OrderedKeys(GridGame):
         return cells
 
 
-def _chosen(
-    levels: tuple[tuple[str, ...], ...], level: int
-) -> tuple[str, ...]:
+def _chosen(levels: tuple[tuple[str, ...], ...], level: int) -> tuple[str, ...]:
     if not 0 <= level < len(levels):
         raise ValueError(f'level is {level}, expected 0 to {len(levels) - 1}')
     return levels[level]

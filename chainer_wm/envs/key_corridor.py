@@ -59,14 +59,10 @@ class KeyCorridor(GridGame):
         render_mode: str | None = None,
     ) -> None:
         if observation not in OBSERVATIONS:
-            raise ValueError(
-                f'observation is {observation!r}, expected one of '
-                f'{OBSERVATIONS}'
-            )
+            raise ValueError(f'observation is {observation!r}, expected one of {OBSERVATIONS}')
         if length < 3 or width < 1:
             raise ValueError(
-                f'length {length} and width {width}, expected 3 or more and '
-                '1 or more'
+                f'length {length} and width {width}, expected 3 or more and 1 or more'
             )
         if max_steps is None:
             max_steps = 4 * length
@@ -79,9 +75,7 @@ class KeyCorridor(GridGame):
         )
         self.observation = observation
         if observation == 'vector':
-            self.observation_space = gym.spaces.Box(
-                0, 1, (2 * width * length,), np.float32
-            )
+            self.observation_space = gym.spaces.Box(0, 1, (2 * width * length,), np.float32)
         middle = width // 2
         self.key = (middle, 0)
         self.start = (middle, length // 2)
@@ -100,9 +94,7 @@ class KeyCorridor(GridGame):
             (self.position, self.has_key),
             lambda state: [
                 (cell, state[1] or cell == self.key)
-                for cell in (
-                    self.neighbour(state[0], a) for a in range(len(MOVES))
-                )
+                for cell in (self.neighbour(state[0], a) for a in range(len(MOVES)))
             ],
             lambda state: state == (self.door, True),
         )

@@ -56,10 +56,7 @@ class Pendulum(gym.Env):
         render_mode: str | None = None,
     ) -> None:
         if observation not in OBSERVATIONS:
-            raise ValueError(
-                f'observation is {observation!r}, expected one of '
-                f'{OBSERVATIONS}'
-            )
+            raise ValueError(f'observation is {observation!r}, expected one of {OBSERVATIONS}')
         if frame_skip < 1 or max_steps < 1 or max_steps % frame_skip:
             raise ValueError(
                 f'frame_skip is {frame_skip} and max_steps {max_steps}: '
@@ -93,9 +90,7 @@ class Pendulum(gym.Env):
         self._steps = 0
         return self._observe(), {}
 
-    def step(
-        self, action: np.ndarray
-    ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Apply a torque for ``frame_skip`` steps.
 
         Raises:
@@ -143,8 +138,7 @@ def advance(state: np.ndarray, torque: Any) -> tuple[np.ndarray, Any]:
     wrapped = (angle + np.pi) % (2 * np.pi) - np.pi
     reward = -(wrapped**2 + 0.1 * speed**2 + 0.001 * torque**2)
     speed = speed + TIME_STEP * (
-        3 * GRAVITY / (2 * LENGTH) * np.sin(angle)
-        + 3.0 / (MASS * LENGTH**2) * torque
+        3 * GRAVITY / (2 * LENGTH) * np.sin(angle) + 3.0 / (MASS * LENGTH**2) * torque
     )
     speed = np.clip(speed, -MAX_SPEED, MAX_SPEED)
     return np.stack([angle + speed * TIME_STEP, speed], axis=-1), reward

@@ -61,15 +61,7 @@ def _corners(state: np.ndarray) -> _Corners:
     first = row * SPEEDS + column
     return _Corners(
         np.stack([first, first + 1, first + SPEEDS, first + SPEEDS + 1], -1),
-        np.stack(
-            [
-                (1 - right) * (1 - up),
-                (1 - right) * up,
-                right * (1 - up),
-                right * up,
-            ],
-            -1,
-        ),
+        np.stack([(1 - right) * (1 - up), (1 - right) * up, right * (1 - up), right * up], -1),
     )
 
 
@@ -97,14 +89,10 @@ class Planner:
     def start(self, rngs: Any) -> None:
         return None
 
-    def act(
-        self, observations: np.ndarray, state: None
-    ) -> tuple[np.ndarray, None]:
+    def act(self, observations: np.ndarray, state: None) -> tuple[np.ndarray, None]:
         """Actions (B, 1) for gym's observations (B, 3)."""
         seen = np.asarray(observations, np.float64)
-        where = np.stack(
-            [np.arctan2(seen[:, 1], seen[:, 0]), seen[:, 2]], axis=-1
-        )
+        where = np.stack([np.arctan2(seen[:, 1], seen[:, 0]), seen[:, 2]], axis=-1)
         after, reward = _try(where, self.frame_skip)
         total = reward + _interpolated(self._value, _corners(after))
         chosen = _torques()[total.argmax(axis=0)] / MAX_TORQUE

@@ -69,9 +69,7 @@ class PixelCopter(gym.Env):
             raise ValueError(f'size is {size}, expected 1 pixel or more')
         self.observation = observation
         self.render_mode = render_mode
-        self.game: Any = (
-            pixelcopter_replay.OriginalCopter() if original else Copter()
-        )
+        self.game: Any = pixelcopter_replay.OriginalCopter() if original else Copter()
         self._scale = _scaler(size, resample)
         self._random: np.random.RandomState | None = None
         self.action_space = gym.spaces.Discrete(2)
@@ -105,9 +103,7 @@ class PixelCopter(gym.Env):
         self.game.reset(self._random)
         return self._observe(), {}
 
-    def step(
-        self, action: int
-    ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Fly for one frame.
 
         Raises:
@@ -115,9 +111,7 @@ class PixelCopter(gym.Env):
             RuntimeError: the episode is over, or was never begun.
         """
         if action not in (0, 1):
-            raise ValueError(
-                f'the action is {action!r}, expected 0 (fall) or 1 (climb)'
-            )
+            raise ValueError(f'the action is {action!r}, expected 0 (fall) or 1 (climb)')
         reward = self.game.step(bool(action))
         return self._observe(), reward, self.game.over, False, {}
 

@@ -48,17 +48,13 @@ def load(path: str | os.PathLike) -> list[Episode]:
             says where.
     """
     try:
-        with (
-            open(path, 'rb') as file,
-            np.load(file, allow_pickle=False) as npz,
-        ):
+        with open(path, 'rb') as file, np.load(file, allow_pickle=False) as npz:
             arrays = {name: npz[name] for name in npz.files}
     except FileNotFoundError:
         raise RecordingError(f'{path}: there is no such file') from None
     except Exception as error:  # damaged bytes raise almost anything
         raise RecordingError(
-            f'{path} cannot be read as an .npz file ({error}): was it cut '
-            'short or altered?'
+            f'{path} cannot be read as an .npz file ({error}): was it cut short or altered?'
         ) from error
     try:
         arrays = _checked(arrays)
@@ -80,9 +76,7 @@ def _checked(arrays: Arrays) -> Arrays:
     if len(set(lengths.values())) > 1:
         raise RecordingError(f'{lengths} should be as many: is it cut short?')
     if len(found['state_ok']) != len(state):
-        raise RecordingError(
-            f'{len(state)} states but {len(found["state_ok"])} in state_ok'
-        )
+        raise RecordingError(f'{len(state)} states but {len(found["state_ok"])} in state_ok')
     if not np.isin(found['action'], (0, 1)).all():
         raise RecordingError('there are actions other than 0 and 1')
     return found
@@ -92,8 +86,7 @@ def _table(arrays: Arrays) -> np.ndarray:
     """``ep`` with the columns of ``_COLUMNS``, (episodes, 5)."""
     if 'ep_columns' not in arrays or arrays['ep_columns'].ndim != 1:
         raise RecordingError(
-            "there is no list 'ep_columns' in it: is it a recording of "
-            'PixelCopter?'
+            "there is no list 'ep_columns' in it: is it a recording of PixelCopter?"
         )
     names = [str(n).split('(')[0] for n in arrays['ep_columns'].tolist()]
     if missing := set(_COLUMNS) - set(names):
@@ -110,18 +103,11 @@ def _table(arrays: Arrays) -> np.ndarray:
 
 def _array(arrays: Arrays, name: str, shape: tuple[int, ...]) -> np.ndarray:
     if name not in arrays:
-        raise RecordingError(
-            f'there is no {name!r} in it: is it a recording of PixelCopter?'
-        )
+        raise RecordingError(f'there is no {name!r} in it: is it a recording of PixelCopter?')
     array = arrays[name]
-    if (
-        array.shape[1:] != shape
-        or not array.ndim
-        or array.dtype.kind not in ('biuf')
-    ):
+    if array.shape[1:] != shape or not array.ndim or array.dtype.kind not in ('biuf'):
         raise RecordingError(
-            f'{name!r} is {array.dtype} {array.shape}, expected numbers '
-            f'{("n", *shape)}'
+            f'{name!r} is {array.dtype} {array.shape}, expected numbers {("n", *shape)}'
         )
     return array
 
@@ -150,9 +136,7 @@ def _episodes(table: np.ndarray, arrays: Arrays) -> Iterator[Episode]:
         )
 
 
-def _parts(
-    arrays: Arrays, name: str, starts: np.ndarray, lengths: np.ndarray
-) -> list[slice]:
+def _parts(arrays: Arrays, name: str, starts: np.ndarray, lengths: np.ndarray) -> list[slice]:
     """One slice per episode; together they are the whole array."""
     ends = starts + lengths
     total = len(arrays[name])

@@ -10,11 +10,7 @@ from typing import Any
 import numpy as np
 
 from chainer_wm.envs.copter import PALETTE, SIZE, STATE_NAMES, Copter
-from chainer_wm.envs.pixelcopter_recording import (
-    Episode,
-    RecordingError,
-    load,
-)
+from chainer_wm.envs.pixelcopter_recording import Episode, RecordingError, load
 
 
 class Difference(Exception):
@@ -96,10 +92,7 @@ def replay(game: Any, episode: Episode) -> None:
     _compare_state(game, episode, 0)
     for step, action in enumerate(episode.actions, 1):
         if game.over:
-            raise Difference(
-                f'step {step}: recorded, but the game had ended in step '
-                f'{step - 1}'
-            )
+            raise Difference(f'step {step}: recorded, but the game had ended in step {step - 1}')
         reward = game.step(action == 1)
         _compare_number(step, 'reward', episode.rewards[step - 1], reward)
         _compare_number(step, 'end', bool(episode.done[step - 1]), game.over)
@@ -110,9 +103,7 @@ def replay(game: Any, episode: Episode) -> None:
 
 def _compare_number(step: int, name: str, recorded: Any, found: Any) -> None:
     if recorded != found:
-        raise Difference(
-            f'step {step}, {name}: recorded {recorded}, played {found}'
-        )
+        raise Difference(f'step {step}, {name}: recorded {recorded}, played {found}')
 
 
 def _compare_state(game: Any, episode: Episode, step: int) -> None:
@@ -164,17 +155,13 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             replay(game, episode)
         except Difference as difference:
-            print(
-                f'DIFFERENT: episode {number} (seed {episode.seed}), '
-                f'{difference}'
-            )
+            print(f'DIFFERENT: episode {number} (seed {episode.seed}), {difference}')
             print(f'equal before: {number} episodes, {steps} steps')
             return 1
         steps += len(episode.actions)
         if episode.frames is not None:
             frames += len(episode.frames)
     print(
-        f'equal: {len(episodes)} episodes, {steps} steps (states, rewards, '
-        f'ends), {frames} frames'
+        f'equal: {len(episodes)} episodes, {steps} steps (states, rewards, ends), {frames} frames'
     )
     return 0

@@ -29,9 +29,7 @@ class _Screen:
 
 SETTINGS = {
     'paper': _Screen('RES_320X240', 18.0, 219.5, start_tic=14, timeout=2100),
-    'paper-640x480': _Screen(
-        'RES_640X480', 0, 400, hud=True, start_tic=14, timeout=2100
-    ),
+    'paper-640x480': _Screen('RES_640X480', 0, 400, hud=True, start_tic=14, timeout=2100),
     'blog': _Screen('RES_160X120', 0, 120),
 }
 
@@ -80,24 +78,18 @@ class TakeCover(gym.Env):
     metadata = {'render_modes': ['rgb_array'], 'render_fps': 35}  # noqa: RUF012
 
     def __init__(
-        self,
-        settings: str = 'paper',
-        frame_skip: int = 1,
-        render_mode: str | None = None,
+        self, settings: str = 'paper', frame_skip: int = 1, render_mode: str | None = None
     ):
         if settings not in SETTINGS:
             raise ValueError(
-                f'no settings {settings!r} for Take Cover, there are '
-                f'{sorted(SETTINGS)}'
+                f'no settings {settings!r} for Take Cover, there are {sorted(SETTINGS)}'
             )
         if frame_skip < 1:
             raise ValueError(f'frame_skip is {frame_skip}, expected 1 or more')
         self._screen = SETTINGS[settings]
         self._frame_skip = frame_skip
         self.render_mode = render_mode
-        self.observation_space = gym.spaces.Box(
-            0, 255, (SIZE, SIZE, 3), np.uint8
-        )
+        self.observation_space = gym.spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
         self.action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
         self.settings: dict[str, Any] = {
             'name': settings,
@@ -132,9 +124,7 @@ class TakeCover(gym.Env):
         self._frame = self._look()
         return self._frame.small, {}
 
-    def step(
-        self, action: np.ndarray
-    ) -> tuple[np.ndarray, float, bool, bool, dict]:
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Hold a button for ``frame_skip`` tics.
 
         Raises:
@@ -175,9 +165,7 @@ class TakeCover(gym.Env):
     def _look(self) -> _Frame:
         screen = self._game.get_state().screen_buffer
         box = (0, self._screen.top, screen.shape[1], self._screen.bottom)
-        small = Image.fromarray(screen).resize(
-            (SIZE, SIZE), Image.Resampling.BILINEAR, box=box
-        )
+        small = Image.fromarray(screen).resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=box)
         return _Frame(screen, np.array(small))
 
 
@@ -198,8 +186,7 @@ def _import_vizdoom() -> Any:
         import vizdoom
     except ImportError as error:
         raise ImportError(
-            'Take Cover needs vizdoom, which is not installed: '
-            'pip install vizdoom==1.3.2'
+            'Take Cover needs vizdoom, which is not installed: pip install vizdoom==1.3.2'
         ) from error
     return vizdoom
 
@@ -211,9 +198,7 @@ def _configured(vizdoom: Any, screen: _Screen) -> Any:
     game.set_doom_skill(4)
     game.set_window_visible(False)
     game.set_screen_format(vizdoom.ScreenFormat.RGB24)
-    game.set_screen_resolution(
-        getattr(vizdoom.ScreenResolution, screen.resolution)
-    )
+    game.set_screen_resolution(getattr(vizdoom.ScreenResolution, screen.resolution))
     game.set_render_hud(screen.hud)
     game.set_episode_start_time(screen.start_tic)
     game.set_episode_timeout(screen.timeout)

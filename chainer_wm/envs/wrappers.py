@@ -13,7 +13,7 @@ import gym
 import numpy as np
 from gym.utils import seeding
 
-from chainer_wm.streams import stream
+from chainer_wm.seeds import stream
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -33,18 +33,12 @@ class StickyActions(gym.Wrapper):
         ValueError: no probability, or actions that are not discrete.
     """
 
-    def __init__(
-        self, env: gym.Env, probability: float = 0.25, first: int = 0
-    ) -> None:
+    def __init__(self, env: gym.Env, probability: float = 0.25, first: int = 0) -> None:
         super().__init__(env)
         if not 0 <= probability < 1:
-            raise ValueError(
-                f'probability is {probability}, expected 0 to below 1'
-            )
+            raise ValueError(f'probability is {probability}, expected 0 to below 1')
         if not isinstance(env.action_space, gym.spaces.Discrete):
-            raise ValueError(
-                f'the action space is {env.action_space}, expected Discrete'
-            )
+            raise ValueError(f'the action space is {env.action_space}, expected Discrete')
         self.probability, self.first = probability, first
         self._rng: np.random.Generator | None = None
         self._executed = first
@@ -137,12 +131,8 @@ class Grey(gym.ObservationWrapper):
         super().__init__(env)
         shape = _box(env).shape
         if len(shape) != 3 or shape[2] != 3:
-            raise ValueError(
-                f'observations have shape {shape}, expected (H, W, 3)'
-            )
-        self.observation_space = gym.spaces.Box(
-            0, 255, (*shape[:2], 1), np.uint8
-        )
+            raise ValueError(f'observations have shape {shape}, expected (H, W, 3)')
+        self.observation_space = gym.spaces.Box(0, 255, (*shape[:2], 1), np.uint8)
 
     def observation(self, seen: np.ndarray) -> np.ndarray:
         return (seen @ _GREY + 0.5).astype(np.uint8)[..., None]
@@ -164,10 +154,7 @@ class Scaled(gym.ObservationWrapper):
             raise ValueError(f'scale is {scale}, expected positive numbers')
         space = _box(env)
         self.observation_space = gym.spaces.Box(
-            self.observation(space.low),
-            self.observation(space.high),
-            space.shape,
-            np.float32,
+            self.observation(space.low), self.observation(space.high), space.shape, np.float32
         )
 
     def observation(self, seen: np.ndarray) -> np.ndarray:
@@ -195,11 +182,7 @@ class FlightLog(gym.Wrapper):
         self._there = there
         self._climbs += int(action == 1)
         self._sinking = 0 if action == 1 else self._sinking + 1
-        told = {
-            'blocks': self._passed,
-            'climbs': self._climbs,
-            'sinking': self._sinking,
-        }
+        told = {'blocks': self._passed, 'climbs': self._climbs, 'sinking': self._sinking}
         return *answer, {**info, **told}
 
     def _count(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from chainer_wm import files
 from chainer_wm.inspector import folders, pictures, report, server, summaries
 from chainer_wm.inspector.verify import verify
+from chainer_wm.inspector.words import size
 
 OK, DAMAGED, USAGE = 0, 1, 2
 SWITCHES = {
@@ -33,16 +34,10 @@ VALUES = {
         int,
         None,
         'N',
-        'contact sheet: show every N-th step '
-        f'(default: about {pictures.CELLS} frames)',
+        f'contact sheet: show every N-th step (default: about {pictures.CELLS} frames)',
     ),
     '--columns': (int, 8, 'N', 'contact sheet: frames per row (default: 8)'),
-    '--fps': (
-        float,
-        pictures.FPS,
-        'N',
-        'animation: frames per second (default: 35, as Doom)',
-    ),
+    '--fps': (float, pictures.FPS, 'N', 'animation: frames per second (default: 35, as Doom)'),
     '--serve': (int, None, 'PORT', 'show it all as a local web page'),
     '--scale': (int, 4, 'N', 'animation: enlargement (default: 4)'),
 }
@@ -71,8 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='python -m chainer_wm.inspector',
-        description='Look into a rollout store, a run '
-        '(data/EXPERIMENT/RUN) or a folder of runs.',
+        description='Look into a rollout store, a run (data/EXPERIMENT/RUN) or a folder of runs.',
     )
     add = parser.add_argument
     add('path', type=pathlib.Path, help='the folder to look into')
@@ -99,11 +93,7 @@ def _run(options: argparse.Namespace) -> int:
         )
     if options.frames is not None:
         target = pictures.write_sheet(
-            options.path,
-            options.frames,
-            options.out,
-            options.every,
-            options.columns,
+            options.path, options.frames, options.out, options.every, options.columns
         )
         print(f'wrote {target}')
     if options.gif is not None:
@@ -111,10 +101,7 @@ def _run(options: argparse.Namespace) -> int:
             options.path, options.gif, options.out, options.fps, options.scale
         )
         which = f', of {film.every} steps each' if film.every > 1 else ''
-        print(
-            f'wrote {target} ({film.frames} frames{which}, '
-            f'{report.size(film.size)})'
-        )
+        print(f'wrote {target} ({film.frames} frames{which}, {size(film.size)})')
     return OK
 
 
@@ -134,9 +121,7 @@ def _summary(options: argparse.Namespace, kind: str) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    result = verify(
-        options.path, progress=sys.stderr.isatty() and not options.json
-    )
+    result = verify(options.path, progress=sys.stderr.isatty() and not options.json)
     lines = [f'{each.file}: {each.reason}' for each in result.damage]
     count = f'{result.files} files, {result.episodes} of them episodes'
     lines += [

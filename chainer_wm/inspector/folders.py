@@ -83,10 +83,7 @@ def stores_in(path: str | os.PathLike) -> list[pathlib.Path]:
     for _ in range(_DEPTH + 1):
         found += [each for each in level if _has(each, STORE_FILES)]
         level = [
-            inner
-            for each in level
-            if not _has(each, STORE_FILES)
-            for inner in _folders(each)
+            inner for each in level if not _has(each, STORE_FILES) for inner in _folders(each)
         ]
     return found
 
@@ -104,9 +101,7 @@ def open_store(path: str | os.PathLike) -> tuple[RolloutStore, list[str]]:
             for episode in store.episodes:
                 _check_entry(store.entry(episode))
         except (ValueError, KeyError, TypeError, OSError) as error:
-            raise InspectorError(
-                f'the store {path} cannot be read: {error}'
-            ) from error
+            raise InspectorError(f'the store {path} cannot be read: {error}') from error
     return store, [str(each.message) for each in caught]
 
 
@@ -129,13 +124,9 @@ def the_store(path: str | os.PathLike) -> pathlib.Path:
     if len(stores) == 1:
         return stores[0]
     if not stores:
-        raise InspectorError(
-            f'{path} holds no rollout store: has its collection begun?'
-        )
+        raise InspectorError(f'{path} holds no rollout store: has its collection begun?')
     names = ', '.join(str(each) for each in stores)
-    raise InspectorError(
-        f'{path} holds {len(stores)} rollout stores, say which: {names}'
-    )
+    raise InspectorError(f'{path} holds {len(stores)} rollout stores, say which: {names}')
 
 
 def bytes_in(path: str | os.PathLike) -> int:

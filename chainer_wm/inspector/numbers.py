@@ -15,13 +15,9 @@ def spread(values: np.ndarray, bins: int = BINS) -> dict[str, Any]:
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]
     if not len(values):
-        return dict.fromkeys(('mean', 'std', 'min', 'max', 'histogram')) | {
-            'count': 0
-        }
+        return dict.fromkeys(('mean', 'std', 'min', 'max', 'histogram')) | {'count': 0}
     low, high = float(values.min()), float(values.max())
-    counts, edges = np.histogram(
-        values, bins, (low, high if high > low else low + 1)
-    )
+    counts, edges = np.histogram(values, bins, (low, high if high > low else low + 1))
     return {
         'count': len(values),
         'mean': float(values.mean()),
@@ -67,9 +63,7 @@ class ActionCounter:
         self._low = np.minimum(self._low, actions.min(axis=0))
         self._high = np.maximum(self._high, actions.max(axis=0))
         for axis, values in enumerate(actions.T):
-            self._counts[axis] += np.histogram(
-                values.clip(-1, 1), self._edges
-            )[0]
+            self._counts[axis] += np.histogram(values.clip(-1, 1), self._edges)[0]
             self._thirds[axis] += [
                 (values < -1 / 3).sum(),
                 ((values >= -1 / 3) & (values <= 1 / 3)).sum(),
@@ -111,8 +105,7 @@ class ActionCounter:
         codes = self._codes[axis]
         if codes:
             found['shares'] = {
-                f'{code:g}': count / self.steps
-                for code, count in sorted(codes.items())
+                f'{code:g}': count / self.steps for code, count in sorted(codes.items())
             }
         else:
             found['histogram'] = {

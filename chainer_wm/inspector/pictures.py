@@ -29,9 +29,7 @@ def read_episode(path: str | os.PathLike, episode: int) -> Rollout:
     try:
         return store.read(episode)
     except DamagedEpisode as error:
-        raise folders.InspectorError(
-            f'{error}: collecting again replaces it'
-        ) from error
+        raise folders.InspectorError(f'{error}: collecting again replaces it') from error
 
 
 def _absent(store: RolloutStore, episode: int) -> str:
@@ -66,9 +64,7 @@ def write_sheet(
     if every is None:
         every = max(1, -(-len(rollout) // CELLS))
     if every < 1 or columns < 1:
-        raise folders.InspectorError(
-            f'--every {every} and --columns {columns} must be at least 1'
-        )
+        raise folders.InspectorError(f'--every {every} and --columns {columns} must be at least 1')
     steps = sorted({*range(0, len(rollout), every), len(rollout) - 1})
     if len(steps) > SHEET:
         raise folders.InspectorError(
@@ -81,9 +77,7 @@ def write_sheet(
         rollout.observations[steps],
         captions=[f't {step}' for step in steps],
         notes=[
-            f'{action_words(rollout.actions[step])} '
-            f'{rollout.rewards[step]:+.3g}'
-            for step in steps
+            f'{action_words(rollout.actions[step])} {rollout.rewards[step]:+.3g}' for step in steps
         ],
         marks=[''] * (len(steps) - 1) + [ending(rollout)],
         columns=columns,
@@ -111,9 +105,7 @@ def write_gif(
         f't {step} {action_words(action)}\treturn {total:.4g}'
         for step, (action, total) in enumerate(zip(rollout.actions, totals))
     ]
-    return target, plots.gif(
-        target, rollout.observations, fps, scale, captions
-    )
+    return target, plots.gif(target, rollout.observations, fps, scale, captions)
 
 
 def title(rollout: Rollout, episode: int) -> str:

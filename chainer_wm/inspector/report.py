@@ -48,18 +48,11 @@ def store_report(summary: Mapping[str, Any]) -> str:
 
 def run_report(summary: Mapping[str, Any]) -> str:
     """A run: settings, stages, scores, stores, figures, end of the log."""
-    lines = [
-        f'run {summary["run"]} of {summary["experiment"]}',
-        f'{summary["path"]}',
-        '',
-    ]
+    lines = [f'run {summary["run"]} of {summary["experiment"]}', f'{summary["path"]}', '']
     lines += field('settings', pairs(summary['config']))
     lines += field('versions', pairs(summary['versions']))
     lines += field(
-        'on disk',
-        ', '.join(
-            f'{name} {size(count)}' for name, count in summary['disk'].items()
-        ),
+        'on disk', ', '.join(f'{name} {size(count)}' for name, count in summary['disk'].items())
     )
     lines += ['', *_stages(summary['stages'])]
     lines += ['', *_scores(summary['scores'])]
@@ -122,14 +115,8 @@ def _episodes(summary: Mapping[str, Any]) -> str:
 
 def _disk(summary: Mapping[str, Any]) -> str:
     disk, steps = summary['disk'], max(1, summary['steps'])
-    text = (
-        f'{size(disk["bytes"])}, {size(disk["episode_bytes"] / steps)} '
-        'per step'
-    )
-    for key, words in (
-        ('unlisted_files', 'not yet listed'),
-        ('unfinished_files', 'half written'),
-    ):
+    text = f'{size(disk["bytes"])}, {size(disk["episode_bytes"] / steps)} per step'
+    for key, words in (('unlisted_files', 'not yet listed'), ('unfinished_files', 'half written')):
         if disk[key]:
             text += f'; {disk[key]} episode files {words}'
     return text
@@ -137,18 +124,11 @@ def _disk(summary: Mapping[str, Any]) -> str:
 
 def _integrity(summary: Mapping[str, Any]) -> str:
     aside = summary['set_aside']
-    earlier = (
-        f'; {len(aside)} damaged files were set aside earlier' if aside else ''
-    )
+    earlier = f'; {len(aside)} damaged files were set aside earlier' if aside else ''
     problems = summary['problems']
     if not problems:
-        return (
-            'every file is there and as long as listed (--verify rereads '
-            f'the bytes){earlier}'
-        )
-    more = (
-        f' and {len(problems) - NAMED} more' if len(problems) > NAMED else ''
-    )
+        return f'every file is there and as long as listed (--verify rereads the bytes){earlier}'
+    more = f' and {len(problems) - NAMED} more' if len(problems) > NAMED else ''
     return f'DAMAGED: {"; ".join(problems[:NAMED])}{more}{earlier}'
 
 
@@ -185,10 +165,7 @@ def _actions(summary: Mapping[str, Any]) -> list[str]:
             lines += histogram(row['histogram'])
         if 'thirds' in row:
             left, stay, right = row['thirds']
-            lines += [
-                f'  in thirds: left {left:.1%}, stay {stay:.1%}, '
-                f'right {right:.1%}'
-            ]
+            lines += [f'  in thirds: left {left:.1%}, stay {stay:.1%}, right {right:.1%}']
     return lines
 
 
@@ -209,9 +186,7 @@ def _scores(scores: Mapping[str, Mapping]) -> list[str]:
         return ['results: none yet']
     lines = ['results (mean ± std)']
     for name, row in scores.items():
-        lines += [
-            f'  {name:<30}{_score(row):>14}  of {row["episodes"]} episodes'
-        ]
+        lines += [f'  {name:<30}{_score(row):>14}  of {row["episodes"]} episodes']
     agent, random = scores.get('evaluation'), scores.get('random_baseline')
     if agent and random:
         lines += [
@@ -222,13 +197,7 @@ def _scores(scores: Mapping[str, Mapping]) -> list[str]:
 
 
 def _z(first: Mapping, second: Mapping) -> str:
-    error = (
-        sum(
-            row['std'] ** 2 / max(1, row['episodes'])
-            for row in (first, second)
-        )
-        ** 0.5
-    )
+    error = sum(row['std'] ** 2 / max(1, row['episodes']) for row in (first, second)) ** 0.5
     if not error:
         return ''
     gap = (first['mean'] - second['mean']) / error
@@ -258,7 +227,5 @@ def _log_line(row: Mapping[str, Any]) -> Iterable[str]:
     stamp = ''
     if isinstance(when, (int, float)):
         stamp = f'{datetime.datetime.fromtimestamp(when):%m-%d %H:%M:%S}  '
-    text = stamp + ' '.join(
-        f'{name}={plain(value)}' for name, value in row.items()
-    )
+    text = stamp + ' '.join(f'{name}={plain(value)}' for name, value in row.items())
     return wrapped(textwrap.shorten(text, 3 * WIDTH, placeholder=' ...'))

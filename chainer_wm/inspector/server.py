@@ -31,9 +31,7 @@ PAGE = pathlib.Path(__file__).with_name('page.html')
 Answer = tuple[str, bytes]  # media type, body
 
 
-def make_server(
-    path: pathlib.Path, port: int
-) -> http.server.ThreadingHTTPServer:
+def make_server(path: pathlib.Path, port: int) -> http.server.ThreadingHTTPServer:
     """A server for what lies at or below ``path``; port 0 takes a free one.
 
     Raises:
@@ -52,11 +50,7 @@ def make_server(
 def serve(path: pathlib.Path, port: int) -> None:
     """Serve until interrupted."""
     with make_server(path, port) as server:
-        print(
-            f'{path} at http://{ADDRESS}:{server.server_port}/ '
-            '(Ctrl-C to stop)',
-            flush=True,
-        )
+        print(f'{path} at http://{ADDRESS}:{server.server_port}/ (Ctrl-C to stop)', flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
@@ -118,17 +112,13 @@ def _stores(path: pathlib.Path, query: Mapping[str, str]) -> Answer:
         try:
             found.append({'name': name, **_listed(folder)})
         except folders.InspectorError as error:
-            found.append(
-                {'name': name, 'problems': [str(error)], 'episodes': []}
-            )
+            found.append({'name': name, 'problems': [str(error)], 'episodes': []})
     return _json(found)
 
 
 def _listed(folder: pathlib.Path) -> dict[str, Any]:
     store, problems = folders.open_store(folder)
-    problems += [
-        str(each) for each in store.verify(full=False, set_aside=False)
-    ]
+    problems += [str(each) for each in store.verify(full=False, set_aside=False)]
     manifest = store.manifest or {}
     return {
         'game': manifest.get('game'),
@@ -152,10 +142,7 @@ def _runs(path: pathlib.Path, query: Mapping[str, str]) -> Answer:
         runs = [each for each in listed if folders.kind(each) == 'run']
     return _json(
         [
-            {
-                'name': _name(path, each),
-                'text': report.run_report(summaries.run_summary(each)),
-            }
+            {'name': _name(path, each), 'text': report.run_report(summaries.run_summary(each))}
             for each in runs
         ]
     )
@@ -166,9 +153,7 @@ def _rollout(path: pathlib.Path, query: Mapping[str, str]):
     stores = {_name(path, each): each for each in folders.stores_in(path)}
     name, number = query.get('store', ''), query.get('episode', '')
     if name not in stores or not number.isdecimal():
-        raise folders.InspectorError(
-            f'there is no store {name!r} with an episode {number!r}'
-        )
+        raise folders.InspectorError(f'there is no store {name!r} with an episode {number!r}')
     return pictures.read_episode(stores[name], int(number))
 
 

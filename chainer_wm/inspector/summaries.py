@@ -17,20 +17,11 @@ from chainer_wm.inspector.numbers import ActionCounter, spread
 from chainer_wm.rollouts import DamagedEpisode, RolloutStore
 
 SAMPLE = 50  # episodes read for the action statistics, unless all are asked
-UNREADABLE = (
-    ValueError,
-    KeyError,
-    EOFError,
-    OSError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+UNREADABLE = (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 TAIL = 64 << 10  # bytes at the end of a log that are read
 
 
-def store_summary(
-    path: str | os.PathLike, sample: int | None = SAMPLE
-) -> dict[str, Any]:
+def store_summary(path: str | os.PathLike, sample: int | None = SAMPLE) -> dict[str, Any]:
     """All there is to know about a rollout store; reads one episode at once.
 
     Args:
@@ -51,10 +42,7 @@ def store_summary(
     return {
         'kind': 'store',
         'path': str(path),
-        **{
-            key: manifest.get(key)
-            for key in ('format', 'game', 'settings', 'seed', 'versions')
-        },
+        **{key: manifest.get(key) for key in ('format', 'game', 'settings', 'seed', 'versions')},
         'episodes': len(store),
         'first': min(store.episodes, default=None),
         'last': max(store.episodes, default=None),
@@ -129,9 +117,7 @@ def _disk(store: RolloutStore) -> dict[str, int]:
     return {
         'bytes': folders.bytes_in(store.path),
         'episode_bytes': store.size,
-        'unlisted_files': sum(
-            str(each.relative_to(store.path)) not in listed for each in on_disk
-        ),
+        'unlisted_files': sum(str(each.relative_to(store.path)) not in listed for each in on_disk),
         'unfinished_files': len(list(episodes.glob('.*.tmp'))),
     }
 
@@ -141,10 +127,7 @@ def set_aside(store: RolloutStore) -> list[dict[str, Any]]:
     folder = store.path / 'damaged'
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     return [
-        {
-            'file': str(each.relative_to(store.path)),
-            'bytes': folders.bytes_in(each),
-        }
+        {'file': str(each.relative_to(store.path)), 'bytes': folders.bytes_in(each)}
         for each in found
     ]
 

@@ -58,24 +58,17 @@ def verify(path: str | os.PathLike, progress: bool = False) -> Verification:
     return Verification(episodes + len(others), episodes, damage)
 
 
-def _verify_store(
-    folder: pathlib.Path, progress: bool
-) -> tuple[list[Damage], int]:
+def _verify_store(folder: pathlib.Path, progress: bool) -> tuple[list[Damage], int]:
     """What is wrong with a store, and how many episodes it lists."""
     try:
         store, problems = folders.open_store(folder)
     except folders.InspectorError as error:
         return [Damage(str(folder / 'manifest.json'), str(error))], 0
-    damage = [
-        Damage(str(folder / 'episodes.jsonl'), each) for each in problems
-    ]
+    damage = [Damage(str(folder / 'episodes.jsonl'), each) for each in problems]
     if store.manifest is None:
         damage.append(Damage(str(folder / 'manifest.json'), 'is missing'))
     bar = tqdm.tqdm(
-        store.episodes,
-        f'episodes of {folder.name}',
-        unit='episode',
-        disable=not progress,
+        store.episodes, f'episodes of {folder.name}', unit='episode', disable=not progress
     )
     size: tuple[int, ...] | None = None
     for episode in bar:
@@ -88,26 +81,18 @@ def _verify_store(
         shape = (*rollout.observations.shape[1:], rollout.actions.shape[1])
         size = size or shape
         damage += [
-            Damage(name, reason)
-            for reason in _faults(rollout, store, episode, shape, size)
+            Damage(name, reason) for reason in _faults(rollout, store, episode, shape, size)
         ]
     return damage, len(store)
 
 
 def _faults(
-    rollout: Rollout,
-    store: RolloutStore,
-    episode: int,
-    shape: tuple,
-    expected: tuple,
+    rollout: Rollout, store: RolloutStore, episode: int, shape: tuple, expected: tuple
 ) -> Iterator[str]:
     """What an episode's checksum does not see: it was written like this."""
     entry = store.entry(episode)
     if rollout.observations.ndim != 4 or shape[2] != 3:
-        yield (
-            f'observations have shape {rollout.observations.shape}, '
-            'expected (T, H, W, 3)'
-        )
+        yield (f'observations have shape {rollout.observations.shape}, expected (T, H, W, 3)')
     elif shape != expected:
         yield (
             f'frames and actions have sizes {shape}, in the first episode '
@@ -117,16 +102,12 @@ def _faults(
         wrong = np.argwhere(~np.isfinite(getattr(rollout, name)))
         if len(wrong):
             yield (
-                f'{len(wrong)} values of {name} are not finite, the first '
-                f'at step {wrong[0][0]}'
+                f'{len(wrong)} values of {name} are not finite, the first at step {wrong[0][0]}'
             )
     for name in ('terminated', 'truncated'):
         early = np.flatnonzero(getattr(rollout, name)[:-1])
         if len(early):
-            yield (
-                f'{name} at step {early[0]}, but it goes on to step '
-                f'{len(rollout) - 1}'
-            )
+            yield (f'{name} at step {early[0]}, but it goes on to step {len(rollout) - 1}')
     if entry['length'] != len(rollout):
         yield f'has {len(rollout)} steps, listed with {entry["length"]}'
     total = float(rollout.rewards.sum(dtype=np.float64))
@@ -134,15 +115,11 @@ def _faults(
         yield f'has return {total:g}, listed with {entry["return"]:g}'
 
 
-def _other_files(
-    path: pathlib.Path, stores: list[pathlib.Path]
-) -> Iterator[pathlib.Path]:
+def _other_files(path: pathlib.Path, stores: list[pathlib.Path]) -> Iterator[pathlib.Path]:
     """All visible files at or below ``path`` that are in no store."""
     for each in sorted(path.rglob('*')):
         inside = any(store in each.parents for store in stores)
-        hidden = any(
-            part.startswith('.') for part in each.relative_to(path).parts
-        )
+        hidden = any(part.startswith('.') for part in each.relative_to(path).parts)
         if each.is_file() and not inside and not hidden:
             yield each
 
@@ -203,9 +180,7 @@ def _npz(path: pathlib.Path) -> Iterator[str]:
 
 
 def _npy(path: pathlib.Path) -> Iterator[str]:
-    yield from _not_finite(
-        'the array', np.load(path, allow_pickle=False, mmap_mode='r')
-    )
+    yield from _not_finite('the array', np.load(path, allow_pickle=False, mmap_mode='r'))
 
 
 def _not_finite(name: str, array: np.ndarray) -> Iterator[str]:

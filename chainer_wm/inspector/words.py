@@ -26,9 +26,7 @@ def plain(value: Any) -> str:
 
 def pairs(values: Mapping[str, Any]) -> str:
     """'a 1, b 2'; what is nested as JSON."""
-    return ', '.join(
-        f'{name}{_TIGHT}{plain(value)}' for name, value in values.items()
-    )
+    return ', '.join(f'{name}{_TIGHT}{plain(value)}' for name, value in values.items())
 
 
 def size(count: float) -> str:
@@ -79,9 +77,7 @@ def _lines(text: str, first: str, later: str) -> list[str]:
 
 def named(problems: Sequence[str]) -> list[str]:
     """A list of the first few problems."""
-    lines = [
-        line for each in problems[:NAMED] for line in wrapped(f'- {each}')
-    ]
+    lines = [line for each in problems[:NAMED] for line in wrapped(f'- {each}')]
     if len(problems) > NAMED:
         lines += [f'  and {len(problems) - NAMED} more']
     return lines
@@ -91,20 +87,16 @@ def histogram(values: Mapping[str, Sequence[float]]) -> list[str]:
     """A histogram, one line per bin."""
     counts = values['counts']
     labels = [
-        f'{number(low)} to {number(high)}'
-        for low, high in itertools.pairwise(values['edges'])
+        f'{number(low)} to {number(high)}' for low, high in itertools.pairwise(values['edges'])
     ]
     return bars(labels, counts, [f'{count:,}' for count in counts])
 
 
-def bars(
-    labels: Sequence[str], values: Sequence[float], words: Sequence[str]
-) -> list[str]:
+def bars(labels: Sequence[str], values: Sequence[float], words: Sequence[str]) -> list[str]:
     """Named bars with a word at their ends."""
     most = max([*values, 1e-12])
     wide = max(map(len, labels))
     return [
-        f'  {label:>{wide}}  {"█" * round(value / most * BAR):<{BAR}} '
-        f'{word:>8}'.rstrip()
+        f'  {label:>{wide}}  {"█" * round(value / most * BAR):<{BAR}} {word:>8}'.rstrip()
         for label, value, word in zip(labels, values, words)
     ]

@@ -7,10 +7,7 @@ whole or not at all. Colours are safe for colour-blind readers, and a thing
 """
 
 from chainer_wm.plots.ages import deaths_by_age
-from chainer_wm.plots.curves import (
-    evolution,
-    training_curves,
-)
+from chainer_wm.plots.curves import evolution, training_curves
 from chainer_wm.plots.films import Film, gif, side_by_side
 from chainer_wm.plots.frames import grid
 from chainer_wm.plots.histograms import returns_histogram

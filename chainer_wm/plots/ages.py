@@ -9,15 +9,13 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from chainer_wm.plots import style
-from chainer_wm.plots.scores import Rows
+from chainer_wm.plots.curves import Rows
 
 COLUMNS = 3
 LEAST = 500  # steps lived in a band, for a rate to be drawn
 
 
-def deaths_by_age(
-    path: str | os.PathLike, rows: Rows, title: str = ''
-) -> None:
+def deaths_by_age(path: str | os.PathLike, rows: Rows, title: str = '') -> None:
     """Deaths per 1,000 steps against an episode's age, a panel per policy.
 
     Where the two lines part, the dream is kinder or harsher than the game at
@@ -46,9 +44,7 @@ def deaths_by_age(
     for axes in panels[len(rows) :]:
         axes.set_visible(False)
     for axes in panels[::COLUMNS]:
-        axes.set_ylabel(
-            'deaths per 1,000 steps', fontsize=style.LABEL, color=style.INK
-        )
+        axes.set_ylabel('deaths per 1,000 steps', fontsize=style.LABEL, color=style.INK)
     for axes in panels[max(0, len(rows) - COLUMNS) : len(rows)]:
         axes.set_xlabel('age (steps)', fontsize=style.LABEL, color=style.INK)
     style.legend(panels[0], loc='upper left')

@@ -37,9 +37,7 @@ def training_curves(
         ValueError: no series, or x and y of different lengths.
     """
     if not series:
-        raise ValueError(
-            'no series to draw: has no training step been logged yet?'
-        )
+        raise ValueError('no series to draw: has no training step been logged yet?')
     chart = style.figure(7.4, 4.0)
     axes = style.dress(chart.add_subplot(), xlabel, ylabel, title)
     ends = []
@@ -76,9 +74,7 @@ def _checked(name: str, x, y, log: bool) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def _smoothed(
-    x: np.ndarray, y: np.ndarray, width: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _smoothed(x: np.ndarray, y: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean of ``width`` neighbours, only where all of them are there."""
     kernel = np.full(width, 1 / width)
     return (np.convolve(x, kernel, 'valid'), np.convolve(y, kernel, 'valid'))
@@ -158,11 +154,7 @@ def _population(axes: Axes, at, mean, std, low, high) -> None:
 
 def _evaluations(axes: Axes, rows: Rows) -> None:
     episodes = sorted({int(row['episodes']) for row in rows})
-    count = (
-        f'{episodes[0]}'
-        if len(episodes) == 1
-        else f'{episodes[0]} to {episodes[-1]}'
-    )
+    count = f'{episodes[0]}' if len(episodes) == 1 else f'{episodes[0]} to {episodes[-1]}'
     axes.errorbar(
         [row['generation'] for row in rows],
         [row['mean'] for row in rows],
@@ -181,9 +173,7 @@ def standard_error(row: Mapping) -> float:
     return row['std'] / max(1, row['episodes']) ** 0.5
 
 
-def _levels(
-    axes: Axes, baseline: Mapping | float | None, solved: float | None
-) -> None:
+def _levels(axes: Axes, baseline: Mapping | float | None, solved: float | None) -> None:
     if baseline is not None:
         mean = baseline['mean'] if isinstance(baseline, Mapping) else baseline
         axes.axhline(

@@ -57,9 +57,7 @@ def gif(
         ValueError: wrong shape, no frames, scale or fps not positive, or a
             number of captions other than T.
     """
-    return _write(
-        path, [_clip(frames, captions, 'frames')], fps, scale, max_bytes
-    )
+    return _write(path, [_clip(frames, captions, 'frames')], fps, scale, max_bytes)
 
 
 def side_by_side(
@@ -77,10 +75,7 @@ def side_by_side(
     when it ended. ``captions`` has one entry per film; the rest is as in
     :func:`gif`.
     """
-    clips = [
-        _clip(left, captions[0], 'left'),
-        _clip(right, captions[1], 'right'),
-    ]
+    clips = [_clip(left, captions[0], 'left'), _clip(right, captions[1], 'right')]
     if clips[0].frames.shape[1:] != clips[1].frames.shape[1:]:
         raise ValueError(
             f'left frames are {clips[0].frames.shape[1:]} but right frames '
@@ -89,45 +84,31 @@ def side_by_side(
     return _write(path, clips, fps, scale, max_bytes)
 
 
-def _clip(
-    frames: np.ndarray, captions: str | Sequence[str] | None, name: str
-) -> _Clip:
+def _clip(frames: np.ndarray, captions: str | Sequence[str] | None, name: str) -> _Clip:
     frames = as_frames(frames, name)
     if captions is None:
         return _Clip(frames, (), '')
     if isinstance(captions, str):
-        return _Clip(
-            frames,
-            [f'{captions}\t{step}' for step in range(len(frames))],
-            captions,
-        )
+        return _Clip(frames, [f'{captions}\t{step}' for step in range(len(frames))], captions)
     if len(captions) != len(frames):
         raise ValueError(
-            f'{len(captions)} captions for {len(frames)} frames '
-            f'of {name}: one each is needed'
+            f'{len(captions)} captions for {len(frames)} frames of {name}: one each is needed'
         )
     return _Clip(frames, list(captions), '')
 
 
 def _write(
-    path: str | os.PathLike,
-    clips: list[_Clip],
-    fps: float,
-    scale: int,
-    max_bytes: int,
+    path: str | os.PathLike, clips: list[_Clip], fps: float, scale: int, max_bytes: int
 ) -> Film:
     if not (fps > 0 and scale >= 1 and max_bytes > 0):
         raise ValueError(
-            f'fps {fps}, scale {scale} and max_bytes {max_bytes} '
-            'must all be positive'
+            f'fps {fps}, scale {scale} and max_bytes {max_bytes} must all be positive'
         )
     length = max(len(clip.frames) for clip in clips)
     palette = _palette(clips)
     every = -(-length // MAX_FRAMES)
     while True:
-        data, count = _encode(
-            clips, palette, range(0, length, every), scale, every * 100 / fps
-        )
+        data, count = _encode(clips, palette, range(0, length, every), scale, every * 100 / fps)
         if len(data) <= max_bytes or count == 1:
             break
         every = max(every + 1, round(every * len(data) / max_bytes))
@@ -142,9 +123,7 @@ def _palette(clips: list[_Clip]) -> Image.Image:
     Maximum coverage keeps rare bright things (a fireball) in their colour,
     where a median cut gives nearly all entries to the walls.
     """
-    shots = [
-        clip.frames[:: max(1, len(clip.frames) // SHOTS)] for clip in clips
-    ]
+    shots = [clip.frames[:: max(1, len(clip.frames) // SHOTS)] for clip in clips]
     shots += [_dimmed(clip.frames[-1:]) for clip in clips]
     pixels = np.concatenate([shot.reshape(-1, 3) for shot in shots])[None]
     chosen = Image.fromarray(pixels).quantize(
@@ -160,11 +139,7 @@ def _palette(clips: list[_Clip]) -> Image.Image:
 
 
 def _encode(
-    clips: list[_Clip],
-    palette: Image.Image,
-    steps: range,
-    scale: int,
-    hundredths: float,
+    clips: list[_Clip], palette: Image.Image, steps: range, scale: int, hundredths: float
 ) -> tuple[bytes, int]:
     """The film at these steps as the bytes of a GIF, and its frame count."""
     pictures = _pictures(clips, palette, steps, scale)
@@ -198,9 +173,7 @@ def _pictures(
         yield picture
 
 
-def _picture(
-    clip: _Clip, palette: Image.Image, step: int, scale: int, face
-) -> np.ndarray:
+def _picture(clip: _Clip, palette: Image.Image, step: int, scale: int, face) -> np.ndarray:
     """One film at one step, caption below: (H', W') palette indices."""
     last = len(clip.frames) - 1
     frame, caption = clip.frames[min(step, last)], ''
@@ -210,9 +183,7 @@ def _picture(
         frame = _dimmed(frame)
         caption = f'{clip.name}\tended at {last}' if clip.name else caption
     indices = np.asarray(
-        Image.fromarray(frame).quantize(
-            palette=palette, dither=Image.Dither.NONE
-        )
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
     )
     picture = enlarged(indices[..., None], scale)[..., 0]
     if not clip.captions:

@@ -32,13 +32,11 @@ def as_frames(frames: np.ndarray, name: str = 'frames') -> np.ndarray:
         return frames
     if frames.dtype.kind != 'f':
         raise ValueError(
-            f'{name} is {frames.dtype}, but uint8 in 0..255 or float in '
-            '[0, 1] is needed'
+            f'{name} is {frames.dtype}, but uint8 in 0..255 or float in [0, 1] is needed'
         )
     if not np.isfinite(frames).all():
         raise ValueError(
-            f'{name} holds values that are not finite: did the '
-            'training that made them diverge?'
+            f'{name} holds values that are not finite: did the training that made them diverge?'
         )
     return (frames.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
@@ -47,34 +45,23 @@ def same_shape(first: np.ndarray, second: np.ndarray, names: str) -> None:
     """Refuse two film strips that do not show the same thing."""
     if first.shape != second.shape:
         raise ValueError(
-            f'{names} have shapes {first.shape} and '
-            f'{second.shape}, which must be equal'
+            f'{names} have shapes {first.shape} and {second.shape}, which must be equal'
         )
 
 
 def picked(length: int, count: int) -> np.ndarray:
     """At most ``count`` indices of ``range(length)``, even, with both ends."""
-    return np.unique(
-        np.linspace(0, length - 1, min(count, length)).round().astype(int)
-    )
+    return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int))
 
 
 def grid(
-    frames: np.ndarray,
-    columns: int,
-    scale: int = 1,
-    gap: int = 2,
-    background: int = 255,
+    frames: np.ndarray, columns: int, scale: int = 1, gap: int = 2, background: int = 255
 ) -> np.ndarray:
     """Frames (T, H, W, 3) side by side in rows: one (H', W', 3) picture."""
     count, height, width, _ = frames.shape
     rows = -(-count // columns)
     cell = (height * scale + gap, width * scale + gap)
-    sheet = np.full(
-        (rows * cell[0] - gap, columns * cell[1] - gap, 3),
-        background,
-        np.uint8,
-    )
+    sheet = np.full((rows * cell[0] - gap, columns * cell[1] - gap, 3), background, np.uint8)
     for index, frame in enumerate(enlarged(frames, scale)):
         top, left = index // columns * cell[0], index % columns * cell[1]
         sheet[top : top + frame.shape[0], left : left + frame.shape[1]] = frame

@@ -35,9 +35,7 @@ def returns_histogram(
     chart = style.figure(7.4, 1.0 + 1.25 * len(values))
     panels = chart.subplots(len(values), 1, sharex=True, squeeze=False)[:, 0]
     edges = _edges(np.concatenate(list(values.values())), bins)
-    for axes, (name, each), colour in zip(
-        panels, values.items(), style.colours(values)
-    ):
+    for axes, (name, each), colour in zip(panels, values.items(), style.colours(values)):
         _panel(axes, name, each, edges, colour)
         if solved is not None:
             style.limit(axes, solved, upright=True)
@@ -75,9 +73,7 @@ def _edges(values: np.ndarray, bins: int) -> np.ndarray:
     return np.linspace(low, high, bins + 1)
 
 
-def _panel(
-    axes: Axes, name: str, values: np.ndarray, edges: np.ndarray, colour: str
-) -> None:
+def _panel(axes: Axes, name: str, values: np.ndarray, edges: np.ndarray, colour: str) -> None:
     style.dress(axes, ylabel='episodes')
     axes.hist(values, edges.tolist(), color=colour, alpha=0.85)
     axes.axvline(values.mean(), color=style.INK, linewidth=1.6)

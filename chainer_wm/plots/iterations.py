@@ -32,9 +32,7 @@ def iteration_returns(
     Raises:
         ValueError: no curve, or one without a number.
     """
-    if not curves or not all(
-        len(row) for rows in curves.values() for row in rows
-    ):
+    if not curves or not all(len(row) for rows in curves.values() for row in rows):
         raise ValueError('there is no iteration to draw yet')
     chart = style.figure(7.4, 4.2)
     axes = style.dress(chart.add_subplot(), 'iteration', ylabel, title)
@@ -98,9 +96,7 @@ def film_rows(
     films = {name: as_frames(frames, name) for name, frames in rows.items()}
     shapes = {frames.shape[1:] for frames in films.values()}
     if len(shapes) != 1:
-        raise ValueError(
-            f'frames have shapes {sorted(shapes)}, but need to be of one'
-        )
+        raise ValueError(f'frames have shapes {sorted(shapes)}, but need to be of one')
     shown = picked(max(map(len, films.values())), count)
     chart = style.figure(10.0, 0.86 * len(films) + 0.75, constrained=True)
     panels = chart.subplots(len(films), 1, squeeze=False)[:, 0]
@@ -109,12 +105,7 @@ def film_rows(
         strip = grid(enlarged(there, scale), len(shown))
         axes.imshow(strip, interpolation='nearest', aspect='equal')
         axes.set_ylabel(
-            name,
-            fontsize=style.TICK,
-            color=style.INK,
-            rotation=0,
-            ha='right',
-            va='center',
+            name, fontsize=style.TICK, color=style.INK, rotation=0, ha='right', va='center'
         )
         axes.set_yticks([])
         axes.set_xticks([])

@@ -32,9 +32,7 @@ def visit_maps(
     """
     shapes = {np.shape(one) for one in maps.values()}
     if len(shapes) != 1 or any(len(shape) != 2 for shape in shapes):
-        raise ValueError(
-            f'maps have shapes {sorted(shapes)}, expected one (H, W)'
-        )
+        raise ValueError(f'maps have shapes {sorted(shapes)}, expected one (H, W)')
     height, width = shapes.pop()
     each = 8.0 * height / width + 0.5
     chart = style.figure(9.4, each * len(maps) + 0.5)
@@ -43,9 +41,7 @@ def visit_maps(
     scale = LogNorm(1, max(most, 2))
     every = chart.subplots(len(maps), 1, squeeze=False)[:, 0]
     for axes, (name, counts) in zip(every, maps.items()):
-        drawn = axes.imshow(
-            np.ma.masked_equal(counts, 0), cmap='viridis', norm=scale
-        )
+        drawn = axes.imshow(np.ma.masked_equal(counts, 0), cmap='viridis', norm=scale)
         axes.set_facecolor(_NEVER)
         axes.set(xticks=[], yticks=[])
         axes.set_title(name, fontsize=style.LABEL, color=style.INK, loc='left')

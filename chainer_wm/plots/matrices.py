@@ -31,13 +31,9 @@ def share_matrices(
     """
     shapes = {np.shape(panel) for panel in panels.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:
-        raise ValueError(
-            f'panels have shapes {sorted(shapes)}, expected one (n, m)'
-        )
+        raise ValueError(f'panels have shapes {sorted(shapes)}, expected one (n, m)')
     height, width = shapes.pop()
-    chart = style.figure(
-        max(4.0, (0.55 * width + 0.75) * len(panels)), 0.55 * height + 1.25
-    )
+    chart = style.figure(max(4.0, (0.55 * width + 0.75) * len(panels)), 0.55 * height + 1.25)
     style.heading(chart, title)
     every = chart.subplots(1, len(panels), squeeze=False)[0]
     for axes, (name, panel) in zip(every, panels.items()):

@@ -14,11 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from chainer_wm.plots import style
 
-MODES = {
-    'backward': style.BLUE,
-    'content': style.GREY,
-    'forward': style.VERMILLION,
-}
+MODES = {'backward': style.BLUE, 'content': style.GREY, 'forward': style.VERMILLION}
 INKS = ('#ffffff', '#a9d8f2', style.BLUE, '#0b1f33')  # of 0 to 1
 _SHAPES = {
     'usage': 'TN',
@@ -57,11 +53,7 @@ def memory_trace(
     ratios = [1.35] * len(maps) + [1.0] * bool(lines) + [0.55] * modes
     chart = style.figure(8.0, 0.9 + 0.95 * sum(ratios))
     panels = chart.subplots(
-        len(ratios),
-        1,
-        sharex=True,
-        squeeze=False,
-        gridspec_kw={'height_ratios': ratios},
+        len(ratios), 1, sharex=True, squeeze=False, gridspec_kw={'height_ratios': ratios}
     )[:, 0]
     length = len(next(iter(arrays.values())))
     for axes, (label, values) in zip(panels, maps):
@@ -78,21 +70,14 @@ def memory_trace(
 
 def _checked(trace: Mapping) -> tuple[dict[str, np.ndarray], int]:
     """Arrays of the known keys with one T, N and R; R is returned too."""
-    arrays = {
-        key: _squeezed(trace[key], axes)
-        for key, axes in _SHAPES.items()
-        if key in trace
-    }
+    arrays = {key: _squeezed(trace[key], axes) for key, axes in _SHAPES.items() if key in trace}
     if not arrays:
-        raise ValueError(
-            f'the trace has {sorted(trace)}, but none of {sorted(_SHAPES)}'
-        )
+        raise ValueError(f'the trace has {sorted(trace)}, but none of {sorted(_SHAPES)}')
     sizes = {'3': 3}
     for key, array in arrays.items():
         axes = _SHAPES[key]
         wrong = array.ndim != len(axes) or any(
-            sizes.setdefault(axis, size) != size
-            for axis, size in zip(axes, array.shape)
+            sizes.setdefault(axis, size) != size for axis, size in zip(axes, array.shape)
         )
         if wrong:
             raise ValueError(
@@ -112,9 +97,7 @@ def _squeezed(values: np.ndarray, axes: str) -> np.ndarray:
 def _maps(arrays: Mapping, heads: int) -> list[tuple[str, np.ndarray]]:
     """Label and (T, N) of each heat map."""
     named = {'usage': 'slot usage', 'write_weights': 'slot written'}
-    maps = [
-        (label, arrays[key]) for key, label in named.items() if key in arrays
-    ]
+    maps = [(label, arrays[key]) for key, label in named.items() if key in arrays]
     if 'read_weights' in arrays:
         for head in range(heads):
             which = f',\nhead {head + 1}' if heads > 1 else ''
@@ -133,13 +116,7 @@ def _gate_lines(arrays: Mapping) -> list[tuple[str, str, np.ndarray]]:
         if key in arrays
     ]
     if 'free_gates' in arrays:
-        lines.append(
-            (
-                'free, mean\nof the heads',
-                style.GREEN,
-                arrays['free_gates'].mean(axis=1),
-            )
-        )
+        lines.append(('free, mean\nof the heads', style.GREEN, arrays['free_gates'].mean(axis=1)))
     return lines
 
 
@@ -159,9 +136,7 @@ def _heat(axes: Axes, label: str, values: np.ndarray) -> AxesImage:
 
 
 def _scale(chart: Figure, axes: Axes, image: AxesImage) -> None:
-    bar = chart.colorbar(
-        image, cax=axes.inset_axes((1.02, 0, 0.018, 1)), ticks=[0, 0.5, 1]
-    )
+    bar = chart.colorbar(image, cax=axes.inset_axes((1.02, 0, 0.018, 1)), ticks=[0, 0.5, 1])
     bar.ax.tick_params(labelsize=style.TICK, labelcolor=style.INK)
     bar.outline.set_visible(False)
 
@@ -170,13 +145,7 @@ def _gates(axes: Axes, lines: list) -> None:
     style.dress(axes)
     _label(axes, 'gates')
     for name, colour, values in lines:
-        axes.plot(
-            values,
-            color=colour,
-            linewidth=1.6,
-            label=name,
-            drawstyle='steps-mid',
-        )
+        axes.plot(values, color=colour, linewidth=1.6, label=name, drawstyle='steps-mid')
     axes.set_ylim(-0.05, 1.05)
     style.legend(axes, loc='center left', bbox_to_anchor=(1.0, 0.5))
 
@@ -186,15 +155,7 @@ def _modes(axes: Axes, values: np.ndarray, head: int, heads: int) -> None:
     _label(axes, f'mode, head {head + 1}' if heads > 1 else 'mode')
     base = np.zeros(len(values))
     for (name, colour), share in zip(MODES.items(), values.T):
-        axes.bar(
-            np.arange(len(values)),
-            share,
-            1.0,
-            base,
-            color=colour,
-            label=name,
-            linewidth=0,
-        )
+        axes.bar(np.arange(len(values)), share, 1.0, base, color=colour, label=name, linewidth=0)
         base = base + share
     axes.set_ylim(0, 1)
     axes.set_yticks([])
@@ -215,20 +176,11 @@ def _label(axes: Axes, words: str) -> None:
 
 
 def _finish(
-    chart: Figure,
-    panels: np.ndarray,
-    marks: Mapping[str, int],
-    length: int,
-    title: str,
+    chart: Figure, panels: np.ndarray, marks: Mapping[str, int], length: int, title: str
 ) -> None:
     for name, step in marks.items():
         for axes in panels:
-            axes.axvline(
-                step - 0.5,
-                color=style.INK,
-                linewidth=1.0,
-                linestyle=(0, (3, 2)),
-            )
+            axes.axvline(step - 0.5, color=style.INK, linewidth=1.0, linestyle=(0, (3, 2)))
         panels[0].annotate(
             name,
             (step - 0.5, 1.0),

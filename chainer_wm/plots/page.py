@@ -20,13 +20,9 @@ class Page:
 
     def __init__(self, width: float, height: float):
         self.width, self.height = width, height
-        self.figure = style.figure(
-            width / style.DPI, height / style.DPI, constrained=False
-        )
+        self.figure = style.figure(width / style.DPI, height / style.DPI, constrained=False)
 
-    def box(
-        self, left: float, top: float, width: float, height: float
-    ) -> Axes:
+    def box(self, left: float, top: float, width: float, height: float) -> Axes:
         """Axes that cover this rectangle."""
         return self.figure.add_axes(
             (
@@ -43,9 +39,7 @@ class Page:
         axes.imshow(pixels, interpolation='nearest', aspect='auto')
         axes.set_axis_off()
 
-    def words(
-        self, x: float, y: float, words: str, side: str = 'left', **options
-    ) -> None:
+    def words(self, x: float, y: float, words: str, side: str = 'left', **options) -> None:
         """Text with its ``side`` ('left', 'center', 'right') at x."""
         self.figure.text(
             x / self.width,

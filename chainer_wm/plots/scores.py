@@ -45,21 +45,14 @@ def calibration(
 
 
 def _scores(axes: Axes, rows: Rows, unit: str) -> None:
-    style.dress(
-        axes,
-        f'score in the dream ({unit})',
-        f'score in the game ({unit})',
-        grid='both',
-    )
+    style.dress(axes, f'score in the dream ({unit})', f'score in the game ({unit})', grid='both')
     reach = []
     for row, colour, marker in zip(
         rows,
         style.colours([row['name'] for row in rows]),
         MARKERS * (1 + len(rows) // len(MARKERS)),
     ):
-        across, up = (
-            1.96 * standard_error(row[where]) for where in ('dream', 'game')
-        )
+        across, up = (1.96 * standard_error(row[where]) for where in ('dream', 'game'))
         at = row['dream']['mean'], row['game']['mean']
         axes.errorbar(
             *at,
@@ -81,14 +74,7 @@ def _scores(axes: Axes, rows: Rows, unit: str) -> None:
 def _diagonal(axes: Axes, low: float, high: float) -> None:
     """Equal axes, and the line on which dream and game agree."""
     limits = low, high + 0.06 * (high - low)
-    axes.plot(
-        limits,
-        limits,
-        color=style.PALE_INK,
-        linewidth=1.0,
-        linestyle=(0, (5, 2)),
-        zorder=1,
-    )
+    axes.plot(limits, limits, color=style.PALE_INK, linewidth=1.0, linestyle=(0, (5, 2)), zorder=1)
     axes.annotate(
         'dream = game ',
         (high, high),
@@ -106,18 +92,10 @@ def _reliability(
     axes: Axes, predicted: np.ndarray, happened: np.ndarray, done_weight: float
 ) -> None:
     """Deaths are rare, so both axes are logarithmic, and so are the bins."""
-    style.dress(
-        axes,
-        "M's P(done)",
-        'share of these steps at which the game ended',
-        grid='both',
-    )
+    style.dress(axes, "M's P(done)", 'share of these steps at which the game ended', grid='both')
     bins = reliability(predicted, happened)
     seen = [row for row in bins if row['deaths']]
-    low = min(
-        [max(row['predicted'], FLOOR) for row in bins]
-        + [row['observed'] for row in seen]
-    )
+    low = min([max(row['predicted'], FLOOR) for row in bins] + [row['observed'] for row in seen])
     _bins(axes, seen, [row for row in bins if not row['deaths']])
     _ideals(axes, done_weight)
     axes.set_xscale('log')
@@ -130,8 +108,7 @@ def _reliability(
 def _bins(axes: Axes, seen: Rows, none: Rows) -> None:
     """Shares of deaths with their intervals; upper bounds without a death."""
     shares, low, high = (
-        np.array([row[key] for row in seen])
-        for key in ('observed', 'low', 'high')
+        np.array([row[key] for row in seen]) for key in ('observed', 'low', 'high')
     )
     axes.errorbar(
         [max(row['predicted'], FLOOR) for row in seen],
@@ -165,18 +142,11 @@ def _ideals(axes: Axes, done_weight: float) -> None:
         lines.append((weighted, style.INK, (1, 2), label))
     for predicted, colour, dashes, label in lines:
         axes.plot(
-            predicted,
-            chances,
-            color=colour,
-            linewidth=1.0,
-            linestyle=(0, dashes),
-            label=label,
+            predicted, chances, color=colour, linewidth=1.0, linestyle=(0, dashes), label=label
         )
 
 
-def reliability(
-    predicted: np.ndarray, happened: np.ndarray, bins: int = 10
-) -> list[dict]:
+def reliability(predicted: np.ndarray, happened: np.ndarray, bins: int = 10) -> list[dict]:
     """Bins of equal width in log P, each with what really happened in it.
 
     Args:
@@ -218,9 +188,7 @@ def reliability(
     return found
 
 
-def wilson(
-    successes: int, trials: int, z: float = 1.96
-) -> tuple[float, float]:
+def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's interval of a proportion (Wilson 1927)."""
     share = successes / trials
     middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)

@@ -45,9 +45,7 @@ def seed_curves(
     for axes, (ylabel, curves) in zip(every, panels.items()):
         style.dress(axes, xlabel, ylabel)
         axes.xaxis.set_major_formatter(EngFormatter(sep=''))
-        for (name, (x, ys)), colour in zip(
-            curves.items(), style.colours(curves)
-        ):
+        for (name, (x, ys)), colour in zip(curves.items(), style.colours(curves)):
             _seeds(axes, name, np.asarray(x), np.asarray(ys, float), colour)
         lines = zip(levels.get(ylabel, {}).items(), itertools.cycle(_LINES))
         for (name, value), line in lines:
@@ -62,8 +60,7 @@ def seed_curves(
 def _seeds(axes: Axes, name: str, x, ys: np.ndarray, colour: str) -> None:
     if ys.ndim != 2 or ys.shape[1:] != x.shape or not ys.size:
         raise ValueError(
-            f'{name!r} has x {x.shape} and ys {ys.shape}, expected (n,) and '
-            '(seeds, n)'
+            f'{name!r} has x {x.shape} and ys {ys.shape}, expected (n,) and (seeds, n)'
         )
     for y in ys:
         axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.35)

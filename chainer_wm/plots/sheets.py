@@ -49,19 +49,14 @@ def contact_sheet(
     cell = size[0] + GAP, size[1] + GAP + round(face.size * 1.5)
     top = GAP + (round(face.size * 2.2) if title else 0)
     sheet = Image.new(
-        'RGB',
-        (columns * cell[0] + GAP, -(-count // columns) * cell[1] + top),
-        'white',
+        'RGB', (columns * cell[0] + GAP, -(-count // columns) * cell[1] + top), 'white'
     )
     draw = ImageDraw.Draw(sheet)
     large = text.font(face.size + 3)
     title = text.fitted(title, large, sheet.width - 2 * GAP)
     draw.text((GAP, GAP), title, style.INK, font=large)
     for index in range(count):
-        at = (
-            GAP + index % columns * cell[0],
-            top + index // columns * cell[1],
-        )
+        at = (GAP + index % columns * cell[0], top + index // columns * cell[1])
         sheet.paste(Image.fromarray(enlarged(frames[index], scale)), at)
         note = notes[index] if notes else ''
         _words(draw, at, size, captions[index], note, face)
@@ -74,13 +69,10 @@ def contact_sheet(
 def _check(count: int, **words: Sequence[str]) -> None:
     for name, each in words.items():
         if len(each) != count and (len(each) or name == 'captions'):
-            raise ValueError(
-                f'{len(each)} {name} for {count} frames: one each is needed'
-            )
+            raise ValueError(f'{len(each)} {name} for {count} frames: one each is needed')
     if count > MAX_CELLS:
         raise ValueError(
-            f'{count} frames are more than the {MAX_CELLS} that '
-            'fit on a sheet: show every n-th'
+            f'{count} frames are more than the {MAX_CELLS} that fit on a sheet: show every n-th'
         )
 
 
@@ -107,11 +99,7 @@ def _words(
 
 
 def _mark(
-    draw: ImageDraw.ImageDraw,
-    at: tuple[int, int],
-    size: tuple[int, int],
-    words: str,
-    face,
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], size: tuple[int, int], words: str, face
 ) -> None:
     """A coloured edge around the frame, and a label in its corner."""
     right, bottom = at[0] + size[0] - 1, at[1] + size[1] - 1
@@ -119,10 +107,4 @@ def _mark(
     wide = face.getlength(words) + 3 * EDGE
     tall = round(face.size * 1.4)
     draw.rectangle((*at, at[0] + wide, at[1] + tall), style.VERMILLION)
-    draw.text(
-        (at[0] + wide / 2, at[1] + tall / 2),
-        words,
-        'white',
-        font=face,
-        anchor='mm',
-    )
+    draw.text((at[0] + wide / 2, at[1] + tall / 2), words, 'white', font=face, anchor='mm')

@@ -10,13 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from chainer_wm.plots import style
-from chainer_wm.plots.frames import (
-    as_frames,
-    enlarged,
-    grid,
-    picked,
-    same_shape,
-)
+from chainer_wm.plots.frames import as_frames, enlarged, grid, picked, same_shape
 from chainer_wm.plots.page import GAP, LINE, MARGIN, POINT, Page
 
 PANEL = 118  # pixels for one panel of curves
@@ -125,8 +119,7 @@ def _rows(truth, one_step, dreamed, context, reconstruction) -> list[_Row]:
     length = len(truth)
     if not 1 <= context < length:
         raise ValueError(
-            f'context is {context} of {length} frames: at least '
-            'one must be seen and one dreamt'
+            f'context is {context} of {length} frames: at least one must be seen and one dreamt'
         )
     rows = [_Row('game', style.COLOURS['game'], truth, 0)]
     if reconstruction is not None:
@@ -138,14 +131,7 @@ def _rows(truth, one_step, dreamed, context, reconstruction) -> list[_Row]:
                 0,
             )
         )
-    rows.append(
-        _Row(
-            'M one step',
-            style.COLOURS['one-step'],
-            as_frames(one_step, 'one_step'),
-            1,
-        )
-    )
+    rows.append(_Row('M one step', style.COLOURS['one-step'], as_frames(one_step, 'one_step'), 1))
     dreamed = as_frames(dreamed, 'dreamed')
     if len(dreamed) == length - context:
         unseen = np.full_like(truth[:context], EMPTY)
@@ -161,12 +147,7 @@ def _top(title: str) -> int:
 
 
 def _film(
-    page: Page,
-    rows: list[_Row],
-    time: _Time,
-    context: int,
-    scale: int,
-    title: str,
+    page: Page, rows: list[_Row], time: _Time, context: int, scale: int, title: str
 ) -> float:
     """Draw title, rows, their times and the mark; return where they end."""
     page.words(6, LINE / 2 + 2, title, fontsize=style.TITLE)
@@ -223,9 +204,7 @@ def _panels(rows: list[_Row], done: Mapping[str, np.ndarray]) -> dict:
         length = len(rows[0].frames)
         panels['P(done)'] = {
             name: (colour, _late(name, values, length))
-            for (name, values), colour in zip(
-                done.items(), style.colours(done)
-            )
+            for (name, values), colour in zip(done.items(), style.colours(done))
         }
     return panels
 
@@ -234,28 +213,18 @@ def _late(name: str, values: np.ndarray, length: int) -> np.ndarray:
     """A curve of the last steps as one of all ``length`` steps."""
     values = np.asarray(values, float).reshape(-1)
     if len(values) > length:
-        raise ValueError(
-            f'P(done) of {name!r} has {len(values)} steps, but '
-            f'the game has {length}'
-        )
+        raise ValueError(f'P(done) of {name!r} has {len(values)} steps, but the game has {length}')
     return np.concatenate([np.full(length - len(values), np.nan), values])
 
 
 def _curves(
-    axes: Axes,
-    label: str,
-    curves: dict,
-    time: _Time,
-    context: int,
-    died_at: int | None,
+    axes: Axes, label: str, curves: dict, time: _Time, context: int, died_at: int | None
 ) -> None:
     style.dress(axes, ylabel=label)
     steps = time.first + np.arange(time.length)
     for name, (colour, values) in curves.items():
         axes.plot(steps, values, color=colour, linewidth=1.6, label=name)
-    axes.axvline(
-        time.first + context - 0.5, color=style.COLOURS['dream'], linewidth=1.2
-    )
+    axes.axvline(time.first + context - 0.5, color=style.COLOURS['dream'], linewidth=1.2)
     if died_at is not None:
         axes.axvline(
             time.first + died_at,

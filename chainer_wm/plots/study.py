@@ -66,12 +66,7 @@ def score_bands(
     seen = [
         *levels.values(),
         *(score for finals in ends.values() for _, score in finals),
-        *(
-            v
-            for rows in groups.values()
-            for row in rows
-            for v in row['values']
-        ),
+        *(v for rows in groups.values() for row in rows for v in row['values']),
     ]
     # the interval of two seeds is so wide that nothing else could be read
     axes.set_ylim(0, 1.25 * max(seen))
@@ -85,13 +80,7 @@ def _band(axes: Axes, name: str, rows: Rows, colour: str) -> None:
     label = f'{name}, 1 seed'
     if seeds > 1:
         label = f'{name}, mean of {seeds} seeds and its 95 % interval'
-        axes.plot(
-            at,
-            [row['values'] for row in rows],
-            color=colour,
-            linewidth=0.8,
-            alpha=0.45,
-        )
+        axes.plot(at, [row['values'] for row in rows], color=colour, linewidth=0.8, alpha=0.45)
         low, high = zip(*(row['interval'] for row in rows))
         axes.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.plot(
@@ -132,9 +121,7 @@ def dream_against_game(
         grid='both',
     )
     for (name, rows), colour, marker in zip(
-        groups.items(),
-        style.colours(groups),
-        MARKERS * (1 + len(groups) // len(MARKERS)),
+        groups.items(), style.colours(groups), MARKERS * (1 + len(groups) // len(MARKERS))
     ):
         axes.scatter(
             [row['dream'] for row in rows],

@@ -72,19 +72,12 @@ def _fixed(name: str) -> str | None:
 def figure(width: float, height: float, constrained: bool = True) -> Figure:
     """A white figure of ``width`` x ``height`` inches, with no manager."""
     return Figure(
-        figsize=(width, height),
-        dpi=DPI,
-        facecolor='white',
-        constrained_layout=constrained,
+        figsize=(width, height), dpi=DPI, facecolor='white', constrained_layout=constrained
     )
 
 
 def dress(
-    axes: Axes,
-    xlabel: str = '',
-    ylabel: str = '',
-    title: str = '',
-    grid: Grid = 'y',
+    axes: Axes, xlabel: str = '', ylabel: str = '', title: str = '', grid: Grid = 'y'
 ) -> Axes:
     """The project's look: thin left and bottom spines, pale grid, ink text.
 
@@ -123,23 +116,10 @@ def limit(axes: Axes, value: float, upright: bool = False, **options) -> None:
 def legend(axes: Axes, **options) -> None:
     """A frameless legend, where there is anything to name."""
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(
-            **{
-                'frameon': False,
-                'fontsize': TICK,
-                'labelcolor': INK,
-                **options,
-            }
-        )
+        axes.legend(**{'frameon': False, 'fontsize': TICK, 'labelcolor': INK, **options})
 
 
 def save(path: str | os.PathLike, chart: Figure, dpi: float = DPI) -> None:
     """Write ``chart`` to ``path`` as PNG, whole or not at all."""
     with files.atomic_write(path) as file:
-        chart.savefig(
-            file,
-            format='png',
-            dpi=dpi,
-            facecolor='white',
-            metadata={'Software': None},
-        )
+        chart.savefig(file, format='png', dpi=dpi, facecolor='white', metadata={'Software': None})

@@ -15,10 +15,7 @@ HEAD = ('temperature', 'score in the dream', 'score in the game')
 
 
 def temperature_table(
-    path: str | os.PathLike,
-    rows: Rows,
-    title: str = '',
-    references: Sequence[Mapping] = (),
+    path: str | os.PathLike, rows: Rows, title: str = '', references: Sequence[Mapping] = ()
 ) -> None:
     """Scores by the temperature of the dream the agent was raised in.
 

@@ -25,11 +25,7 @@ def fitted(words: str, face: ImageFont.FreeTypeFont, width: int) -> str:
 
 
 def line(
-    left: str,
-    right: str,
-    width: int,
-    height: int,
-    face: ImageFont.FreeTypeFont,
+    left: str, right: str, width: int, height: int, face: ImageFont.FreeTypeFont
 ) -> np.ndarray:
     """One line of text, (height, width) uint8: 255 ink on 0, two ends.
 
@@ -42,7 +38,5 @@ def line(
     left = fitted(left, face, room)
     draw.text((margin, height / 2), left, 255, font=face, anchor='lm')
     if right and face.getlength(left + '  ' + right) <= room:
-        draw.text(
-            (width - margin, height / 2), right, 255, font=face, anchor='rm'
-        )
+        draw.text((width - margin, height / 2), right, 255, font=face, anchor='rm')
     return np.asarray(picture)

@@ -13,7 +13,6 @@ one process at a time may `append`, `set_aside` or `verify`.
 """
 
 from chainer_wm.rollouts.episode import Rollout
-from chainer_wm.rollouts.joined import JoinedStores
-from chainer_wm.rollouts.store import DamagedEpisode, RolloutStore
+from chainer_wm.rollouts.store import DamagedEpisode, JoinedStores, RolloutStore
 
 __all__ = ['DamagedEpisode', 'JoinedStores', 'Rollout', 'RolloutStore']

@@ -46,9 +46,7 @@ class Rollout:
         for name, dtype in zip(_ARRAYS, dtypes):
             array = getattr(self, name)
             if array.dtype != dtype:
-                raise TypeError(
-                    f'{name} are {array.dtype}, expected {np.dtype(dtype)}'
-                )
+                raise TypeError(f'{name} are {array.dtype}, expected {np.dtype(dtype)}')
         lengths = {name: len(getattr(self, name)) for name in _ARRAYS}
         if len(set(lengths.values())) != 1 or not len(self.rewards):
             raise ValueError(
@@ -57,8 +55,7 @@ class Rollout:
             )
         if self.actions.ndim != 2:
             raise ValueError(
-                f'actions have shape {self.actions.shape}, '
-                'expected (steps, action size)'
+                f'actions have shape {self.actions.shape}, expected (steps, action size)'
             )
 
     def __len__(self) -> int:
@@ -75,15 +72,11 @@ class Rollout:
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         with (
             files.atomic_write(path) as file,
-            zipfile.ZipFile(
-                file, 'w', zipfile.ZIP_DEFLATED, compresslevel=3
-            ) as npz,
+            zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED, compresslevel=3) as npz,
         ):
             for name, array in {**arrays, 'info': np.array(text)}.items():
                 with npz.open(f'{name}.npy', 'w', force_zip64=True) as member:
-                    np.lib.format.write_array(
-                        member, np.asanyarray(array), allow_pickle=False
-                    )
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Rollout:
@@ -96,12 +89,6 @@ class Rollout:
             with np.load(io.BytesIO(data), allow_pickle=False) as npz:
                 arrays = {name: npz[name] for name in _ARRAYS}
                 info = json.loads(str(npz['info']))
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            KeyError,
-            EOFError,
-            OSError,
-        ) as error:
+        except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError) as error:
             raise ValueError(f'not a readable episode ({error})') from error
         return cls(**arrays, info=info)

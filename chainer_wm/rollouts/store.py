@@ -1,4 +1,7 @@
-"""A folder of episodes, listed and verified."""
+"""A folder of episodes, listed and verified.
+
+Several stores read as if they were one.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ import json
 import os
 import pathlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tqdm
 
-from chainer_wm import files, jsonlines
+from chainer_wm import files
+from chainer_wm.files import jsonlines
 from chainer_wm.rollouts.episode import Rollout
 
 FORMAT_VERSION = 1
@@ -52,9 +56,7 @@ class RolloutStore:
     def refresh(self) -> None:
         """Read the manifest and the list again, as another process left it."""
         manifest = self.path / 'manifest.json'
-        self.manifest = (
-            files.read_json(manifest) if manifest.exists() else None
-        )
+        self.manifest = files.read_json(manifest) if manifest.exists() else None
         if self.manifest and self.manifest.get('format') != FORMAT_VERSION:
             raise ValueError(
                 f'{self.path} has format {self.manifest.get("format")}, this '
@@ -69,11 +71,7 @@ class RolloutStore:
                 self._entries[line['episode']] = line
 
     def describe(
-        self,
-        game: str,
-        settings: Mapping[str, Any],
-        seed: int,
-        versions: Mapping[str, str],
+        self, game: str, settings: Mapping[str, Any], seed: int, versions: Mapping[str, str]
     ) -> None:
         """Write the manifest, or check it against the one that is there.
 
@@ -103,9 +101,7 @@ class RolloutStore:
                     f', now it is {found[2]!r}: mixing them would void the '
                     'data; choose another folder, or the old setting'
                 )
-        if found := _difference(
-            self.manifest['versions'], new['versions'], 'versions'
-        ):
+        if found := _difference(self.manifest['versions'], new['versions'], 'versions'):
             warnings.warn(
                 f'{self.path} was begun with {found[0]} = {found[1]!r}, now it'
                 f' is {found[2]!r}: new episodes may differ from those that '
@@ -121,16 +117,12 @@ class RolloutStore:
     @property
     def lengths(self) -> np.ndarray:
         """Steps of each listed episode, (episodes,) int64."""
-        return np.array(
-            [self._entries[e]['length'] for e in self.episodes], np.int64
-        )
+        return np.array([self._entries[e]['length'] for e in self.episodes], np.int64)
 
     @property
     def returns(self) -> np.ndarray:
         """Sum of rewards of each listed episode, (episodes,) float64."""
-        return np.array(
-            [self._entries[e]['return'] for e in self.episodes], np.float64
-        )
+        return np.array([self._entries[e]['return'] for e in self.episodes], np.float64)
 
     @property
     def size(self) -> int:
@@ -146,9 +138,7 @@ class RolloutStore:
     def entry(self, episode: int) -> dict[str, Any]:
         """The line of one episode: file, length, return, seed, sha256, ..."""
         if episode not in self._entries:
-            raise KeyError(
-                f'{self.path} has no episode {episode} (it lists {len(self)})'
-            )
+            raise KeyError(f'{self.path} has no episode {episode} (it lists {len(self)})')
         return dict(self._entries[episode])
 
     def missing(self, episodes: int) -> list[int]:
@@ -194,9 +184,7 @@ class RolloutStore:
         try:
             return Rollout.from_bytes(data)
         except (ValueError, TypeError) as error:
-            raise DamagedEpisode(
-                episode, f'{self._file(episode)}: {error}'
-            ) from error
+            raise DamagedEpisode(episode, f'{self._file(episode)}: {error}') from error
 
     def __iter__(self) -> Iterator[Rollout]:
         """All episodes in order; a damaged one is named and set aside."""
@@ -231,10 +219,7 @@ class RolloutStore:
             },
         )
         self._entries.pop(error.episode)
-        warnings.warn(
-            f'{error}; set aside as {target}, to be collected again',
-            stacklevel=2,
-        )
+        warnings.warn(f'{error}; set aside as {target}, to be collected again', stacklevel=2)
 
     def remove_unfinished(self) -> list[str]:
         """Delete what killed writers left half written; names the files.
@@ -260,9 +245,7 @@ class RolloutStore:
         """
         check = self._verified if full else self._check_size
         found = []
-        for episode in tqdm.tqdm(
-            self.episodes, 'verify', unit='episode', disable=not progress
-        ):
+        for episode in tqdm.tqdm(self.episodes, 'verify', unit='episode', disable=not progress):
             try:
                 check(episode)
             except DamagedEpisode as error:
@@ -281,8 +264,7 @@ class RolloutStore:
         if (size := path.stat().st_size) != expected:
             raise DamagedEpisode(
                 episode,
-                f'{path} has {size} bytes, listed with {expected}: '
-                'cut short, or overwritten?',
+                f'{path} has {size} bytes, listed with {expected}: cut short, or overwritten?',
             )
 
     def _verified(self, episode: int) -> bytes:
@@ -307,3 +289,55 @@ def _difference(old: Any, new: Any, name: str) -> tuple[str, Any, Any] | None:
                 return found
         return None
     return None if old == new else (name, old, new)
+
+
+Number = tuple[int, int]
+
+
+class JoinedStores:
+    """The episodes of all ``parts``, to be read.
+
+    An episode's number is (part, its number there), which stays when another
+    one is set aside.
+
+    Args:
+        parts: at least one.
+    """
+
+    def __init__(self, parts: Sequence[RolloutStore]):
+        self.parts = tuple(parts)
+        self.path = self.parts[0].path
+
+    @property
+    def episodes(self) -> list[Number]:
+        """Numbers of the listed episodes, in order."""
+        return [
+            (part, episode) for part, store in enumerate(self.parts) for episode in store.episodes
+        ]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __contains__(self, number: Number) -> bool:
+        return number[1] in self.parts[number[0]]
+
+    def entry(self, number: Number) -> dict[str, Any]:
+        """The line of one episode, as its store has it."""
+        return self.parts[number[0]].entry(number[1])
+
+    def read(self, number: Number) -> Rollout:
+        """Read one episode, verified.
+
+        Raises:
+            DamagedEpisode: with the number that it has here.
+            KeyError: no such episode is listed.
+        """
+        try:
+            return self.parts[number[0]].read(number[1])
+        except DamagedEpisode as error:
+            raise DamagedEpisode(number, error.reason) from error
+
+    def set_aside(self, error: DamagedEpisode) -> None:
+        """Let its store set a damaged episode aside."""
+        part, episode = error.episode
+        self.parts[part].set_aside(DamagedEpisode(episode, error.reason))

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from chainer_wm.datasets import LatentWriter
-from chainer_wm.links import save_link
-from chainer_wm.model import MDNRNN
-from chainer_wm.stages.parts import Parts
-from chainer_wm.vision import ConvVAE
+from chainer_wm.agents.saved import Parts
+from chainer_wm.files.archives import save_link
+from chainer_wm.links.conv_vae import ConvVAE
+from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.rollouts.latents import LatentWriter
 
 
 def make_model(core='lstm', seed=1):

@@ -18,9 +18,7 @@ def ellipsoid(x):
 
 
 def rosenbrock(x):
-    return -(
-        100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2
-    ).sum(axis=1)
+    return -(100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(axis=1)
 
 
 def run(search, fitness, generations):
@@ -55,11 +53,7 @@ class Oracle:
 
     def __init__(self, mean, sigma, size, fraction, separable):
         self.m, self.sigma, self.size = np.array(mean, float), sigma, size
-        self.mu, self.separable, self.n = (
-            int(size * fraction),
-            separable,
-            (len(mean)),
-        )
+        self.mu, self.separable, self.n = (int(size * fraction), separable, (len(mean)))
         w = [math.log(self.mu + 0.5) - math.log(i + 1) for i in range(self.mu)]
         self.w = [one / sum(w) for one in w]
         self.mueff = 1 / sum(one**2 for one in self.w)
@@ -67,9 +61,7 @@ class Oracle:
         self.cc = (4 + mueff / n) / (n + 4 + 2 * mueff / n)
         self.cs = (mueff + 2) / (n + mueff + 5)
         self.c1 = 2 / ((n + 1.3) ** 2 + mueff)
-        self.cmu = min(
-            1 - self.c1, 2 * (mueff - 2 + 1 / mueff) / ((n + 2) ** 2 + mueff)
-        )
+        self.cmu = min(1 - self.c1, 2 * (mueff - 2 + 1 / mueff) / ((n + 2) ** 2 + mueff))
         if separable:
             self.c1, self.cmu = ((n + 2) / 3 * c for c in (self.c1, self.cmu))
         self.d = 1 + self.cs + 2 * max(0, math.sqrt((mueff - 1) / (n + 1)) - 1)
@@ -93,13 +85,9 @@ class Oracle:
             1 - (1 - cs) ** (2 * self.evals / self.size)
         ) / self.chi < 1.4 + 2 / (n + 1)
         self.stalled += not hsig
-        self.pc = (1 - cc) * self.pc + hsig * math.sqrt(
-            cc * (2 - cc) * self.mueff
-        ) * step
+        self.pc = (1 - cc) * self.pc + hsig * math.sqrt(cc * (2 - cc) * self.mueff) * step
         new = (1 - self.c1 - self.cmu) * self.c
-        new += self.c1 * (
-            np.outer(self.pc, self.pc) + (1 - hsig) * cc * (2 - cc) * self.c
-        )
+        new += self.c1 * (np.outer(self.pc, self.pc) + (1 - hsig) * cc * (2 - cc) * self.c)
         for w, one in zip(self.w, y):
             new += self.cmu * w * np.outer(one, one)
         self.c = np.diag(np.diag(new)) if self.separable else new

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chainer_wm import files, jsonlines
+from chainer_wm import files
+from chainer_wm.files import jsonlines
 from chainer_wm.inspector.__main__ import main
 from chainer_wm.rollouts import Rollout, RolloutStore
 
@@ -47,15 +48,10 @@ def run(tmp_path):
     """A run that was interrupted while M trained."""
     folder = tmp_path / 'data' / 'doom' / 'smoke-dnc'
     make_store(folder / 'rollouts')
-    files.write_json(
-        folder / 'config.json', {'model': 'dnc', 'seed': 3, 'preset': 'smoke'}
-    )
+    files.write_json(folder / 'config.json', {'model': 'dnc', 'seed': 3, 'preset': 'smoke'})
     files.write_json(
         folder / 'stages.json',
-        {
-            'collect': {'done': True, 'seconds': 71.5},
-            'model': {'done': False, 'seconds': 4000},
-        },
+        {'collect': {'done': True, 'seconds': 71.5}, 'model': {'done': False, 'seconds': 4000}},
     )
     score = {'episodes': 100, 'std': 100.0, 'returns': [1.0]}
     files.write_json(
@@ -70,8 +66,7 @@ def run(tmp_path):
     )
     for iteration in range(30):
         jsonlines.append_line(
-            folder / 'log.jsonl',
-            {'time': 1.7e9, 'iteration': iteration, 'nll': 1 / 3},
+            folder / 'log.jsonl', {'time': 1.7e9, 'iteration': iteration, 'nll': 1 / 3}
         )
     (folder / 'figures').mkdir()
     Image.new('RGB', (4, 4)).save(folder / 'figures' / 'evolution.png')
@@ -97,11 +92,7 @@ def one_line(text):
 
 def tree(path):
     """Every file below a path with its bytes."""
-    return {
-        each: each.read_bytes()
-        for each in sorted(path.rglob('*'))
-        if each.is_file()
-    }
+    return {each: each.read_bytes() for each in sorted(path.rglob('*')) if each.is_file()}
 
 
 def alter(store, path):

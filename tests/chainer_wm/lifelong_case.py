@@ -5,10 +5,10 @@ import functools
 import gym
 import numpy as np
 
+from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.envs.grid_navigation import GridNavigation
-from chainer_wm.ppo import ActorCritic
-from chainer_wm.stages import levels
-from chainer_wm.streams import stream
+from chainer_wm.seeds import stream
+from chainer_wm.training import levels
 
 RIGHT, DOWN = 3, 1
 
@@ -33,9 +33,7 @@ def game(kind=GridNavigation, count=2):
 
 
 def network(seed=0):
-    return ActorCritic(
-        (10, 10, 3), gym.spaces.Discrete(4), hidden=(8,), seed=seed
-    )
+    return ActorCritic((10, 10, 3), gym.spaces.Discrete(4), hidden=(8,), seed=seed)
 
 
 def rngs(count, purpose='test'):

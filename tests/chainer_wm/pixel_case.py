@@ -3,13 +3,11 @@
 import numpy as np
 
 from chainer_wm.envs.grid_navigation import GridNavigation
-from chainer_wm.pixel_model import Episodes, PixelModel
+from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.rollouts import Rollout
+from chainer_wm.rollouts.pictures import Episodes
 
-CORES = {
-    'lstm': {},
-    'dnc': {'memory_length': 4, 'memory_width': 4, 'read_heads': 1},
-}
+CORES = {'lstm': {}, 'dnc': {'memory_length': 4, 'memory_width': 4, 'read_heads': 1}}
 
 
 def rollout(pictures, actions, rewards, terminated):
@@ -40,9 +38,7 @@ def played(level, seed, kind=GridNavigation):
 
 def small_model(core='lstm', **options):
     options = {'encoded': 12, 'hidden_size': 16, 'decoded': 32, **options}
-    return PixelModel(
-        10, 10, 4, capacity=5, core=core, **CORES[core], **options
-    )
+    return PixelModel(10, 10, 4, capacity=5, core=core, **CORES[core], **options)
 
 
 def taught(model, rollouts):

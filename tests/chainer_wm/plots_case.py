@@ -52,8 +52,7 @@ def lines(chart, label):
 
 
 HISTORY = [
-    {'generation': g, 'mean': 100.0 + g, 'std': 10, 'min': 50, 'max': 200}
-    for g in range(5)
+    {'generation': g, 'mean': 100.0 + g, 'std': 10, 'min': 50, 'max': 200} for g in range(5)
 ]
 SCORE = {'mean': 200.0, 'std': 100.0, 'episodes': 100}
 TRACE = {

@@ -3,7 +3,8 @@
 import gym
 import numpy as np
 
-from chainer_wm.ppo import ActorCritic, Collector
+from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.agents.ppo.networks import ActorCritic
 
 
 class Cue(gym.Env):
@@ -85,9 +86,7 @@ class Reach(gym.Env):
 
 def network(env, **options):
     options = {'hidden': (16,), **options}
-    return ActorCritic(
-        env.observation_space.shape, env.action_space, **options
-    )
+    return ActorCritic(env.observation_space.shape, env.action_space, **options)
 
 
 def collector(envs, seed=0, **options):
@@ -103,10 +102,6 @@ CORES = {
     'dnc': {
         'core': 'dnc',
         'core_size': 8,
-        'core_options': {
-            'memory_length': 4,
-            'memory_width': 3,
-            'read_heads': 2,
-        },
+        'core_options': {'memory_length': 4, 'memory_width': 3, 'read_heads': 2},
     },
 }

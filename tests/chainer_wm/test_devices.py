@@ -57,9 +57,7 @@ class NoDriver(Exception):
 
 def fake_cupy(monkeypatch, get_device_count):
     """Chainer with a CuPy that imports, on a machine of our choice."""
-    runtime = types.SimpleNamespace(
-        getDeviceCount=get_device_count, CUDARuntimeError=NoDriver
-    )
+    runtime = types.SimpleNamespace(getDeviceCount=get_device_count, CUDARuntimeError=NoDriver)
     cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
     monkeypatch.setattr(cuda, 'available', True)
     monkeypatch.setattr(cuda, 'cupy', cupy)
@@ -68,9 +66,7 @@ def fake_cupy(monkeypatch, get_device_count):
 @pytest.mark.parametrize('spec', ['@cupy:0', '@cuda:0'])
 def test_without_cupy_the_error_says_what_to_install(monkeypatch, spec):
     monkeypatch.setattr(cuda, 'available', False)
-    monkeypatch.setattr(
-        cuda, '_resolution_error', ImportError('No module named cupy'), False
-    )
+    monkeypatch.setattr(cuda, '_resolution_error', ImportError('No module named cupy'), False)
     with pytest.raises(devices.DeviceError) as caught:
         devices.use(spec)
     for part in (spec, 'No module named cupy', '.[gpu]', 'nvidia-smi'):

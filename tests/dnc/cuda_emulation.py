@@ -10,7 +10,7 @@ import tempfile
 
 import numpy as np
 
-from dnc.cuda_source import cuda_source
+from dnc.cuda.source import cuda_source
 
 COMPILER = shutil.which('g++') or shutil.which('clang++')
 OPTIONS = (
@@ -71,14 +71,10 @@ class EmulatedLauncher:
     def __call__(self, name, blocks, threads, shared, args):
         self.names.append(name)
         values = [self._value(name, arg) for arg in args]
-        pointers = (ctypes.c_void_p * len(values))(
-            *(ctypes.addressof(value) for value in values)
-        )
+        pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         launch = getattr(self._library, f'{name}_launch')
         launch.restype = ctypes.c_char_p
-        error = launch(
-            len(values), pointers, blocks, threads, shared, self.seed
-        )
+        error = launch(len(values), pointers, blocks, threads, shared, self.seed)
         assert error is None, f'{name}: {error.decode()}'
 
     @staticmethod

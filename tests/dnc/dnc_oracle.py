@@ -24,9 +24,7 @@ def content(memory, key, strength):
     scores = []
     for slot in memory:
         dot = sum(a * b for a, b in zip(slot, key))
-        norms = [
-            math.sqrt(sum(a * a for a in v) + EPSILON) for v in (slot, key)
-        ]
+        norms = [math.sqrt(sum(a * a for a in v) + EPSILON) for v in (slot, key)]
         scores.append(strength * dot / (norms[0] * norms[1]))
     return softmax(scores)
 
@@ -66,9 +64,9 @@ def link_step(link, precedence, weights, k=None, scaled=False):
     for i in range(slots):
         for j in range(slots):
             if i != j:
-                result[i, j] = (1 - weights[i] - weights[j]) * link[
-                    i, j
-                ] + weights[i] * precedence[j]
+                result[i, j] = (1 - weights[i] - weights[j]) * link[i, j] + weights[
+                    i
+                ] * precedence[j]
                 if k and result[i, j] < 1 / k:
                     result[i, j] = 0
     return result
@@ -106,17 +104,14 @@ class Memory:
         allocated = allocation(self.usage)
         for i in range(self.slots):
             self.write_weights[i] = write_gate * (
-                allocation_gate * allocated[i]
-                + (1 - allocation_gate) * write_content[i]
+                allocation_gate * allocated[i] + (1 - allocation_gate) * write_content[i]
             )
         for i in range(self.slots):
             for j in range(self.width):
                 w = self.write_weights[i]
                 self.memory[i, j] *= 1 - w * erase[j]
                 self.memory[i, j] += w * vector[j]
-        self.link = link_step(
-            self.link, self.precedence, self.write_weights, self.k, self.scaled
-        )
+        self.link = link_step(self.link, self.precedence, self.write_weights, self.k, self.scaled)
         written = sum(self.write_weights)
         for i in range(self.slots):
             self.precedence[i] *= 1 - written
@@ -176,11 +171,7 @@ def run(net, xs):
     kept: only the fields, as arrays).
     """
     memory = Memory(
-        net.memory_length,
-        net.memory_width,
-        net.read_heads,
-        net.link_sparsity,
-        net.link_scaling,
+        net.memory_length, net.memory_width, net.read_heads, net.link_sparsity, net.link_scaling
     )
     size, layers = net.hidden_size, net.layers
     c = [[0.0] * size for _ in range(layers)]
@@ -191,22 +182,15 @@ def run(net, xs):
         lower = []
         for layer, linear in enumerate(net.gates):
             c[layer], h[layer] = lstm_layer(
-                linear.W.array,
-                linear.b.array,
-                chi + h[layer] + lower,
-                c[layer],
+                linear.W.array, linear.b.array, chi + h[layer] + lower, c[layer]
             )
             lower = h[layer]
         all_h = np.array([v for layer in h for v in layer])
         memory.step(net.interface.W.array.astype(np.float64) @ all_h)
         r = memory.read_vectors.ravel()
         if hasattr(net, 'output'):
-            outputs.append(
-                net.output.W.array @ all_h + net.read_output.W.array @ r
-            )
+            outputs.append(net.output.W.array @ all_h + net.read_output.W.array @ r)
         else:
             outputs.append(np.concatenate([all_h, r]))
-        history.append(
-            {name: np.array(value) for name, value in vars(memory).items()}
-        )
+        history.append({name: np.array(value) for name, value in vars(memory).items()})
     return np.array(outputs), history

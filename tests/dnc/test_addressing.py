@@ -40,9 +40,7 @@ def test_full_memory_allocates_nothing():
 
 def test_content_finds_the_matching_slot():
     memory = np.eye(4)[None]
-    c = addressing.content_weighting(
-        memory, memory[:, 2:3], np.full((1, 1), 20.0)
-    ).array[0, 0]
+    c = addressing.content_weighting(memory, memory[:, 2:3], np.full((1, 1), 20.0)).array[0, 0]
     assert c.argmax() == 2 and c[2] > 0.999
 
 
@@ -85,9 +83,7 @@ def test_link_matches_the_oracle(rng, k, scaled):
         got = addressing.temporal_link(link, p, w)
     else:
         got = addressing.sparse_temporal_link(link, p, w, k, scaled)
-    expected = [
-        dnc_oracle.link_step(*args, k, scaled) for args in zip(link, p, w)
-    ]
+    expected = [dnc_oracle.link_step(*args, k, scaled) for args in zip(link, p, w)]
     np.testing.assert_allclose(as_array(got), expected, atol=1e-14)
 
 
@@ -122,12 +118,7 @@ def gradient_cases(rng):
         'usage': (weightings(rng, b, n), weights, rng.random((b, n))),
         'allocation': (rng.permutation(b * n).reshape(b, n) / (b * n),),
         'write_weighting': (gates, gates, weights, weights),
-        'erase_and_write': (
-            memory,
-            weights,
-            rng.random((b, w)),
-            rng.normal(size=(b, w)),
-        ),
+        'erase_and_write': (memory, weights, rng.random((b, w)), rng.normal(size=(b, w))),
         'precedence': (weightings(rng, b, n), weights),
         'temporal_link': (link, weightings(rng, b, n), weights),
         'forward_weighting': (link, reads),
@@ -142,18 +133,12 @@ def test_gradients_against_finite_differences(rng, name):
     inputs = gradient_cases(rng)[name]
     function = getattr(addressing, name)
     upstream = rng.normal(size=function(*inputs).shape)
-    gradient_check.check_backward(
-        function, inputs, upstream, eps=1e-6, atol=1e-6, rtol=1e-5
-    )
+    gradient_check.check_backward(function, inputs, upstream, eps=1e-6, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize('scaled', [False, True])
 def test_sparse_link_gradient(rng, scaled):
-    inputs = (
-        weightings(rng, 2, 5, 5) * 3,
-        weightings(rng, 2, 5),
-        weightings(rng, 2, 5),
-    )
+    inputs = (weightings(rng, 2, 5, 5) * 3, weightings(rng, 2, 5), weightings(rng, 2, 5))
     gradient_check.check_backward(
         lambda *args: addressing.sparse_temporal_link(*args, 3, scaled),
         inputs,

@@ -6,13 +6,7 @@ import pytest
 from chainer import Variable, as_array
 
 from dnc import DNC, DNCState
-from dnc.access import (
-    AccessState,
-    access,
-    interface_size,
-    interface_slices,
-    parse_interface,
-)
+from dnc.access import AccessState, access, interface_size, interface_slices, parse_interface
 
 DTYPES = [np.float32, np.float64]
 
@@ -38,18 +32,12 @@ def make(dtype=np.float64, **options):
 def random_state(net, batch, rng):
     """Any state a sequence could have left: weightings within bounds."""
     zeros = net.initial_state(batch)
-    fields = {
-        name: rng.random(field.shape)
-        for name, field in zeros._asdict().items()
-    }
+    fields = {name: rng.random(field.shape) for name, field in zeros._asdict().items()}
     for name in ('precedence', 'write_weights', 'read_weights', 'link'):
         fields[name] *= 0.9 / fields[name].sum(axis=-1, keepdims=True)
     fields['link'] *= 1 - np.eye(net.memory_length)
     return DNCState(
-        **{
-            name: Variable(field.astype(zeros.memory.dtype))
-            for name, field in fields.items()
-        }
+        **{name: Variable(field.astype(zeros.memory.dtype)) for name, field in fields.items()}
     )
 
 
@@ -83,9 +71,7 @@ def test_matches_the_plain_loops(rng, dtype, batch, options):
     tolerance = 1e-10 if dtype == np.float64 else 2e-3
     for lane in range(batch):
         expected, history = dnc_oracle.run(net, xs[:, lane])
-        np.testing.assert_allclose(
-            ys.array[:, lane], expected, rtol=tolerance, atol=tolerance
-        )
+        np.testing.assert_allclose(ys.array[:, lane], expected, rtol=tolerance, atol=tolerance)
         for name in (
             'memory',
             'usage',
@@ -96,9 +82,7 @@ def test_matches_the_plain_loops(rng, dtype, batch, options):
             'read_vectors',
         ):
             steps = np.array([step[name] for step in history])
-            np.testing.assert_allclose(
-                trace[name][:, lane], steps, rtol=tolerance, atol=tolerance
-            )
+            np.testing.assert_allclose(trace[name][:, lane], steps, rtol=tolerance, atol=tolerance)
             np.testing.assert_array_equal(
                 as_array(getattr(state, name))[lane], trace[name][-1, lane]
             )
@@ -141,17 +125,12 @@ def test_invariants(rng, dtype, batch, k):
 )
 def test_gradients_against_finite_differences(rng, options):
     net = make(**options)
-    inputs = [
-        rng.normal(size=(4, 2, 3)),
-        *map(as_array, random_state(net, 2, rng)),
-    ]
+    inputs = [rng.normal(size=(4, 2, 3)), *map(as_array, random_state(net, 2, rng))]
     reset = np.zeros((4, 2))
     reset[2, 1] = 1
 
     def value(*arrays):
-        ys, state = net.sequence(
-            arrays[0], DNCState(*arrays[1:]), reset, 'reference'
-        )
+        ys, state = net.sequence(arrays[0], DNCState(*arrays[1:]), reset, 'reference')
         return loss_of(ys, state)
 
     variables = [Variable(array) for array in inputs]
@@ -168,9 +147,7 @@ def test_gradients_against_finite_differences(rng, options):
                 values.append(float(value(*inputs).array))
         array[...] = original
         slope = (values[0] - values[1]) / 2e-6
-        np.testing.assert_allclose(
-            np.sum(gradient * direction), slope, rtol=1e-5, atol=1e-6
-        )
+        np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize('k', [None, 3])
@@ -180,12 +157,8 @@ def test_every_part_of_the_interface_learns(rng, k):
     state = AccessState(*random_state(net, 2, rng)[2:-1])
     xis = []
     for _ in range(3):
-        xis.append(
-            Variable(rng.normal(size=(2, interface_size(heads, width))))
-        )
-        r, state, _ = access(
-            parse_interface(xis[-1], heads, width), state, net._link_update()
-        )
+        xis.append(Variable(rng.normal(size=(2, interface_size(heads, width)))))
+        r, state, _ = access(parse_interface(xis[-1], heads, width), state, net._link_update())
     F.sum(r * rng.normal(size=r.shape)).backward()
     for part in interface_slices(heads, width):
         assert xis[1].grad[:, part].all()
@@ -264,9 +237,7 @@ def test_seed_decides_the_weights():
             net = DNC(3, 2, 6, 4, 2, 5, seed=seed)
         return np.concatenate([p.array.ravel() for p in net.params()])
 
-    np.testing.assert_allclose(
-        weights(1, np.float32), weights(1, np.float64), rtol=1e-6
-    )
+    np.testing.assert_allclose(weights(1, np.float32), weights(1, np.float64), rtol=1e-6)
     assert (weights(1, np.float64) != weights(2, np.float64)).any()
 
 
@@ -283,9 +254,7 @@ def test_npz_round_trip(tmp_path, rng):
         param.array[...] = 0
     chainer.serializers.load_npz(tmp_path / 'net.npz', other)
     xs = rng.normal(size=(4, 2, 3))
-    np.testing.assert_array_equal(
-        net.sequence(xs)[0].array, other.sequence(xs)[0].array
-    )
+    np.testing.assert_array_equal(net.sequence(xs)[0].array, other.sequence(xs)[0].array)
 
 
 def test_trace_of_one_sequence(rng):

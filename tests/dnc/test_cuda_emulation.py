@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_fused import X, assert_same, make, outcome, random_state
 
-import dnc.fused
-from dnc.backends import MOST_SLOTS, cuda_backend, has_kernels
-from dnc.cuda_access import CudaAccess
-from dnc.cuda_source import MOST_THREADS, shared_bytes
-from dnc.tape import Arena, tape_shapes, zero_shapes
+import dnc.engine.sequence
+from dnc.cuda.access import CudaAccess
+from dnc.cuda.source import MOST_THREADS, shared_bytes
+from dnc.engine.backends import MOST_SLOTS, cuda_backend, has_kernels
+from dnc.engine.tape import Arena, tape_shapes, zero_shapes
 
 pytestmark = pytest.mark.skipif(
     COMPILER is None, reason='no C++ compiler: neither g++ nor clang++'
@@ -30,7 +30,7 @@ def run_on(monkeypatch):
     def run_on(threads, seed=0, dtype=np.float64):
         launcher = EmulatedLauncher(dtype, threads, seed)
         monkeypatch.setattr(
-            dnc.fused, 'backend_for', lambda array: cuda_backend(launcher)
+            dnc.engine.sequence, 'backend_for', lambda array: cuda_backend(launcher)
         )
         return launcher
 
@@ -76,14 +76,10 @@ def test_equals_the_reference_in_values_and_gradients(data):
     if draw(st.booleans()):
         state = net.initial_state(batch)
     launcher = EmulatedLauncher(
-        np.float64,
-        draw(st.sampled_from([1, 3, 7, 32, 64])),
-        draw(st.integers(0, 9)),
+        np.float64, draw(st.sampled_from([1, 3, 7, 32, 64])), draw(st.integers(0, 9))
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            dnc.fused, 'backend_for', lambda array: cuda_backend(launcher)
-        )
+        patch.setattr(dnc.engine.sequence, 'backend_for', lambda array: cuda_backend(launcher))
         assert_same(net, xs, state, reset)
     assert launcher.names
 
@@ -149,9 +145,7 @@ def test_order_is_the_stable_argsort_with_nan_last(rng):
         *(0, tape, zeros, np.zeros(1, bool), memory, memory.copy()),
         *(link, link.copy(), np.float64(1e-6), np.zeros((1, 1))),
     )
-    np.testing.assert_array_equal(
-        tape.order[0, 0], np.argsort(tape.usage[1, 0], kind='stable')
-    )
+    np.testing.assert_array_equal(tape.order[0, 0], np.argsort(tape.usage[1, 0], kind='stable'))
 
 
 def test_non_finite_numbers_stay_in_their_lane(run_on):

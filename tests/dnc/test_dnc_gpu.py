@@ -80,9 +80,7 @@ def test_gpu_in_single_precision(rng, slots, k):
     got = run(net, '@cupy:0', 'fused', *arguments)
     for name, value in expected.items():
         scale = max(1, abs(value).max())
-        np.testing.assert_allclose(
-            got[name], value, atol=1e-4 * scale, err_msg=name
-        )
+        np.testing.assert_allclose(got[name], value, atol=1e-4 * scale, err_msg=name)
 
 
 @pytest.mark.parametrize('k', [None, 3])

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from numba import njit
 
 from dnc import DNC, DNCState
-from dnc.kernels_address import ascending_order
-from dnc.kernels_math import exp, tanh
-from dnc.product import lay_out, multiply, panel_count, panel_width
-from dnc.tape import Arena, Arenas
+from dnc.cpu.address import ascending_order
+from dnc.cpu.elementary import exp, tanh
+from dnc.cpu.product import lay_out, multiply, panel_count, panel_width
+from dnc.engine.tape import Arena, Arenas
 
 X = 3
 
@@ -41,19 +41,11 @@ def make(seed=0, dtype=np.float64, **options):
 def random_state(net, batch, rng):
     """Any state a sequence could have left: weightings within bounds."""
     zeros = net.initial_state(batch)
-    fields = {
-        name: rng.random(field.shape)
-        for name, field in zeros._asdict().items()
-    }
+    fields = {name: rng.random(field.shape) for name, field in zeros._asdict().items()}
     for name in ('precedence', 'write_weights', 'read_weights', 'link'):
         fields[name] *= 0.9 / fields[name].sum(axis=-1, keepdims=True)
     fields['link'] *= 1 - np.eye(net.memory_length)
-    return DNCState(
-        **{
-            name: field.astype(zeros.memory.dtype)
-            for name, field in fields.items()
-        }
-    )
+    return DNCState(**{name: field.astype(zeros.memory.dtype) for name, field in fields.items()})
 
 
 def outcome(net, engine, xs, state, reset, seed):
@@ -63,10 +55,7 @@ def outcome(net, engine, xs, state, reset, seed):
     state = DNCState(*(Variable(as_array(field).copy()) for field in state))
     net.cleargrads()
     ys, last = net.sequence(xs, state, reset, engine)
-    loss = sum(
-        F.sum(F.sin(2 * f) * rng.normal(size=f.shape).astype(f.dtype))
-        for f in (ys, *last)
-    )
+    loss = sum(F.sum(F.sin(2 * f) * rng.normal(size=f.shape).astype(f.dtype)) for f in (ys, *last))
     loss.backward()
     named = {'ys': ys.array, 'd xs': xs.grad}
     for name, first, final in zip(DNCState._fields, state, last):
@@ -82,17 +71,12 @@ def assert_same(net, xs, state, reset, tolerance=1e-10, seed=1):
     fast = outcome(net, 'fused', xs, state, reset, seed)
     for name, expected in slow.items():
         scale = max(1, abs(expected).max())
-        np.testing.assert_allclose(
-            fast[name], expected, atol=tolerance * scale, err_msg=name
-        )
+        np.testing.assert_allclose(fast[name], expected, atol=tolerance * scale, err_msg=name)
         assert fast[name].dtype == expected.dtype
 
 
 @settings(
-    max_examples=30,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 @given(st.data())
 def test_equals_the_reference_in_values_and_gradients(data):
@@ -199,9 +183,7 @@ def test_state_passes_between_windows(rng):
     ys, last = net.sequence(xs)
     first, state = net.sequence(xs[:2])
     second, state = net.sequence(xs[2:], state)
-    np.testing.assert_allclose(
-        ys.array, np.concatenate([first.array, second.array]), atol=1e-12
-    )
+    np.testing.assert_allclose(ys.array, np.concatenate([first.array, second.array]), atol=1e-12)
     for a, b in zip(last, state):
         np.testing.assert_allclose(a.array, b.array, atol=1e-12)
     net.cleargrads()
@@ -279,9 +261,7 @@ def test_product(rng, columns, rows):
     expected = sums.copy()
     expected[1:-1, :columns] += few[1:-1, 4:20] @ matrix[3:19]
     multiply(few[:, 4:20], panels, 3, sums, 1, rows + 1)
-    np.testing.assert_allclose(
-        sums[:, :columns], expected[:, :columns], atol=1e-13
-    )
+    np.testing.assert_allclose(sums[:, :columns], expected[:, :columns], atol=1e-13)
 
 
 def test_arena_gives_aligned_memory_again():

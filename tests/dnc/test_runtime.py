@@ -14,11 +14,7 @@ from dnc import runtime
 
 PASSIVE = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')
 BLAS = 'OPENBLAS_THREAD_TIMEOUT'
-SHOW = (
-    'import os; '
-    "print([os.environ.get(n) for n in ('OMP_WAIT_POLICY', "
-    "'GOMP_SPINCOUNT')])"
-)
+SHOW = "import os; print([os.environ.get(n) for n in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')])"
 
 
 def fresh(code, **settings):
@@ -167,9 +163,7 @@ def test_cuda_libraries_are_found_in_the_order_they_need(tmp_path):
     touch(tmp_path / 'system' / 'cublas/lib/libcublasLt.so.12')
     touch(tmp_path / 'system' / 'cublas/lib/libcublas.so.13')
     touch(tmp_path / 'system' / 'cu13/lib/libcublas.so.12')
-    found = runtime.cuda_wheel_libraries(
-        [tmp_path / 'user', tmp_path / 'system']
-    )
+    found = runtime.cuda_wheel_libraries([tmp_path / 'user', tmp_path / 'system'])
     assert [path.name for path in found] == [
         'libcublasLt.so.12',
         'libcublas.so.12',
@@ -190,9 +184,7 @@ def loads(monkeypatch, tmp_path):
     touch(tmp_path / 'cublas/lib/libcublas.so.12')
     specs = {
         'cupy': types.SimpleNamespace(),
-        'nvidia': types.SimpleNamespace(
-            submodule_search_locations=[str(tmp_path)]
-        ),
+        'nvidia': types.SimpleNamespace(submodule_search_locations=[str(tmp_path)]),
     }
     loaded = []
     monkeypatch.setattr(runtime.importlib.util, 'find_spec', specs.get)

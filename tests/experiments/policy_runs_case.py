@@ -6,7 +6,7 @@ import json
 import pytest
 from PIL import Image
 
-from chainer_wm.stages import policy
+from chainer_wm.training import ppo
 
 
 def start(module, data, run, *flags):
@@ -19,16 +19,14 @@ def start(module, data, run, *flags):
 def numbers(results):
     """Results without what the wall clock says and what a run is called."""
     return {
-        name: value
-        for name, value in results.items()
-        if name not in ('seconds', 'run', 'config')
+        name: value for name, value in results.items() if name not in ('seconds', 'run', 'config')
     }
 
 
 def killed(module, data, run, monkeypatch, *flags, after=3):
     """Start a run and end it in the middle of its training."""
     done = []
-    train = policy.train
+    train = ppo.train
 
     class Killed(BaseException):
         pass
@@ -40,11 +38,7 @@ def killed(module, data, run, monkeypatch, *flags, after=3):
 
     with monkeypatch.context() as patch:
         patch.setattr('chainer_wm.runs.Run.tick', tick)
-        patch.setattr(
-            policy,
-            'train',
-            functools.partial(train, snapshot_seconds=0.0),
-        )
+        patch.setattr(ppo, 'train', functools.partial(train, snapshot_seconds=0.0))
         with pytest.raises(Killed):
             start(module, data, run, *flags)
 

@@ -18,13 +18,8 @@ SETTINGS = dict(
     round_episodes=2, round_epochs=1, round_generations=1,
     round_vision_epochs=0.5, workers=1)
 # fmt: on
-TINY = [
-    f'--{name.replace("_", "-")}={value}' for name, value in SETTINGS.items()
-]
-STAGES = (
-    *('collect', 'vision', 'encode', 'model', 'controller', 'round-01'),
-    'evaluate',
-)
+TINY = [f'--{name.replace("_", "-")}={value}' for name, value in SETTINGS.items()]
+STAGES = (*('collect', 'vision', 'encode', 'model', 'controller', 'round-01'), 'evaluate')
 
 
 def start(data, run, *more):

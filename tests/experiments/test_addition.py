@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chainer_wm import runs
+from chainer_wm.runs import run_folder
 from experiments import addition
 
 TINY = [
@@ -62,10 +62,7 @@ def test_every_task_is_scored_at_every_switch(data):
     assert rows[0]['error'] == sorted(rows[0]['error'])
     assert found['training']['sequences'] == list(range(20, 161, 20))
     figures = data / 'addition' / 'dnc' / 'figures'
-    assert {path.name for path in figures.iterdir()} == {
-        'curriculum.png',
-        'retention.png',
-    }
+    assert {path.name for path in figures.iterdir()} == {'curriculum.png', 'retention.png'}
 
 
 def test_a_smaller_budget_extended_gives_the_numbers_of_the_whole(data):
@@ -82,41 +79,25 @@ def test_only_new_lengths_give_other_numbers(data):
     # the first task has one length alone
     assert found['retention'][0] == mixed['retention'][0]
     assert found['retention'][1] != mixed['retention'][1]
-    with pytest.raises(runs.RunError, match='only_new is False in lstm'):
+    with pytest.raises(run_folder.RunError, match='only_new is False in lstm'):
         addition.script(['--data', str(data), '--summary', 'lstm', 'new'])
 
 
 def test_summary_states_the_ratio(data, tmp_path):
     addition.script(
-        [
-            '--data',
-            str(data),
-            '--out',
-            str(tmp_path),
-            '--summary',
-            'lstm',
-            'match',
-            'dnc',
-        ]
+        ['--data', str(data), '--out', str(tmp_path), '--summary', 'lstm', 'match', 'dnc']
     )
     table = json.loads((tmp_path / 'summary.json').read_text())
-    assert set(table['models']) == {
-        'DNC',
-        'LSTM',
-        'LSTM, as many parameters',
-    }
+    assert set(table['models']) == {'DNC', 'LSTM', 'LSTM, as many parameters'}
     ratio = table['lstm_over_dnc']['LSTM, squared error, hardest task']
-    lstm, dnc = (
-        results(data, run)['retention'][-1]['loss'][-1]
-        for run in ('lstm', 'dnc')
-    )
+    lstm, dnc = (results(data, run)['retention'][-1]['loss'][-1] for run in ('lstm', 'dnc'))
     assert ratio['values'] == [lstm / dnc]
     for name in ('curriculum.png', 'retention.png'):
         assert (tmp_path / name).stat().st_size > 5000
 
 
 def test_a_switch_between_two_measurements_is_refused(data):
-    with pytest.raises(runs.RunError, match='--switch 50 is no multiple of'):
+    with pytest.raises(run_folder.RunError, match='--switch 50 is no multiple of'):
         start(data, 'odd', '--switch', '50', '--sequences', '160')
 
 

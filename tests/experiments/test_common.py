@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from chainer_wm import files
-from experiments.common import CommonConfig, opt, parse, run_stages
+from chainer_wm.runs.command_line import CommonConfig, opt, parse, run_stages
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chainer_wm import runs
+from chainer_wm.runs import run_folder
 from experiments import dnc_tasks
 
 TINY = [
@@ -108,37 +108,30 @@ def test_summary_of_several_models_and_seeds(data, tmp_path):
             'sparse',
         ]
     )
-    assert {path.name for path in tmp_path.iterdir()} == {
-        'summary.json',
-        'repeat.png',
-    }
+    assert {path.name for path in tmp_path.iterdir()} == {'summary.json', 'repeat.png'}
     table = json.loads((tmp_path / 'summary.json').read_text())['repeat']
     assert table['settings']['longest'] == 12
     models = table['models']
     assert list(models) == ['DNC', 'LSTM', 'sparse DNC (K 2)']
     assert models['LSTM']['seeds'] == [0, 1]
     row = models['LSTM']['error over length'][2]
-    values = [
-        results(data, run)['lengths'][2]['error'] for run in ('lstm', 'lstm1')
-    ]
+    values = [results(data, run)['lengths'][2]['error'] for run in ('lstm', 'lstm1')]
     assert row['values'] == values and row['x'] == 20
     assert row['mean'] == pytest.approx(sum(values) / 2)
 
 
 def test_runs_of_other_settings_are_not_summarised(data):
     start(data, 'longer', '--task', 'repeat', '--updates', '25')
-    with pytest.raises(runs.RunError, match='updates is 20 in lstm but 25'):
+    with pytest.raises(run_folder.RunError, match='updates is 20 in lstm but 25'):
         dnc_tasks.script(['--data', str(data), '--summary', 'lstm', 'longer'])
-    with pytest.raises(runs.RunError, match="'nothing' complete"):
+    with pytest.raises(run_folder.RunError, match="'nothing' complete"):
         dnc_tasks.script(['--data', str(data), '--summary', 'nothing'])
 
 
 def test_the_matched_lstm_has_the_parameters_of_the_dnc(data):
     found = start(data, 'match', '--match', '--updates', '5')
     dnc = start(data, 'dnc5', '--model', 'dnc', '--updates', '5')
-    assert found['net']['parameters'] == pytest.approx(
-        dnc['net']['parameters'], rel=0.1
-    )
+    assert found['net']['parameters'] == pytest.approx(dnc['net']['parameters'], rel=0.1)
 
 
 def test_double_precision(data):

@@ -6,20 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from take_cover_case import (
-    ROOT,
-    STAGES,
-    finish,
-    folder,
-    kill_in,
-    results,
-    start,
-)
+from take_cover_case import ROOT, STAGES, finish, folder, kill_in, results, start
 
-from chainer_wm.links import save_link
-from chainer_wm.stages import packed
-from chainer_wm.stages.parts import Parts
-from chainer_wm.vision import ConvVAE
+from chainer_wm.agents import packed
+from chainer_wm.agents.saved import Parts
+from chainer_wm.files.archives import save_link
+from chainer_wm.links.conv_vae import ConvVAE
 
 pytest.importorskip('vizdoom')
 
@@ -61,9 +53,7 @@ def test_a_round_adds_the_agents_episodes_and_goes_on(whole):
 
 
 def test_figures_and_films_are_there(whole):
-    names = {
-        path.name for path in (folder(whole, 'whole') / 'figures').iterdir()
-    }
+    names = {path.name for path in (folder(whole, 'whole') / 'figures').iterdir()}
     assert {
         'vision_training.png',
         'reconstructions.png',

@@ -5,9 +5,11 @@ import json
 import pytest
 from PIL import Image
 
-from chainer_wm import files, runs
+from chainer_wm import files
 from chainer_wm.envs.grid_navigation import GridNavigation
-from chainer_wm.stages import levels, lifelong, policy
+from chainer_wm.runs import run_folder
+from chainer_wm.runs.command_line import main
+from chainer_wm.training import levels, lifelong, ppo
 from experiments import grid_navigation
 from experiments.grid_navigation_config import Config
 
@@ -39,9 +41,7 @@ def run(data, name, *more):
         for flag, value in TINY.items()
         for word in (f'--{flag.replace("_", "-")}', str(value))
     ]
-    grid_navigation.script(
-        ['--data', str(data), '--run', name, *settings, *more]
-    )
+    grid_navigation.script(['--data', str(data), '--run', name, *settings, *more])
     return results(data, name)
 
 
@@ -93,11 +93,7 @@ def test_results(data):
 
 @pytest.mark.parametrize(
     ('where', 'name', 'count'),
-    [
-        (lifelong, 'train_model', 1),
-        (policy, 'train', 2),
-        (levels, 'scores', 2),
-    ],
+    [(lifelong, 'train_model', 1), (ppo, 'train', 2), (levels, 'scores', 2)],
 )
 def test_killed_anywhere_gives_the_numbers_of_an_unbroken_run(
     data, tmp_path, monkeypatch, where, name, count
@@ -124,16 +120,14 @@ def test_model_and_policy_learn_without_the_real_game(tmp_path, monkeypatch):
         return learn
 
     calls = []
-    for where, name in ((lifelong, 'train_model'), (policy, 'train')):
+    for where, name in ((lifelong, 'train_model'), (ppo, 'train')):
         monkeypatch.setattr(where, name, without_game(getattr(where, name)))
     run(tmp_path, 'watched', '--stages', 'level-0,level-1')
     assert calls == ['train_model', 'train'] * 2
 
 
-def test_a_level_is_left_when_it_and_all_before_are_solved(
-    tmp_path, monkeypatch
-):
-    run = runs.Run(tmp_path / 'run', {}, stages=('level-0', 'level-1'))
+def test_a_level_is_left_when_it_and_all_before_are_solved(tmp_path, monkeypatch):
+    run = run_folder.Run(tmp_path / 'run', {}, stages=('level-0', 'level-1'))
     success = iter(([0.5, 0], [0.9, 0], [0.8, 1.0], [1.0, 0.9], [0, 0]))
     seen = []
 
@@ -190,10 +184,7 @@ def test_dnc_and_the_game_that_needs_memory(data):
 def test_summary_over_runs(data, tmp_path):
     run(data, 'other', '--seed', '1', *NO_FIGURES)
     grid_navigation.script(
-        [
-            *('--data', str(data), '--results', str(tmp_path)),
-            *('--summary', 'whole', 'other'),
-        ]
+        [*('--data', str(data), '--results', str(tmp_path)), *('--summary', 'whole', 'other')]
     )
     found = json.loads((tmp_path / 'navigation.json').read_text())
     assert [run['seed'] for run in found['runs']] == [0, 1]
@@ -203,8 +194,4 @@ def test_summary_over_runs(data, tmp_path):
 def test_mixed_summary_is_one_line(data, capsys):
     run(data, 'keys', *KEYS)
     with pytest.raises(SystemExit, match='env is'):
-        grid_navigation.main(
-            lambda: grid_navigation.script(
-                ['--data', str(data), '--summary', 'whole', 'keys']
-            )
-        )
+        main(lambda: grid_navigation.script(['--data', str(data), '--summary', 'whole', 'keys']))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chainer_wm.pixel_model import Prediction
-from chainer_wm.stages import levels, lifelong
+from chainer_wm.links.pixel_model import Prediction
+from chainer_wm.training import levels, lifelong
 from experiments import key_order
 from experiments.grid_navigation_config import Config, new_model
 
@@ -56,10 +56,7 @@ def test_who_always_says_the_same_is_right_about_its_share():
     lifelong.episodes_of(found, model)
     share = key_order.first_keys(found)[:, 2].mean()
     for reward, wanted in ((0.9, share), (-5.1, 1 - share)):
-        sure = [
-            np.isclose(known[0], reward) * 5.0
-            for known in model.outcomes.known
-        ]
+        sure = [np.isclose(known[0], reward) * 5.0 for known in model.outcomes.known]
         scores = np.array(sure + [0.0] * (8 - len(sure)))
         right = key_order.right_about_order(Knowing(model, scores), found)
         assert right == pytest.approx(wanted)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chainer_wm import runs
 from chainer_wm.plots import film_rows, iteration_returns
+from chainer_wm.runs import run_folder
 from experiments import pendulum_swing_up as swing_up
+from experiments.pendulum_config import NAME
 
 TINY = {
     'workers': 0,
@@ -36,15 +37,12 @@ TINY = {
 
 def start(data, run, **more):
     flags = [f'--data={data}', f'--run={run}']
-    flags += [
-        f'--{name.replace("_", "-")}={value}'
-        for name, value in (TINY | more).items()
-    ]
+    flags += [f'--{name.replace("_", "-")}={value}' for name, value in (TINY | more).items()]
     swing_up.script(flags)
 
 
 def results(data, run):
-    path = data / swing_up.NAME / run / 'results.json'
+    path = data / NAME / run / 'results.json'
     found = json.loads(path.read_text())
     for changing in ('seconds', 'config', 'run'):
         found.pop(changing)
@@ -62,18 +60,16 @@ class Cut(Exception):
     pass
 
 
-def test_a_run_cut_in_many_places_has_the_numbers_of_a_whole_one(
-    data, monkeypatch
-):
+def test_a_run_cut_in_many_places_has_the_numbers_of_a_whole_one(data, monkeypatch):
     """Cut at every fifth tick of the clock, until it is through."""
-    tick, ticks = runs.Run.tick, iter(range(1, 10**6))
+    tick, ticks = run_folder.Run.tick, iter(range(1, 10**6))
 
     def cut(self):
         tick(self)
         if next(ticks) % 5 == 0:
             raise Cut
 
-    monkeypatch.setattr(runs.Run, 'tick', cut)
+    monkeypatch.setattr(run_folder.Run, 'tick', cut)
     cuts = 0
     for _ in range(50):
         try:
@@ -93,10 +89,8 @@ def test_every_iteration_adds_episodes_and_is_scored(data):
         assert row['game']['episodes'] == 2
         assert {'nll', 'done_loss', 'reward_loss'} <= set(row['held_out'])
     assert found['iterations'][1]['novelty']['nll'] > 0
-    assert (
-        found['levels']['planner']['mean'] > found['levels']['random']['mean']
-    )
-    folder = data / swing_up.NAME / 'whole'
+    assert found['levels']['planner']['mean'] > found['levels']['random']['mean']
+    folder = data / NAME / 'whole'
     lines = (folder / 'rollouts/episodes.jsonl').read_text().splitlines()
     assert len(lines) == 20
     names = {path.name for path in (folder / 'figures').iterdir()}
@@ -117,7 +111,7 @@ def test_more_iterations_go_on_where_the_run_ended(data, capsys):
 
 def test_curious_explorers_with_a_dnc(data):
     start(data, 'curious', model='dnc', curiosity=2.0)
-    folder = data / swing_up.NAME / 'curious'
+    folder = data / NAME / 'curious'
     assert (folder / 'iterations/01/explorer/cma_es.npz').exists()
     assert not (folder.parent / 'whole/iterations/01/explorer').exists()
     first, second = results(data, 'curious')['iterations']
@@ -125,15 +119,7 @@ def test_curious_explorers_with_a_dnc(data):
 
 
 def test_runs_are_summed_up_by_their_settings(data, tmp_path):
-    swing_up.script(
-        [
-            f'--data={data}',
-            f'--results={tmp_path}',
-            '--summary',
-            'whole',
-            'whole',
-        ]
-    )
+    swing_up.script([f'--data={data}', f'--results={tmp_path}', '--summary', 'whole', 'whole'])
     text = (tmp_path / 'summary.json').read_text()
     assert str(data) not in text, 'no folder of this machine'
     table = json.loads(text)
@@ -144,11 +130,8 @@ def test_runs_are_summed_up_by_their_settings(data, tmp_path):
     assert 'returns' not in table['LSTM']['iterations'][0][0]['game']
     with Image.open(tmp_path / 'returns.png') as picture:
         assert picture.size[0] > 500
-    own = data / swing_up.NAME / 'whole/figures/generated.png'
-    with (
-        Image.open(own) as a,
-        Image.open(tmp_path / 'generated_lstm.png') as b,
-    ):
+    own = data / NAME / 'whole/figures/generated.png'
+    with Image.open(own) as a, Image.open(tmp_path / 'generated_lstm.png') as b:
         whole, few = (np.asarray(one.convert('RGB'), float) for one in (a, b))
     assert np.abs(whole - few).mean() < 2
     with pytest.raises(SystemExit, match='nothing'):

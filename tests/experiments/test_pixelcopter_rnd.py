@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from policy_runs_case import check_picture, killed, numbers, start
 
-from chainer_wm.ppo import RND_STREAMS, Collector
-from chainer_wm.runs import RunError
+from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.agents.ppo.learner import RND_STREAMS
+from chainer_wm.runs.run_folder import RunError
 from experiments import pixelcopter_rnd
 
 TINY = (
@@ -65,10 +66,7 @@ def test_paper_preset_is_the_papers():
     assert features == [512, 512, 512]
     assert [link.W.shape[0] for link in rnd.target.head] == [512]
     assert pixelcopter_rnd.policy_runs.streams(paper) == RND_STREAMS
-    sizes = [
-        link.W.shape[:1] + link.W.shape[2:]
-        for link in network.body.convolutions
-    ]
+    sizes = [link.W.shape[:1] + link.W.shape[2:] for link in network.body.convolutions]
     assert sizes == [(32, 8, 8), (64, 4, 4), (64, 4, 4)]
     assert [link.W.shape[0] for link in network.body.layers] == [256, 448]
 
@@ -101,9 +99,7 @@ def test_actions_are_held_and_stick_in_single_frames():
     np.testing.assert_array_equal(held.step(1)[0], many[-1][0])
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec('ple') is not None, reason='ple is installed'
-)
+@pytest.mark.skipif(importlib.util.find_spec('ple') is not None, reason='ple is installed')
 def test_the_original_is_asked_for_by_a_flag(tmp_path):
     with pytest.raises(RunError, match='--original.*not installed'):
         start(pixelcopter_rnd, tmp_path, 'x', *TINY, '--original')
@@ -112,9 +108,7 @@ def test_the_original_is_asked_for_by_a_flag(tmp_path):
 def test_time_limits_are_no_deaths():
     made = config('laptop', max_steps=3, lanes=2)
     network = pixelcopter_rnd.network(made)
-    collector = Collector(
-        network, [pixelcopter_rnd.make_env(made) for _ in range(2)]
-    )
+    collector = Collector(network, [pixelcopter_rnd.make_env(made) for _ in range(2)])
     collector.start(np.random.default_rng(0))
     seen = collector.collect(6)
     assert not seen.terminated.any()
@@ -169,25 +163,14 @@ def test_cma_es_and_the_comparison(tmp_path):
     folder = tmp_path / 'out/pixelcopter_rnd'
     table = json.loads((folder / 'pixelcopter_rnd.json').read_text())['table']
     assert list(table) == ['score and curiosity', 'CMA-ES, linear']
-    assert table['CMA-ES, linear']['return']['values'] == [
-        found['evaluation']['mean']
-    ]
+    assert table['CMA-ES, linear']['return']['values'] == [found['evaluation']['mean']]
     row = table['CMA-ES, linear']
     assert row['steps'] == [found['steps']]
     assert 3 * 6 * 8 < found['steps'] <= 3 * 6 * 8 * 40
     assert row['never_climbs']['climbs']['values'] == [0]
     assert row['never_climbs']['fell']['values'] == [1]
-    assert row['random']['return']['values'] == [
-        found['random_baseline']['mean']
-    ]
+    assert row['random']['return']['values'] == [found['random_baseline']['mean']]
     for name in ('state.png', 'cma-es_linear.png', 'cma-es_linear.gif'):
         check_picture(folder / name)
     with pytest.raises(RunError, match='seven numbers'):
-        start(
-            pixelcopter_rnd,
-            tmp_path,
-            'x',
-            *TINY,
-            *flags,
-            *('--observation', 'pixels'),
-        )
+        start(pixelcopter_rnd, tmp_path, 'x', *TINY, *flags, *('--observation', 'pixels'))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from policy_runs_case import check_picture, killed, numbers, start
 
-from experiments import policy_runs, ppo_check
+from chainer_wm.runs import policy_runs
+from experiments import ppo_check
 
 TINY = (
     *('--updates', 4, '--rollout-length', 32, '--lanes', 4),
@@ -67,9 +68,7 @@ def test_summary_over_seeds(tmp_path, capsys):
     assert str(tmp_path) not in text, 'no folder of this machine'
     row = json.loads(text)['table']['mlp']
     means = [
-        json.loads((tmp_path / f'ppo_check/s{n}/results.json').read_text())[
-            'evaluation'
-        ]['mean']
+        json.loads((tmp_path / f'ppo_check/s{n}/results.json').read_text())['evaluation']['mean']
         for n in (0, 1)
     ]
     assert row['seeds'] == [0, 1] and row['solved'] == 0
@@ -77,8 +76,6 @@ def test_summary_over_seeds(tmp_path, capsys):
     assert row['greedy']['mean'] == pytest.approx(np.mean(means))
     assert row['greedy']['std'] == pytest.approx(np.std(means, ddof=1))
     with pytest.raises(SystemExit, match='none of these runs is of pendulum'):
-        ppo_check.script(
-            ['--env', 'pendulum', '--summary', 's0', 's1', *flags]
-        )
+        ppo_check.script(['--env', 'pendulum', '--summary', 's0', 's1', *flags])
     with pytest.raises(SystemExit, match='--summary s7'):
         ppo_check.script(['--summary', 's7', *flags])

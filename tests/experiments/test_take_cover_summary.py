@@ -7,7 +7,8 @@ import pathlib
 import pytest
 from policy_runs_case import check_picture
 
-from chainer_wm import files, runs
+from chainer_wm import files
+from chainer_wm.runs import run_folder
 from experiments import doom_take_cover, take_cover_table
 
 DONE = (
@@ -30,9 +31,7 @@ def write(data, name, core, seed, game, rounds=1, **settings):
     for key in [key for key in results if key.startswith('round-')]:
         if key not in keep:
             del results[key]
-    results['config'].update(
-        model=core, seed=seed, run=name, rounds=rounds, hidden_size=8
-    )
+    results['config'].update(model=core, seed=seed, run=name, rounds=rounds, hidden_size=8)
     results['config'].update(settings)
     results.update(seed=seed, run=name, evaluation=score(game))
     files.write_json(data / 'doom_take_cover' / name / 'results.json', results)
@@ -90,10 +89,7 @@ def test_cores_with_other_budgets_are_told_apart(data):
     write(data, 'a', 'lstm', 0, 600)
     write(data, 'b', 'dnc', 0, 800, generations=30)
     table, _ = summarise(data, 'a', 'b')
-    assert list(table['groups']) == [
-        'LSTM, generations 20',
-        'DNC, generations 30',
-    ]
+    assert list(table['groups']) == ['LSTM, generations 20', 'DNC, generations 30']
 
 
 def test_a_row_of_a_round_by_hand():
@@ -112,7 +108,7 @@ def test_a_row_of_a_round_by_hand():
 def test_one_seed_twice_is_refused(data):
     write(data, 'a', 'lstm', 0, 600)
     write(data, 'b', 'lstm', 0, 600)
-    with pytest.raises(runs.RunError, match='one seed twice.* a, b'):
+    with pytest.raises(run_folder.RunError, match='one seed twice.* a, b'):
         summarise(data, 'a', 'b')
 
 
@@ -122,7 +118,7 @@ def test_an_unfinished_run_is_refused(data):
     results = json.loads(path.read_text())
     del results['evaluation']
     path.write_text(json.dumps(results))
-    with pytest.raises(runs.RunError, match='a.*no evaluated run'):
+    with pytest.raises(run_folder.RunError, match='a.*no evaluated run'):
         summarise(data, 'a')
 
 
@@ -150,9 +146,7 @@ def test_controls_are_listed_over_seeds(data, capsys):
             'cells': cells,
         }
         results['config']['model'] = 'dnc'
-        files.write_json(
-            data / 'doom_take_cover' / name / 'results.json', results
-        )
+        files.write_json(data / 'doom_take_cover' / name / 'results.json', results)
     table, out = summarise(data, 'base-0-controls', 'base-1-controls')
     first, second = table['controls']
     assert (first['group'], first['cell']) == ('DNC', 'tau-1.15')

@@ -5,10 +5,10 @@ import pytest
 from take_cover_case import STAGES, finish, folder, kill_in, results, start
 
 from chainer_wm import files
-from chainer_wm.datasets import split_episodes
+from chainer_wm.agents.saved import Parts
 from chainer_wm.rollouts import RolloutStore
-from chainer_wm.stages import vision
-from chainer_wm.stages.parts import Parts
+from chainer_wm.rollouts.splits import split_episodes
+from chainer_wm.training import vae
 
 pytest.importorskip('vizdoom')
 
@@ -16,9 +16,7 @@ pytest.importorskip('vizdoom')
 def test_dnc_by_a_flag_on_the_same_rollouts_and_vision(whole):
     finish(start(whole, 'dnc', '--model', 'dnc', '--reuse', 'whole'))
     found = results(whole, 'dnc')
-    assert (
-        found['random_baseline'] == results(whole, 'whole')['random_baseline']
-    )
+    assert found['random_baseline'] == results(whole, 'whole')['random_baseline']
     assert found['evaluation']['episodes'] == 2
     assert np.isfinite(found['model']['nll'])
     assert not (folder(whole, 'dnc') / 'rollouts').exists()
@@ -51,9 +49,7 @@ def test_a_rounds_learning_rate_may_fall(whole):
     finish(start(whole, 'settled', '--reuse', 'whole', *more))
 
     def moved(run):
-        parts = Parts.of(
-            folder(whole, run), 'whole', ('z', 'c', 'h'), '@numpy'
-        )
+        parts = Parts.of(folder(whole, run), 'whole', ('z', 'c', 'h'), '@numpy')
         ends = [parts.at(n).model().head.W.array for n in (0, 1)]
         return np.abs(ends[1] - ends[0]).mean()
 
@@ -86,13 +82,11 @@ def test_silent_latents_go_before_anything_is_encoded(whole):
     config = files.read_json(folder(whole, 'whole') / 'config.json')
     store = RolloutStore(folder(whole, 'whole') / 'rollouts')
     episodes = split_episodes(store.episodes, 0.25, config['seed'])[0]
-    nats = np.sort(vision.latent_nats(seer, store, episodes)[0])[1:3].mean()
+    nats = np.sort(vae.latent_nats(seer, store, episodes)[0])[1:3].mean()
     more = ('--latent-nats', str(nats), '--vision-rounds', '1')
     finish(start(whole, 'fewer', *more))
     found = Parts.saved(
-        folder(whole, 'fewer'),
-        files.read_json(folder(whole, 'fewer') / 'config.json'),
-        '@numpy',
+        folder(whole, 'fewer'), files.read_json(folder(whole, 'fewer') / 'config.json'), '@numpy'
     )
     sizes = [found.at(n).vision().latent_size for n in (0, 1)]
     assert sizes == [2, 2] and found.model().latent_size == 2

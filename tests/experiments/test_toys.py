@@ -35,24 +35,18 @@ class TestSchaffer:
         assert cma_es_schaffer.schaffer(np.array([10.0, 10.0])) == 0
         x = np.random.default_rng(0).uniform(-20, 40, (10_000, 2))
         assert (cma_es_schaffer.schaffer(x) > 0).all()
-        np.testing.assert_allclose(
-            cma_es_schaffer.fitness(x), -(cma_es_schaffer.schaffer(x) ** 2)
-        )
+        np.testing.assert_allclose(cma_es_schaffer.fitness(x), -(cma_es_schaffer.schaffer(x) ** 2))
 
     def test_by_hand(self):
         # a - b = 9 - 4 = 5, a + b = 13
         wanted = 0.5 + (np.sin(5.0) ** 2 - 0.5) / 1.013**2
-        assert cma_es_schaffer.schaffer(np.array([13.0, 12.0])) == (
-            pytest.approx(wanted)
-        )
+        assert cma_es_schaffer.schaffer(np.array([13.0, 12.0])) == (pytest.approx(wanted))
 
     def test_the_drawn_landscape_is_the_function_where_it_is_smooth(self):
         drawn = cma_es_schaffer.landscape((9.5, 10.5, 9.5, 10.5), 50)
         at = 9.5 + (np.arange(50) + 0.5) / 50
         grid = np.stack(np.meshgrid(at, at), axis=-1)
-        np.testing.assert_allclose(
-            drawn, cma_es_schaffer.schaffer(grid), atol=1e-3
-        )
+        np.testing.assert_allclose(drawn, cma_es_schaffer.schaffer(grid), atol=1e-3)
 
     def test_a_search_keeps_to_its_budget(self):
         config = cma_es_schaffer.Config(target=1.0, evaluations=1000)
@@ -61,18 +55,14 @@ class TestSchaffer:
     def test_the_rule_of_thumb_reaches_the_target_nearly_always(self):
         config = cma_es_schaffer.Config(seeds=20)
         found = [
-            cma_es_schaffer.arrived(
-                config, cma_es_schaffer.search(config, 5.0, seed)
-            )
+            cma_es_schaffer.arrived(config, cma_es_schaffer.search(config, 5.0, seed))
             for seed in range(20)
         ]
         assert sum(found) >= 18
 
     def test_files(self, tmp_path, monkeypatch):
         monkeypatch.setattr(cma_es_schaffer, 'FILM', 3)
-        cma_es_schaffer.run(
-            flags(tmp_path, '--seed 3 --seeds 3 --sigma 2 --sigmas 5')
-        )
+        cma_es_schaffer.run(flags(tmp_path, '--seed 3 --seeds 3 --sigma 2 --sigmas 5'))
         folder = tmp_path / 'cma_es_schaffer' / 'tiny'
         found = results(folder)
         check_common(found, 'cma_es_schaffer', 3)
@@ -98,11 +88,7 @@ class TestMixture:
 
     def test_files_and_the_mixture_wins(self, tmp_path):
         mdn_toy.run(
-            flags(
-                tmp_path,
-                '--seed 1 --epochs 150 --points 200 --hidden 64 '
-                '--learning-rate 1e-2',
-            )
+            flags(tmp_path, '--seed 1 --epochs 150 --points 200 --hidden 64 --learning-rate 1e-2')
         )
         folder = tmp_path / 'mdn_toy' / 'tiny'
         found = results(folder)
@@ -113,9 +99,7 @@ class TestMixture:
 
     def test_the_same_seed_gives_the_same_numbers(self, tmp_path):
         for name in ('first', 'second'):
-            mdn_toy.run(
-                flags(tmp_path / name, '--epochs 2 --points 50 --hidden 8')
-            )
+            mdn_toy.run(flags(tmp_path / name, '--epochs 2 --points 50 --hidden 8'))
         first, second = (
             results(tmp_path / name / 'mdn_toy' / 'tiny')['held_out']
             for name in ('first', 'second')
@@ -126,15 +110,11 @@ class TestMixture:
 class TestRunningStatistics:
     def test_the_published_formula_is_exact_for_sample_deviations(self):
         x = np.random.default_rng(0).normal(3, 2, 60)
-        found = running_statistics.running(
-            x, 5, running_statistics.published, ddof=1
-        )
+        found = running_statistics.running(x, 5, running_statistics.published, ddof=1)
         np.testing.assert_allclose(found[-1], x.std(ddof=1), rtol=1e-12)
 
     def test_files_and_the_error_it_shows(self, tmp_path):
-        running_statistics.run(
-            flags(tmp_path, '--seed 2 --values 256 --repeats 4')
-        )
+        running_statistics.run(flags(tmp_path, '--seed 2 --values 256 --repeats 4'))
         folder = tmp_path / 'running_statistics' / 'tiny'
         found = results(folder)
         check_common(found, 'running_statistics', 2)

@@ -1,0 +1,239 @@
+"""V, M and C wired into one policy: frame -> z -> features -> action.
+
+Policies that gather episodes for the next round of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import chainer
+import numpy as np
+from chainer import backend
+
+from chainer_wm.links.conv_vae import to_input
+
+FEATURES = ('z', 'c', 'h')
+
+
+class AgentState(NamedTuple):
+    """What the agent carries from one frame to the next, one lane per row."""
+
+    memory: Any  # M's recurrent state, every field (B, ...)
+    restart: np.ndarray  # (B,) 1 on an episode's first frame
+    rngs: tuple[np.random.Generator, ...]  # one per lane, for z
+    theta: np.ndarray | None = None  # (B, n), where every episode has its own
+
+
+class WorldModelAgent:
+    """The agent of World Models (Ha and Schmidhuber 2018, figure 8).
+
+    A batched policy: ``start`` and ``act``. The controller acts on z and on
+    what M held BEFORE it consumed (z, a); then M takes the step.
+
+    Args:
+        vision: V, ``ConvVAE``.
+        model: M, ``MDNRNN``.
+        controller: C, with ``act(features)``.
+        features: what C sees, in this order; of 'z', 'c', 'h', 'r'.
+        sample: draw z from V's posterior, as in training and in the dream;
+            False takes its mean.
+        draw: ``rng -> (n,)``, parameters of C for one episode; None leaves C
+            as it is in all of them.
+
+    Attributes:
+        lanes: games that it plays together, see ``lockstep``. Eight rows
+            cost V and M on the CPU about a quarter of eight times one.
+
+    Raises:
+        ValueError: V, M and C do not fit (names both sizes).
+    """
+
+    lanes = 8
+
+    def __init__(
+        self,
+        vision: Any,
+        model: Any,
+        controller: Any,
+        features: Sequence[str] = FEATURES,
+        sample: bool = True,
+        draw: Callable[[np.random.Generator], np.ndarray] | None = None,
+    ):
+        if vision.latent_size != model.latent_size:
+            raise ValueError(
+                f'V makes {vision.latent_size} latents but M takes '
+                f'{model.latent_size}: was M trained on another VAE?'
+            )
+        width = features_width(model, features)
+        if width != controller.feature_size:
+            raise ValueError(
+                f'features {", ".join(features)} are {width} wide but C takes '
+                f'{controller.feature_size}: was C evolved for another M, or '
+                'for other features?'
+            )
+        self.vision, self.model, self.controller = vision, model, controller
+        self.features, self.sample = tuple(features), sample
+        self.draw = draw
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> AgentState:
+        """The state before the first frame, one lane per generator."""
+        return AgentState(
+            self.model.initial_state(len(rngs)),
+            np.ones(len(rngs), self.model.dtype),
+            tuple(rngs),
+            np.stack([self.draw(rng) for rng in rngs]) if self.draw else None,
+        )
+
+    def restart(self, state: AgentState, lane: int, rng: np.random.Generator) -> AgentState:
+        """The state with a new episode in one lane, the others as before."""
+        new = self.start([rng])
+
+        def placed(all_lanes: Any, one: Any) -> Any:
+            if all_lanes is None:
+                return None
+            all_lanes = all_lanes.copy()
+            all_lanes[lane] = one[0]
+            return all_lanes
+
+        rngs = (*state.rngs[:lane], rng, *state.rngs[lane + 1 :])
+        return AgentState(
+            type(state.memory)(*map(placed, state.memory, new.memory)),
+            placed(state.restart, new.restart),
+            rngs,
+            placed(state.theta, new.theta),
+        )
+
+    def act(self, observations: np.ndarray, state: AgentState) -> tuple[np.ndarray, AgentState]:
+        """Choose actions, then let M take the step.
+
+        Args:
+            observations: (B, 64, 64, 3) uint8.
+
+        Returns:
+            ((B, A) float32 actions, next state).
+        """
+        model = self.model
+        with chainer.no_backprop_mode(), chainer.using_config('train', False):
+            z = self._encode(observations, state.rngs)
+            found = model.features(state.memory, z)
+            seen = model.xp.concatenate(
+                [chainer.as_array(found[name]) for name in self.features], axis=1
+            )
+            actions = self.controller.act(seen, state.theta)
+            restart = model.device.send(state.restart)
+            memory = model.follow(z, actions.astype(z.dtype), state.memory, restart)
+        on_cpu = chainer.get_device('@numpy').send(actions)
+        return (
+            on_cpu.astype(np.float32),
+            state._replace(memory=memory, restart=np.zeros_like(state.restart)),
+        )
+
+    def _encode(self, observations, rngs):
+        vision = self.vision
+        frames = to_input(observations, vision.xp, vision.dtype.type)
+        mu, ln_var = map(chainer.as_array, vision.encode(frames))
+        if not self.sample:
+            return mu
+        eps = np.stack([rng.standard_normal(mu.shape[1]) for rng in rngs])
+        return mu + vision.xp.exp(ln_var / 2) * vision.xp.asarray(eps, mu.dtype)
+
+
+def features_width(model: Any, features: Sequence[str]) -> int:
+    """How wide the named features of M are together.
+
+    Raises:
+        ValueError: an unknown name, or 'r' of a model without a DNC.
+    """
+    sizes = model.feature_sizes
+    missing = [name for name in features if name not in sizes]
+    if missing:
+        raise ValueError(
+            f'features {missing} are not in this model, which '
+            f'has {sorted(sizes)}: r needs --model dnc'
+        )
+    return sum(sizes[name] for name in features)
+
+
+class Player:
+    """Whoever plays. In a manifest it has this one name.
+
+    A rollout store that grows over the iterations of a run holds episodes of
+    many policies; its manifest may not change.
+
+    Args:
+        policy: that plays.
+    """
+
+    def __init__(self, policy: Any) -> None:
+        self.policy = policy
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> Any:
+        return self.policy.start(rngs)
+
+    def act(self, observations: np.ndarray, state: Any) -> tuple:
+        return self.policy.act(observations, state)
+
+
+class Explorer:
+    """Plays every episode with one candidate of a search, and with noise.
+
+    A batched policy. M consumes the actions that were really played.
+
+    Args:
+        vision, model, controller, features: as for ``WorldModelAgent``.
+        candidates: (P, n) parameters of C; each episode draws a row.
+        noise: standard deviation of the Gaussian noise on every action; the
+            sum is cut to [-1, 1].
+
+    Raises:
+        ValueError: the noise is negative, or V, M and C do not fit.
+    """
+
+    def __init__(
+        self,
+        vision: Any,
+        model: Any,
+        controller: Any,
+        candidates: np.ndarray,
+        noise: float,
+        features: Sequence[str] = FEATURES,
+    ) -> None:
+        if noise < 0:
+            raise ValueError(f'noise is {noise}, but must not be negative')
+        self._parts = vision, model
+        self._controller, self._features = controller, features
+        self._candidates, self._noise = candidates, noise
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> tuple:
+        chosen = [rng.integers(len(self._candidates)) for rng in rngs]
+        crowd = _Crowd(
+            self._controller,
+            self._candidates[chosen],
+            self._noise,
+            [rng.spawn(1)[0] for rng in rngs],
+        )
+        agent = WorldModelAgent(*self._parts, crowd, self._features)
+        return agent, agent.start(rngs)
+
+    def act(self, observations: np.ndarray, state: tuple) -> tuple:
+        agent, inner = state
+        actions, inner = agent.act(observations, inner)
+        return actions, (agent, inner)
+
+
+class _Crowd:
+    """A controller with other parameters in every lane, and noise."""
+
+    def __init__(self, controller, theta, noise, rngs) -> None:
+        self._controller, self._theta = controller, theta
+        self._noise, self._rngs = noise, rngs
+        self.feature_size = controller.feature_size
+
+    def act(self, seen, theta=None):
+        actions = self._controller.act(seen, self._theta)
+        eps = [rng.standard_normal(actions.shape[1]) for rng in self._rngs]
+        xp = backend.get_array_module(actions)
+        noise = xp.asarray(np.stack(eps), actions.dtype)
+        return xp.clip(actions + self._noise * noise, -1, 1)

@@ -1,0 +1,138 @@
+"""The dream as gym environments, one lane or a batch with autoreset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import chainer
+import gym
+import numpy as np
+from gym.utils import seeding
+
+from chainer_wm.dream.simulator import DOOM_FEATURES, Dream
+
+
+def _spaces(dream: Dream, features: Sequence[str]):
+    sizes = dream.model.feature_sizes
+    unknown = set(features) - set(sizes)
+    if unknown:
+        raise ValueError(
+            f'features {sorted(unknown)} are not among those of this model, {sorted(sizes)}'
+        )
+    width = sum(sizes[name] for name in features)
+    limit = np.finfo(np.float32).max  # any finite number
+    return (
+        gym.spaces.Box(-limit, limit, (width,), np.float32),
+        gym.spaces.Box(-1, 1, (dream.model.action_size,), np.float32),
+    )
+
+
+def _observation(dream: Dream, features: Sequence[str]) -> np.ndarray:
+    seen = chainer.get_device('@numpy').send(dream.observe(features))
+    return seen.astype(np.float32)
+
+
+class DreamEnv(gym.Env):
+    """One lane of a dream as a gym environment.
+
+    Args:
+        dream: the simulator; the environment takes it over.
+        features: what is observed, side by side in this order: 'z' (latent
+            picture), 'c' and 'h' (M's state from before it consumes z), 'r'
+            (read vectors of a DNC).
+
+    Observations are (F,) float32, actions (A,) float32 in [-1, 1], the reward
+    is 1 per step. ``reset(seed=)`` fixes the whole episode.
+    """
+
+    metadata: dict = {'render_modes': []}  # noqa: RUF012  (gym's own name)
+
+    def __init__(self, dream: Dream, features: Sequence[str] = DOOM_FEATURES) -> None:
+        self.dream = dream
+        self.features = tuple(features)
+        self.observation_space, self.action_space = _spaces(dream, features)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        """Start an episode: (observation, {})."""
+        super().reset(seed=seed)
+        self.dream.reset(1, [self.np_random])
+        return _observation(self.dream, self.features)[0], {}
+
+    def step(self, action):
+        """(observation, reward, terminated, truncated, {})."""
+        result = self.dream.step(np.asarray(action)[None])
+        return (
+            _observation(self.dream, self.features)[0],
+            float(result.reward[0]),
+            bool(result.terminated[0]),
+            bool(result.truncated[0]),
+            {},
+        )
+
+
+class DreamVectorEnv(gym.vector.VectorEnv):
+    """B lanes of a dream as a gym vector environment with autoreset.
+
+    As in gym 0.26: a lane whose episode ends starts anew in the same call; the
+    observation is then of the new episode, and the last one of the old is in
+    ``infos['final_observation'][lane]``, valid where
+    ``infos['_final_observation']`` is true.
+
+    Args:
+        dream: the simulator; the environment takes it over.
+        num_envs: B.
+        features: as for ``DreamEnv``.
+    """
+
+    def __init__(
+        self, dream: Dream, num_envs: int, features: Sequence[str] = DOOM_FEATURES
+    ) -> None:
+        super().__init__(num_envs, *_spaces(dream, features))
+        self.dream = dream
+        self.features = tuple(features)
+        self._rngs: list | None = None
+        self._actions: np.ndarray | None = None
+
+    def reset_wait(self, seed=None, options=None):
+        """Start an episode in every lane: (observations (B, F), {}).
+
+        Args:
+            seed: an integer (lane n gets seed + n), a list of B integers or
+                Nones, or None: the lanes' generators go on.
+            options: ignored.
+        """
+        seeds = (
+            [None] * self.num_envs
+            if seed is None
+            else [seed + n for n in range(self.num_envs)]
+            if isinstance(seed, int)
+            else list(seed)
+        )
+        if len(seeds) != self.num_envs:
+            raise ValueError(f'{len(seeds)} seeds for {self.num_envs} lanes')
+        old = self._rngs or [None] * self.num_envs
+        self._rngs = [
+            rng if rng is not None and one is None else seeding.np_random(one)[0]
+            for rng, one in zip(old, seeds)
+        ]
+        self.dream.reset(self.num_envs, self._rngs)
+        return _observation(self.dream, self.features), {}
+
+    def step_async(self, actions) -> None:
+        """Take the actions (B, A) of the next ``step_wait``."""
+        self._actions = np.asarray(actions)
+
+    def step_wait(self, **kwargs):
+        """(observations, rewards, terminated, truncated, infos)."""
+        result = self.dream.step(self._actions)
+        seen = _observation(self.dream, self.features)
+        infos: dict = {}
+        ended = np.flatnonzero(result.done)
+        if len(ended):
+            for lane in ended:
+                self._add_info(
+                    infos, {'final_observation': seen[lane].copy(), 'final_info': {}}, lane
+                )
+            self.dream.restart(ended)
+            seen[ended] = _observation(self.dream, self.features)[ended]
+        return seen, result.reward, result.terminated, result.truncated, infos

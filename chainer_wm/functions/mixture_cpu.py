@@ -1,0 +1,164 @@
+"""Mixtures straight from the head's product on the CPU, compiled by numba.
+
+Rows are steps or lanes, shared out over the cores. Within a row the innermost
+loops run over the latent dimensions, which lie side by side.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+from chainer_wm.functions.elementary import OPTIONS, exp
+
+HALF_LN_2PI = 0.5 * math.log(2 * math.pi)
+
+
+@numba.njit(**OPTIONS)
+def _mixture_row(row, bias, z, weight, gradient, scratch):
+    """NLL summed over the dims of one row; its gradient replaces the row."""
+    size = z.size
+    mixtures = bias.size // (3 * size)
+    top, total, best, mass = scratch[0], scratch[1], scratch[2], scratch[3]
+    one, half = row.dtype.type(1), row.dtype.type(0.5)
+    zero, lowest = row.dtype.type(0), row.dtype.type(-np.inf)
+    mus, sigmas = mixtures * size, 2 * mixtures * size
+    for d in range(size):
+        top[d], total[d], best[d], mass[d] = lowest, zero, lowest, zero
+    for k in range(mixtures):
+        for d in range(size):
+            row[k * size + d] += bias[k * size + d]
+            top[d] = max(top[d], row[k * size + d])
+    for k in range(mixtures):
+        ln_density = scratch[4 + k]
+        for d in range(size):
+            at = k * size + d
+            logit = row[at] - top[d]
+            ln_sigma = row[sigmas + at] + bias[sigmas + at]
+            inverse = exp(-ln_sigma)
+            u = (row[mus + at] + bias[mus + at] - z[d]) * inverse
+            row[at], row[mus + at], row[sigmas + at] = exp(logit), u, inverse
+            total[d] += row[at]
+            ln_density[d] = logit - ln_sigma - half * u * u
+            best[d] = max(best[d], ln_density[d])
+    for k in range(mixtures):
+        ln_density = scratch[4 + k]
+        for d in range(size):
+            ln_density[d] = exp(ln_density[d] - best[d])
+            mass[d] += ln_density[d]
+    nll = 0.0
+    for d in range(size):
+        nll += math.log(total[d] / mass[d]) - best[d] + HALF_LN_2PI
+    if gradient:
+        for d in range(size):
+            total[d], mass[d] = weight / total[d], weight / mass[d]
+        for k in range(mixtures):
+            density = scratch[4 + k]
+            for d in range(size):
+                at = k * size + d
+                share = density[d] * mass[d]
+                u = row[mus + at]
+                row[at] = row[at] * total[d] - share
+                row[mus + at] = share * u * row[sigmas + at]
+                row[sigmas + at] = share * (one - u * u)
+    return nll
+
+
+@numba.njit(parallel=True, **OPTIONS)
+def _mixture_rows(out, bias, z, weight, gradient, nll):
+    rows, size = z.shape
+    mixtures = bias.size // (3 * size)
+    chunk = 32
+    for part in numba.prange((rows + chunk - 1) // chunk):
+        scratch = np.empty((4 + mixtures, size), out.dtype)
+        for n in range(part * chunk, min(rows, (part + 1) * chunk)):
+            if weight[n] > 0:
+                nll[n] = _mixture_row(out[n], bias, z[n], weight[n], gradient, scratch)
+            else:
+                nll[n] = 0
+                out[n, : bias.size] = 0
+
+
+def mixture_loss(out, bias, z, weight, gradient: bool):
+    """NLL of mixtures from the head's product, and its gradient in place.
+
+    Args:
+        out: (N, >= 3KZ) product of the head without its bias: logits, mu,
+            ln_sigma, each (K, Z) and flat; further columns stay as they
+            are. Overwritten with the gradient of sum(weight * nll).
+        bias: (>= 3KZ,), of the head.
+        z: (N, Z) targets. weight: (N,) >= 0; where it is 0, z is not read.
+        gradient: False leaves something undefined in ``out``.
+
+    Returns:
+        (N,) nats, summed over the Z dims; 0 where the weight is 0.
+    """
+    nll = np.empty(len(z), z.dtype)
+    size = bias.size // (3 * z.shape[1]) * 3 * z.shape[1]
+    _mixture_rows(out, bias[:size], z, weight, gradient, nll)
+    return nll
+
+
+@numba.njit(**OPTIONS)
+def _sample_row(row, bias, u, eps, tau, z, scratch):
+    size = z.size
+    mixtures = bias.size // (3 * size)
+    top, total, passed, ln_sigma = (scratch[0], scratch[1], scratch[2], scratch[3])
+    zero, lowest = row.dtype.type(0), row.dtype.type(-np.inf)
+    mus, sigmas = mixtures * size, 2 * mixtures * size
+    for d in range(size):
+        top[d], total[d], passed[d] = lowest, zero, zero
+        z[d], ln_sigma[d] = (row[mus + d] + bias[mus + d], (row[sigmas + d] + bias[sigmas + d]))
+    for k in range(mixtures):
+        for d in range(size):
+            scratch[4 + k, d] = (row[k * size + d] + bias[k * size + d]) / tau
+            top[d] = max(top[d], scratch[4 + k, d])
+    for k in range(mixtures):
+        for d in range(size):
+            scratch[4 + k, d] = exp(scratch[4 + k, d] - top[d])
+            total[d] += scratch[4 + k, d]
+    for k in range(1, mixtures):
+        for d in range(size):
+            at = k * size + d
+            passed[d] += scratch[3 + k, d]
+            mu = row[mus + at] + bias[mus + at]
+            spread = row[sigmas + at] + bias[sigmas + at]
+            further = passed[d] <= u[d] * total[d]
+            z[d] = mu if further else z[d]
+            ln_sigma[d] = spread if further else ln_sigma[d]
+    root = row.dtype.type(math.sqrt(tau))
+    for d in range(size):
+        # the last term is 0, unless a logit is not finite: that must show
+        z[d] += exp(ln_sigma[d]) * root * eps[d] + zero * total[d]
+
+
+@numba.njit(parallel=True, **OPTIONS)
+def _sample_rows(out, bias, u, eps, stream, tau, z):
+    rows, size = z.shape
+    mixtures = bias.size // (3 * size)
+    chunk = 32
+    for part in numba.prange((rows + chunk - 1) // chunk):
+        scratch = np.empty((4 + mixtures, size), out.dtype)
+        for n in range(part * chunk, min(rows, (part + 1) * chunk)):
+            noise = stream[n]
+            _sample_row(*(out[n], bias, u[noise], eps[noise], tau[n], z[n], scratch))
+
+
+def sample_mixture(out, bias, u, eps, stream, tau):
+    """Draw from the mixtures that the head's product (less bias) describes.
+
+    Args:
+        out: (N, >= 3KZ) as for ``mixture_loss``; not changed.
+        bias: (>= 3KZ,). u, eps: (E, Z) noise, as in ``mixture.draw_noise``.
+        stream: (N,) integers: the row of the noise that each row uses.
+        tau: (N,) temperatures.
+
+    Returns:
+        z (N, Z); not a number where a logit is not finite.
+    """
+    z = np.empty((len(out), u.shape[1]), out.dtype)
+    size = bias.size // (3 * u.shape[1]) * 3 * u.shape[1]
+    _sample_rows(out, bias[:size], u, eps, stream, tau, z)
+    return z

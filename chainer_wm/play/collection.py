@@ -1,0 +1,190 @@
+"""Play episodes with a policy and put them into a rollout store."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gym
+import numpy as np
+import tqdm
+
+from chainer_wm.agents.policies import describe
+from chainer_wm.play import lockstep
+from chainer_wm.play import workers as worker_processes
+from chainer_wm.rollouts import Rollout, RolloutStore
+from chainer_wm.seeds import stream
+
+MakeEnv = Callable[[], gym.Env]
+MakePolicy = Callable[[], Any]
+
+_MOST_ATTEMPTS = 1000
+GROUP = 32  # episodes of a task, where a policy plays several together
+
+
+def play_rollouts(
+    envs: Any, policy: Any, rngs: Sequence[np.random.Generator], max_steps: int | None = None
+) -> Iterator[tuple[int, Rollout]]:
+    """Episodes from their first frames to their ends: (number, rollout).
+
+    Args:
+        envs: gym 0.26 environments by lane, see ``lockstep.play``.
+        policy: see ``policies.Policy``.
+        rngs: one per episode; gives the game's seed, then the policy's noise.
+        max_steps: end after so many steps at the latest, as truncated.
+    """
+    played: dict[int, list[lockstep.Step]] = {}
+    for number, _, seed in lockstep.play(
+        envs,
+        policy,
+        rngs,
+        max_steps,
+        lambda number, step: played.setdefault(number, []).append(step),
+    ):
+        columns = zip(*played.pop(number))
+        yield (
+            number,
+            Rollout(
+                observations=np.stack(next(columns)),
+                actions=np.array(next(columns), np.float32),
+                rewards=np.array(next(columns), np.float32),
+                terminated=np.array(next(columns), np.bool_),
+                truncated=np.array(next(columns), np.bool_),
+                info={'seed': seed},
+            ),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Setup:
+    """What a worker needs, built once in each."""
+
+    make_env: MakeEnv
+    make_policy: MakePolicy
+    path: str
+    seed: int
+    min_length: int
+    max_steps: int | None
+
+    def __call__(self) -> tuple:
+        return (self, lockstep.Envs(self.make_env), self.make_policy(), RolloutStore(self.path))
+
+
+def _collect_some(context: tuple, episodes: Sequence[int]) -> list[dict[str, Any]]:
+    """Play episodes and write their files; only their lines are sent back."""
+    setup, envs, policy, store = context
+    entries, missing = [], list(episodes)
+    for attempt in range(_MOST_ATTEMPTS):
+        rngs = [stream(setup.seed, 'collect', e, attempt) for e in missing]
+        short = []
+        for number, rollout in play_rollouts(envs, policy, rngs, setup.max_steps):
+            if len(rollout) < setup.min_length:
+                short.append((missing[number], len(rollout)))
+                continue
+            rollout.info.update(episode=missing[number], attempt=attempt)
+            line = store.write(missing[number], rollout)
+            entries.append({**line, 'attempt': attempt})
+        if not short:
+            return sorted(entries, key=lambda entry: entry['episode'])
+        missing = sorted(episode for episode, _ in short)
+    raise ValueError(
+        f'episode {short[0][0]}: none of {_MOST_ATTEMPTS} attempts lasted '
+        f'{setup.min_length} steps (the last {short[0][1]}): is '
+        'min_length longer than this policy ever lives?'
+    )
+
+
+def _describe_store(store: RolloutStore, setup: _Setup) -> Any:
+    """Write the manifest; returns the policy."""
+    env, policy = setup.make_env(), setup.make_policy()
+    game = env.unwrapped
+    libraries = {name: importlib.metadata.version(name) for name in ('numpy', 'gym', 'chainer')}
+    store.describe(
+        game=type(game).__name__,
+        settings={
+            **getattr(game, 'settings', {}),
+            'policy': describe(policy),
+            'min_length': setup.min_length,
+            'max_steps': setup.max_steps,
+        },
+        seed=setup.seed,
+        versions={
+            'python': platform.python_version(),
+            **libraries,
+            **getattr(game, 'versions', {}),
+        },
+    )
+    env.close()
+    return policy
+
+
+def collect(
+    store: RolloutStore,
+    make_env: MakeEnv,
+    make_policy: MakePolicy,
+    episodes: int,
+    seed: int,
+    workers: int = 1,
+    min_length: int | None = None,
+    max_steps: int | None = None,
+    progress: bool = True,
+) -> list[int]:
+    """Bring a store to ``episodes`` whole episodes; play only the missing.
+
+    Episode i is the same, to the byte, whatever the number of workers and
+    however often the collection was interrupted: its randomness is named by
+    (seed, 'collect', i, attempt). What the store holds is verified first, and
+    what is damaged is set aside and played again. Frames stay in the worker
+    that played them: it writes the file, this process lists it.
+
+    Args:
+        make_env, make_policy: picklable; called once in every worker, and
+            once here to describe the game in the manifest.
+        workers: processes; 0 plays in this one.
+        min_length: play an episode again, with its next attempt's randomness,
+            until it lasts so many steps (the paper's data: 100).
+        max_steps: end episodes after so many steps, as truncated.
+        progress: show bars with the rate and the time left.
+
+    Returns:
+        Numbers of the episodes that were played now.
+
+    Raises:
+        ValueError: the store holds episodes of other settings.
+        WorkerError: an episode failed again when it was repeated.
+    """
+    setup = _Setup(make_env, make_policy, str(store.path), seed, min_length or 1, max_steps)
+    store.refresh()
+    policy = _describe_store(store, setup)
+    store.verify(progress=progress)
+    store.remove_unfinished()
+    missing = store.missing(episodes)
+    most = GROUP if lockstep.lanes_of(policy) > 1 else 1
+    tasks = lockstep.groups(missing, workers, most)
+    results = worker_processes.run_tasks(
+        _collect_some, tasks, workers=min(workers, len(tasks)), setup=setup
+    )
+    frames, start = 0, time.perf_counter()
+    with (
+        contextlib.closing(results),
+        tqdm.tqdm(
+            total=episodes,
+            initial=episodes - len(missing),
+            desc='collect',
+            unit='episode',
+            disable=not progress,
+        ) as bar,
+    ):
+        for _, entries in results:
+            for entry in entries:
+                store.append(entry)
+                frames += entry['length']
+            rate = frames / (time.perf_counter() - start)
+            bar.set_postfix_str(f'{rate:.0f} frames/s', refresh=False)
+            bar.update(len(entries))
+    return missing

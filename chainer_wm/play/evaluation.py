@@ -1,0 +1,186 @@
+"""Play policies in real environments and report their returns."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import gym
+import numpy as np
+import tqdm
+
+from chainer_wm.play import lockstep
+from chainer_wm.play import workers as worker_processes
+from chainer_wm.seeds import stream
+
+MakeEnv = Callable[[], gym.Env]
+
+
+class Film(NamedTuple):
+    """One episode as it was seen."""
+
+    frames: np.ndarray  # (T, H, W, 3) uint8, the frame before each action
+    actions: np.ndarray  # (T, A)
+    rewards: np.ndarray  # (T,)
+    terminated: bool
+
+
+def summary(returns: Iterable[float]) -> dict[str, Any]:
+    """Episodes, mean, standard deviation (n - 1), standard error, returns."""
+    values = np.asarray(list(returns), np.float64)
+    if not len(values):
+        raise ValueError('no returns to summarise: were 0 episodes asked for?')
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return {
+        'episodes': len(values),
+        'mean': float(values.mean()),
+        'std': spread,
+        'standard_error': spread / len(values) ** 0.5,
+        'returns': values.tolist(),
+    }
+
+
+class Band(NamedTuple):
+    """What happened after ``first`` steps of an episode, up to ``last``."""
+
+    first: int
+    last: int
+    steps: int  # that all episodes together lived at these ages
+    deaths: int
+
+    @property
+    def rate(self) -> float:
+        """Deaths per 1,000 steps, where any step was lived."""
+        return 1000 * self.deaths / self.steps
+
+
+def ages(
+    lifetimes: Iterable[float],
+    limit: float,
+    edges: Sequence[int] = (0, 150, 300, 500, 800, 1200, 2100),
+) -> list[Band]:
+    """At which ages episodes ended.
+
+    A mean does not show whether a dream grows as dangerous as the game does:
+    deaths per step lived, age by age, do.
+
+    Args:
+        lifetimes: (n,) steps that each episode lasted.
+        limit: where episodes are cut off; whoever got there did not die.
+        edges: of the bands, rising.
+    """
+    lasted = np.asarray(list(lifetimes), np.float64)
+    died = lasted[lasted < limit]
+    return [
+        Band(
+            first,
+            last,
+            int(np.clip(lasted - first, 0, last - first).sum()),
+            int(((first < died) & (died <= last)).sum()),
+        )
+        for first, last in itertools.pairwise(edges)
+    ]
+
+
+def play(
+    env: gym.Env,
+    policy: Any,
+    seed: int,
+    purpose: str,
+    episode: int,
+    max_steps: int | None = None,
+    film: bool = False,
+) -> tuple[float, Film | None]:
+    """One episode; its randomness is named by (seed, purpose, episode).
+
+    Args:
+        env: a gym 0.26 environment.
+        policy: a batched policy (``start``, ``act``).
+        film: also return what was seen and done.
+
+    Returns:
+        The return (sum of rewards), and the Film or None.
+    """
+    steps: list[lockstep.Step] = []
+    (ended,) = lockstep.play(
+        [env],
+        policy,
+        [stream(seed, purpose, episode)],
+        max_steps,
+        lambda _, step: steps.append(step) if film else None,
+    )
+    if not film:
+        return ended.total, None
+    return ended.total, Film(
+        np.stack([step.observation for step in steps]),
+        np.stack([step.action for step in steps]),
+        np.asarray([step.reward for step in steps], np.float32),
+        bool(steps[-1].terminated),
+    )
+
+
+def evaluate(
+    make_env: MakeEnv,
+    policies: Mapping[str, Callable[[], Any]],
+    episodes: int,
+    seed: int,
+    purpose: str = 'evaluate',
+    workers: int = 1,
+    max_steps: int | None = None,
+    label: str = 'evaluate',
+) -> dict[str, np.ndarray]:
+    """Returns of every policy over the same episodes, by several processes.
+
+    Episode ``e`` is the same for every policy and any number of workers: the
+    game's seed and the policy's noise come from (seed, purpose, e).
+
+    Args:
+        make_env: picklable; called once in every worker.
+        policies: name -> picklable maker, called once in every worker.
+
+    Returns:
+        name -> (episodes,) float64.
+
+    Raises:
+        workers.WorkerError: an episode failed twice.
+    """
+    returns = {name: np.full(episodes, np.nan) for name in policies}
+    tasks = [
+        (name, seed, purpose, group, max_steps)
+        for name in policies
+        for group in lockstep.groups(range(episodes), workers)
+    ]
+    results = worker_processes.run_tasks(
+        _play_task,
+        tasks,
+        workers=workers,
+        setup=functools.partial(_setup, make_env, dict(policies)),
+    )
+    with (
+        contextlib.closing(results),  # on an error, workers end at once
+        tqdm.tqdm(
+            total=episodes * len(policies), desc=label, unit='episode', mininterval=1.0
+        ) as bar,
+    ):
+        for index, values in results:
+            name, _, _, group, _ = tasks[index]
+            returns[name][list(group)] = values
+            bar.update(len(group))
+    return returns
+
+
+def _setup(make_env: MakeEnv, policies: Mapping[str, Callable[[], Any]]):
+    made = {name: make() for name, make in policies.items()}
+    return lockstep.Envs(make_env), made
+
+
+def _play_task(context, task) -> list[float]:
+    """Returns of a group of episodes."""
+    envs, policies = context
+    name, seed, purpose, group, max_steps = task
+    rngs = [stream(seed, purpose, episode) for episode in group]
+    played = lockstep.play(envs, policies[name], rngs, max_steps)
+    return [ended.total for ended in sorted(played)]

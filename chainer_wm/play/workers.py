@@ -1,0 +1,241 @@
+"""Spread tasks over processes that may die.
+
+Each worker is a fresh (spawned) process with one thread, in a process group of
+its own. A worker that dies, hangs past the time limit or raises is replaced,
+with whatever processes it had started, and its task is run again with the same
+arguments; when that keeps failing, `WorkerError` tells what is known. Workers
+leave when their parent is gone, however it went.
+
+Scripts that use workers need the usual guard: ``if __name__ == '__main__':``.
+
+Hand tasks to workers, replace the dead, repeat what they were at.
+"""
+
+from __future__ import annotations
+
+import collections
+import pathlib
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from multiprocessing import connection
+from typing import Any
+
+from chainer_wm.play.worker_process import Worker, bind
+
+
+def run_tasks(
+    function: Callable,
+    tasks: Sequence[Any],
+    workers: int,
+    setup: Callable[[], Any] | None = None,
+    retries: int = 2,
+    timeout: float | None = None,
+    tasks_per_worker: int | None = None,
+) -> Generator[tuple[int, Any], None, None]:
+    """Yield (index, result) of every task, in the order they finish.
+
+    The arguments are those of `WorkerPool`, which is there for callers who
+    run one batch of tasks after another and want to start the workers once.
+
+    Raises:
+        WorkerError: a task kept failing; carries the worker's traceback.
+    """
+    if not len(tasks):
+        return
+    with WorkerPool(
+        function, min(workers, len(tasks)), setup, retries, timeout, tasks_per_worker
+    ) as pool:
+        yield from pool.run(tasks)
+
+
+class WorkerError(RuntimeError):
+    """A task failed, and failed again when it was repeated."""
+
+
+class WorkerPool:
+    """Workers that stay up for several calls of `run`.
+
+    Args:
+        function: called as ``function(task)``, or, with ``setup``, as
+            ``function(context, task)``. Picklable, like ``setup``.
+        workers: number of processes. 0 calls the function in this process,
+            for debugging: nothing is repeated, and the last bits of numbers
+            may differ, since BLAS may use more threads here.
+        setup: called once in every worker; returns the context.
+        retries: how often a task is repeated after its worker died or was too
+            slow. A task that raises is repeated once (never, if 0).
+        timeout: seconds that one task may take, None for no limit.
+        tasks_per_worker: replace a worker after so many tasks, for games that
+            leak memory; None keeps it.
+    """
+
+    def __init__(
+        self,
+        function: Callable,
+        workers: int,
+        setup: Callable[[], Any] | None = None,
+        retries: int = 2,
+        timeout: float | None = None,
+        tasks_per_worker: int | None = None,
+    ):
+        if workers < 0:
+            raise ValueError(f'workers is {workers}, expected 0 or more')
+        self.function, self.setup, self.size = function, setup, workers
+        self.retries, self.timeout = retries, timeout
+        self.tasks_per_worker = tasks_per_worker
+        self.workers: list[Worker] = []
+        self._started = 0
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._inline: Callable[[Any], Any] | None = None
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all workers."""
+        while self.workers:
+            self.workers.pop().dismiss()
+        if self._folder:
+            self._folder.cleanup()
+            self._folder = None
+
+    def run(self, tasks: Sequence[Any]) -> Generator[tuple[int, Any], None, None]:
+        """Yield (index, result) of every task, in the order they finish.
+
+        Raises:
+            WorkerError: a task kept failing; carries the worker's traceback.
+        """
+        if self.size == 0:
+            return self._run_here(tasks)
+        return _Run(self, tasks).results()
+
+    def start(self) -> None:
+        """Add one worker."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix='workers-')
+        self._started += 1
+        crash_file = pathlib.Path(self._folder.name, f'{self._started}.txt')
+        self.workers.append(Worker(self.function, self.setup, crash_file))
+
+    def _run_here(self, tasks: Sequence[Any]) -> Generator[tuple[int, Any], None, None]:
+        if self._inline is None:
+            self._inline = bind(self.function, self.setup)
+        for index, task in enumerate(tasks):
+            try:
+                result = self._inline(task)
+            except Exception as error:
+                raise WorkerError(
+                    f'task {index}, {_shown(task)}, failed:\n{traceback.format_exc()}'
+                ) from error
+            yield index, result
+
+
+class _Run:
+    """One batch of tasks on its way through a pool."""
+
+    def __init__(self, pool: WorkerPool, tasks: Sequence[Any]):
+        self.pool, self.tasks = pool, tasks
+        self.queue = collections.deque(range(len(tasks)))
+        self.failures: collections.Counter[int | None] = collections.Counter()
+        self.unfinished = len(tasks)
+
+    def results(self) -> Generator[tuple[int, Any], None, None]:
+        try:
+            while self.unfinished:
+                self._hand_out()
+                for worker in self._wait():
+                    kind, value = worker.message()
+                    index = worker.index
+                    if kind == 'done':
+                        assert index is not None
+                        self._finished(worker)
+                        yield index, value
+                    else:
+                        self._other(worker, kind, value)
+                self._stop_the_late()
+        finally:
+            for worker in [w for w in self.pool.workers if w.index is not None]:
+                self._remove(worker)
+
+    def _hand_out(self) -> None:
+        """Start workers where there is need, give tasks to the idle."""
+        pool = self.pool
+        while len(pool.workers) < min(pool.size, self.unfinished):
+            pool.start()
+        for worker in pool.workers:
+            if worker.ready and worker.index is None and self.queue:
+                index = self.queue.popleft()
+                worker.give(index, self.tasks[index], pool.timeout)
+
+    def _wait(self) -> list[Worker]:
+        """Workers with something to say, or dead; [] when time is up."""
+        heard: dict[Any, Worker] = {}
+        for worker in self.pool.workers:
+            heard[worker.pipe] = heard[worker.sentinel] = worker
+        limits = [w.deadline for w in self.pool.workers if w.deadline]
+        patience = max(min(limits) - time.monotonic(), 0) if limits else None
+        ready = connection.wait(list(heard), patience)
+        return list({id(heard[r]): heard[r] for r in ready}.values())
+
+    def _finished(self, worker: Worker) -> None:
+        worker.index = worker.deadline = None
+        worker.tasks_done += 1
+        self.unfinished -= 1
+        if worker.tasks_done == self.pool.tasks_per_worker:
+            self.pool.workers.remove(worker)
+            worker.dismiss()
+
+    def _other(self, worker: Worker, kind: str, text: str | None) -> None:
+        """A worker is ready, or something went wrong with it."""
+        if kind == 'ready':
+            worker.ready = True
+            return
+        if kind == 'no setup':
+            raise WorkerError(f'a worker could not be set up:\n{text}')
+        index, how = worker.index, self._remove(worker)
+        if kind == 'raised':
+            self._failed(index, 'raised', text, min(self.pool.retries, 1))
+        else:
+            self._failed(index, 'its worker died', how, self.pool.retries)
+
+    def _stop_the_late(self) -> None:
+        now = time.monotonic()
+        for worker in list(self.pool.workers):
+            late = worker.deadline is not None and worker.deadline < now
+            if late and not worker.pipe.poll():
+                index, how = worker.index, self._remove(worker)
+                text = f'took more than {self.pool.timeout} s, stopped by {how}'
+                self._failed(index, 'too late', text, self.pool.retries)
+
+    def _remove(self, worker: Worker) -> str:
+        self.pool.workers.remove(worker)
+        return worker.kill()
+
+    def _failed(self, index: int | None, what: str, text: str | None, retries: int) -> None:
+        """Queue the task again, or give up with all that is known."""
+        self.failures[index] += 1
+        count = self.failures[index]
+        if count <= retries:
+            if index is not None:
+                self.queue.appendleft(index)
+            return
+        if index is None:
+            raise WorkerError(
+                f'{count} workers died while they started ({text}): is the '
+                "script's entry guarded by `if __name__ == '__main__':`? Is "
+                'there enough memory?'
+            )
+        raise WorkerError(
+            f'task {index}, {_shown(self.tasks[index])}, failed {count} '
+            f'time(s), the last time: {what}\n{text}'
+        )
+
+
+def _shown(task: Any) -> str:
+    text = repr(task)
+    return text if len(text) <= 200 else f'{text[:200]}...'

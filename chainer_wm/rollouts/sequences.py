@@ -1,0 +1,149 @@
+"""Windows of encoded episodes for M."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from chainer_wm.rollouts.latents import JoinedLatents, Latents
+from chainer_wm.seeds import stream
+
+
+class Window(NamedTuple):
+    """T steps of B lanes.
+
+    z_t is drawn from row t of mu and ln_var, z_next of step t is the draw from
+    row t + 1: sample all T + 1 rows once, then shift.
+    """
+
+    mu: np.ndarray  # (T + 1, B, Z)
+    ln_var: np.ndarray  # (T + 1, B, Z)
+    actions: np.ndarray  # (T, B, A)
+    reset: np.ndarray  # (T, B) 1 on an episode's first step
+    mask: np.ndarray  # (T, B) 0 on its last, where z_next is unknown
+    done: np.ndarray  # (T, B) 1 where the game itself ended, not a time limit
+
+
+class LatentSequences:
+    """Endless lanes of whole episodes, cut into windows.
+
+    Each epoch shuffles the episodes; the lane that is shortest so far gets the
+    next one, so lanes need no padding and epochs flow into each other. Window
+    i holds steps i T to (i + 1) T - 1 of every lane: the state of M after one
+    window is its state before the next. A window is a function of (seed, i).
+
+    Args:
+        latents: the encoded episodes.
+        batch_size: B, lanes side by side.
+        window: T, steps.
+        seed: of the order.
+        episodes: numbers of the only episodes to use, those that come twice
+            twice as often; None takes all.
+        dtype: of all arrays.
+        rewards: (rows,) of every step, in the order of ``latents``' rows.
+
+    Attributes:
+        steps: of all its episodes together, an epoch.
+        windows_per_epoch: a float, steps / (B T).
+
+    Raises:
+        ValueError: no episodes, or sizes below 1.
+    """
+
+    def __init__(
+        self,
+        latents: Latents | JoinedLatents,
+        batch_size: int,
+        window: int,
+        seed: int,
+        episodes: Sequence[int] | None = None,
+        dtype: np.typing.DTypeLike = np.float32,
+        rewards: np.ndarray | None = None,
+    ):
+        if batch_size < 1 or window < 1:
+            raise ValueError(
+                f'batch_size is {batch_size} and window {window}; both must be at least 1'
+            )
+        self.latents, self.batch_size, self.window = (latents, batch_size, window)
+        self.seed, self.dtype, self.rewards = seed, np.dtype(dtype), rewards
+        if rewards is not None and rewards.shape != latents.mu.shape[:1]:
+            raise ValueError(
+                f'rewards have shape {rewards.shape} but there are {len(latents.mu)} encoded steps'
+            )
+        numbers = latents.episodes if episodes is None else episodes
+        self._positions = np.array([latents.position(e) for e in numbers])
+        if not len(self._positions):
+            raise ValueError('there are no episodes to make sequences of')
+        self.steps = int(latents.lengths[self._positions].sum())
+        self.windows_per_epoch = self.steps / (batch_size * window)
+        self._epochs = 0
+        self._lanes = [_Lane() for _ in range(batch_size)]
+        self._shortest = [(0, lane) for lane in range(batch_size)]
+
+    def batch(self, number: int) -> Window:
+        """Window ``number``, counted through all epochs."""
+        latents = self.latents
+        rows, begins, episodes = self._rows(number)
+        ends = begins[1:]  # the next step begins an episode: this one ends it
+        done = ends & latents.terminated[episodes[:-1]]
+        return Window(
+            mu=latents.mu[rows].astype(self.dtype),
+            ln_var=latents.ln_var[rows].astype(self.dtype),
+            actions=latents.actions[rows[:-1]].astype(self.dtype),
+            reset=begins[:-1].astype(self.dtype),
+            mask=(~ends).astype(self.dtype),
+            done=done.astype(self.dtype),
+        )
+
+    def reward(self, number: int) -> np.ndarray | None:
+        """(T, B) rewards of window ``number``; None where none were given."""
+        if self.rewards is None:
+            return None
+        return self.rewards[self._rows(number)[0][:-1]].astype(self.dtype)
+
+    def _rows(self, number: int) -> tuple[np.ndarray, ...]:
+        """Rows, begins and positions (see ``_Lane``), each (T + 1, B)."""
+        first, steps = number * self.window, self.window + 1
+        self._extend(first + steps)
+        lanes = [lane.rows(first, steps) for lane in self._lanes]
+        return tuple(np.stack(column, axis=1) for column in zip(*lanes))
+
+    def _extend(self, steps: int) -> None:
+        """Hand out episodes until every lane has so many steps."""
+        while self._shortest[0][0] < steps:
+            order = stream(self.seed, 'sequences', self._epochs).permutation(self._positions)
+            self._epochs += 1
+            for position in order:
+                length, lane = self._shortest[0]
+                self._lanes[lane].add(length, int(self.latents.starts[position]), int(position))
+                length += int(self.latents.lengths[position])
+                heapq.heapreplace(self._shortest, (length, lane))
+
+
+class _Lane:
+    """Episodes one after the other."""
+
+    def __init__(self) -> None:
+        self._begins: list[int] = []  # step of the lane
+        self._rows: list[int] = []  # first row of the latents
+        self._positions: list[int] = []
+
+    def add(self, begin: int, row: int, position: int) -> None:
+        self._begins.append(begin)
+        self._rows.append(row)
+        self._positions.append(position)
+
+    def rows(self, first: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows, whether an episode begins, and which it is; each (steps,)."""
+        at = np.arange(first, first + steps)
+        begins = np.asarray(self._begins)
+        segment = np.searchsorted(begins, at, 'right') - 1
+        offset = at - begins[segment]
+        return (
+            np.asarray(self._rows)[segment] + offset,
+            offset == 0,
+            np.asarray(self._positions)[segment],
+        )

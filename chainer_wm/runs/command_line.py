@@ -1,0 +1,214 @@
+"""The command line that every experiment shares, and its loop over stages."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pathlib
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from chainer_wm import devices, files
+from chainer_wm.devices import DeviceError
+from chainer_wm.runs import run_folder
+from chainer_wm.training.non_finite import NonFiniteError
+
+PRESETS = ('smoke', 'laptop', 'paper')
+
+
+def opt(
+    default: Any,
+    help: str,
+    choices: Sequence[str] | None = None,
+    free: bool = False,
+    extends: str | None = None,
+) -> Any:
+    """A Config field: its default, one line of help, and how it may change.
+
+    Args:
+        free: changes no number, so it may differ between two starts of a run.
+        extends: a budget of this stage: changing it makes the stage go on.
+    """
+    metadata = {'help': help, 'choices': choices, 'free': free, 'extends': extends}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class CommonConfig:
+    """What every experiment's command line offers."""
+
+    model: str = opt('lstm', 'recurrent core of M', ('lstm', 'dnc'))
+    preset: str = opt(
+        'smoke', 'smoke: minutes, laptop: hours on 2 cores, paper: what the paper ran', PRESETS
+    )
+    run: str = opt('', 'name of the run folder (default: PRESET-MODEL)')
+    stages: str = opt('all', 'comma-separated stages to run', free=True)
+    device: str = opt('@numpy', '@numpy or @cupy:0', free=True)
+    dtype: str = opt('float32', 'floating point of all networks', ('float32', 'float64'))
+    seed: int = opt(0, 'root of every random stream')
+    workers: int = opt(2, 'processes that play games', free=True)
+    data: str = opt('data', 'folder of caches and runs', free=True)
+    debug: bool = opt(False, 'stop at the first non-finite value', free=True)
+
+
+def parse(
+    config_class: type,
+    presets: Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping],
+    experiment: str,
+    argv: Sequence[str] | None = None,
+) -> Any:
+    """Read the command line into a ``config_class``.
+
+    Flags win over the settings of an existing run of that name, which win
+    over the preset's, which win over the defaults.
+
+    Args:
+        presets: by name; or what gives them, from the settings that win over
+            them.
+    """
+    given = _read_flags(config_class, argv)
+    chosen = {**_saved_config(config_class, given, experiment), **given}
+    preset = chosen.setdefault('preset', 'smoke')
+    named = presets(chosen) if callable(presets) else presets
+    config = config_class(**{**named[preset], **chosen})
+    if not config.run:
+        config = dataclasses.replace(config, run=f'{config.preset}-{config.model}')
+    return config
+
+
+def _read_flags(config_class: type, argv: Sequence[str] | None) -> dict:
+    summary = (config_class.__doc__ or '').strip().splitlines()[0]
+    parser = argparse.ArgumentParser(description=summary, argument_default=argparse.SUPPRESS)
+    kinds = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):
+        _add_flag(parser, field, kinds[field.name])
+    return vars(parser.parse_args(argv))
+
+
+def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, kind: Any) -> None:
+    flag = '--' + field.name.replace('_', '-')
+    text = f'{field.metadata["help"]} (default: {field.default!r})'
+    if kind is bool:
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+    elif typing.get_origin(kind) is tuple:
+        parser.add_argument(
+            flag, type=typing.get_args(kind)[0], nargs='+', action=_AsTuple, help=text
+        )
+    else:
+        parser.add_argument(flag, type=kind, help=text, choices=field.metadata['choices'])
+
+
+def defaults(config_class: type) -> dict[str, Any]:
+    """The defaults as config.json has them.
+
+    A setting that came in after a run has its default, which changes nothing.
+    """
+    return {
+        field.name: list(field.default) if isinstance(field.default, tuple) else field.default
+        for field in dataclasses.fields(config_class)
+    }
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved config without the folders of the machine that it ran on."""
+    return {
+        name: value for name, value in config.items() if name not in ('data', 'results', 'summary')
+    }
+
+
+class _AsTuple(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, tuple(values))
+
+
+def _saved_config(config_class: type, given: dict, experiment: str) -> dict:
+    folder = pathlib.Path(given.get('data', 'data'), experiment, given.get('run', ''))
+    path = folder / 'config.json'
+    if not given.get('run') or not path.exists():
+        return {}
+    known = {field.name: field for field in dataclasses.fields(config_class)}
+    saved = {**defaults(config_class), **files.read_json(path)}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in saved.items()
+        if name in known and not known[name].metadata['free']
+    }
+
+
+def open_run(config: Any, experiment: str, stages: Sequence[str]) -> run_folder.Run:
+    """The run's folder, made or resumed, with its settings checked."""
+    fields = dataclasses.fields(config)
+    return run_folder.Run(
+        pathlib.Path(config.data, experiment, config.run),
+        dataclasses.asdict(config),
+        free=tuple(f.name for f in fields if f.metadata['free']),
+        extensions={f.name: f.metadata['extends'] for f in fields if f.metadata['extends']},
+        stages=tuple(stages),
+        defaults=defaults(type(config)),
+    )
+
+
+Stage = Callable[[Any, run_folder.Run], None]
+
+
+def run_stages(
+    config: Any, experiment: str, stages: Mapping[str, Stage], packages: Sequence[str] = ()
+) -> run_folder.Run:
+    """Run the stages asked for, in order, skipping those already complete.
+
+    ``results.json`` says what was run, at which commits, with which versions
+    (those of ``packages`` too) and how long each stage took, beside what they
+    add.
+    """
+    wanted = _wanted(config.stages, tuple(stages))
+    devices.use(config.device, config.dtype)
+    commit = run_folder.commit()
+    run = open_run(config, experiment, tuple(stages))
+    print(
+        f'{experiment}: run {config.run} in {run.folder} '
+        f'(preset {config.preset}, model {config.model}, seed {config.seed})'
+    )
+    run.add_results(
+        experiment=experiment,
+        run=config.run,
+        config=dataclasses.asdict(config),
+        seed=config.seed,
+        versions=run_folder.versions(*packages),
+    )
+    for name, stage in stages.items():
+        if name not in wanted:
+            continue
+        if run.done(name):
+            print(f'{name}: complete, skipped')
+            continue
+        with run.working_on(name):
+            stage(config, run)
+        print(f'{name}: done in {run.seconds()[name]:.0f} s')
+        commits = dict.fromkeys([*run.results().get('commits', []), commit])
+        run.add_results(seconds=run.seconds(), commits=list(commits))
+    return run
+
+
+def _wanted(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    if text == 'all':
+        return known
+    wanted = tuple(part.strip() for part in text.split(',') if part.strip())
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+        raise SystemExit(
+            f'--stages {text}: {", ".join(unknown) or "nothing"} '
+            f'is not a stage; choose from {", ".join(known)}'
+        )
+    return wanted
+
+
+def main(script: Callable[[], Any]) -> None:
+    """Run an experiment; expected errors are one line, not a traceback."""
+    try:
+        script()
+    except (run_folder.RunError, DeviceError, NonFiniteError) as error:
+        sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('\ninterrupted: repeat the command to go on from here')

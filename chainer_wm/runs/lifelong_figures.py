@@ -1,0 +1,140 @@
+"""Pictures of a lifelong run: what M predicts, dreams, and what is kept."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import chainer
+import numpy as np
+
+from chainer_wm import plots
+from chainer_wm.dream.pixel_simulation import PixelSimulation, choose
+from chainer_wm.dream.pixel_starts import Starts
+from chainer_wm.links.pixel_model import PixelModel
+from chainer_wm.plots.matrices import share_matrices
+from chainer_wm.runs.lifelong_summary import retention
+from chainer_wm.seeds import stream
+from chainer_wm.training.levels import Game, RandomPolicy, play
+
+HOLD = 4  # frames that a film stays on its last picture
+
+
+def draw_predictions(
+    path: str | os.PathLike, game: Game, model: PixelModel, seed: int, steps: int = 16
+) -> None:
+    """One step ahead along a random episode of each level."""
+    rows: dict[str, np.ndarray] = {}
+    for level in range(game.levels):
+        (episode,) = play(
+            [game.make(level)], RandomPolicy(model.actions), [stream(seed, 'pictured', level)]
+        )
+        frames = episode.observations[: steps + 1]
+        model.palette.learn(frames)  # it may hold what M never met
+        rows[f'level {level}\ngame'] = frames[1:]
+        actions = episode.actions[: len(frames) - 1, 0].astype(int)
+        rows[f'level {level}\nM'] = predicted(model, frames[:-1], actions)
+    plots.film_rows(
+        path,
+        rows,
+        count=steps,
+        scale=max(1, 40 // frames.shape[1]),
+        title='The next picture, and what M expects from the ones before',
+    )
+
+
+def predicted(model: PixelModel, frames: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """What M expects after each of (T, H, W, 3), as pictures."""
+    codes = model.palette.encode(frames)
+    reset = np.zeros((len(frames), 1))
+    with chainer.no_backprop_mode(), chainer.using_config('train', False):
+        found, _ = model.sequence(codes[:, None], actions[:, None], model.initial_state(1), reset)
+    scores = chainer.get_device('@numpy').send(found.colours.array)[:, 0]
+    return model.palette.decode(choose(scores, 0.5, len(model.palette)))
+
+
+def film_of_game(env: Any, policy: Any, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+    """An episode with its last picture, and how it ended."""
+    frames = [env.reset(seed=int(rng.integers(2**31)))[0]]
+    state, over, reward, terminated = policy.start([rng]), False, 0.0, False
+    while not over:
+        action, state = policy.act(frames[-1][None], state)
+        seen, reward, terminated, cut, _ = env.step(int(action[0]))
+        frames.append(seen)
+        over = terminated or cut
+    return np.stack(frames), _ending(terminated, reward)
+
+
+def film_of_dream(
+    model: PixelModel, first: np.ndarray, policy: Any, rng: np.random.Generator, max_steps: int
+) -> tuple[np.ndarray, str]:
+    """An episode of M's own, from a real first picture (H, W, 3)."""
+    start = Starts(model.palette.encode(first[None]), model.initial_state(1), np.zeros(1, bool))
+    dream = PixelSimulation(model, start, 1, max_steps)
+    seen, _ = dream.reset(seed=int(rng.integers(2**31)))
+    frames, state, over = [seen[0]], policy.start([rng]), False
+    while not over:
+        action, state = policy.act(seen, state)
+        seen, reward, terminated, cut, infos = dream.step(action)
+        over = bool(terminated[0] or cut[0])
+        last = infos['final_observation'][0] if over else seen[0]
+        frames.append(last)
+    return np.stack(frames), _ending(bool(terminated[0]), float(reward[0]))
+
+
+def _ending(terminated: bool, reward: float) -> str:
+    if not terminated:
+        return 'time is up'
+    return 'solved' if reward > 0 else 'mistake'
+
+
+def draw_films(
+    folder: pathlib.Path, game: Game, model: PixelModel, policy: Any, seed: int, max_steps: int
+) -> None:
+    """``agent.gif``: game and dream, level by level; ``dreams.png``."""
+    sides: tuple[list, list] = [], []
+    words: tuple[list, list] = [], []
+    rows = {}
+    for level in range(game.levels):
+        env = game.make(level)
+        films = [
+            film_of_game(env, policy, stream(seed, 'film', level)),
+            film_of_dream(
+                model, env.reset(seed=level)[0], policy, stream(seed, 'dreamt', level), max_steps
+            ),
+        ]
+        length = max(len(frames) for frames, _ in films) + HOLD
+        names = ('game', 'dream')
+        for side, said, name, (frames, end) in zip(sides, words, names, films):
+            rows[f'level {level}\n{name}: {end}'] = frames
+            rest = length - len(frames)
+            side.append(np.concatenate([frames, frames[-1:].repeat(rest, 0)]))
+            said += [f'{name} {level}\t{t}' for t in range(len(frames) - 1)]
+            said += [f'{name} {level}\t{end}'] * (rest + 1)
+    left, right = (np.concatenate(side) for side in sides)
+    scale = max(1, 120 // left.shape[1])
+    plots.side_by_side(folder / 'agent.gif', left, right, words, fps=4, scale=scale)
+    plots.film_rows(
+        folder / 'dreams.png',
+        rows,
+        count=18,
+        scale=max(1, 40 // left.shape[1]),
+        title='The agent in the game, and in the dream of M',
+    )
+
+
+def draw_retention(path: str | os.PathLike, results: Mapping[str, Any]) -> None:
+    """Success of the agent, exactness of M, and PPO on the real levels."""
+
+    share_matrices(
+        path,
+        {
+            'agent: success': np.array(results['retention']),
+            'M: whole pictures right': np.array(results['model_retention'], float),
+            'PPO, same real steps': np.array(retention(results['same_budget'])),
+            'PPO, until solved': np.array(retention(results['until_solved'])),
+        },
+        title=f'{results["config"]["env"]}: what is known after each level',
+    )

@@ -1,0 +1,252 @@
+"""Score policies in the game and in the dream, and draw what they did."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import chainer
+import numpy as np
+
+from chainer_wm import plots
+from chainer_wm.agents.saved import Parts
+from chainer_wm.dream.foresight import foresee
+from chainer_wm.dream.population import rollout
+from chainer_wm.dream.simulator import DOOM_FEATURES, Dream
+from chainer_wm.links.conv_vae import to_frames
+from chainer_wm.play import evaluation
+from chainer_wm.rollouts.latents import Latents
+from chainer_wm.seeds import stream
+from chainer_wm.training.evolution import read_history
+from chainer_wm.training.mdn_rnn import DONE_WEIGHT, Deaths
+
+MakePolicy = Callable[[], Any]
+
+
+class DreamtController:
+    """C as a policy over the dream's features.
+
+    Args:
+        act: ``(features (B, F), theta (n,)) -> actions (B, A)``.
+        theta: (n,), the controller's parameters.
+    """
+
+    def __init__(self, act: Callable, theta: np.ndarray):
+        self._act, self._theta = act, theta
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> None:
+        return None
+
+    def act(self, observations: Any, state: None) -> tuple[Any, None]:
+        return self._act(observations, self._theta), None
+
+
+def score_in_game(
+    policies: Mapping[str, MakePolicy],
+    make_env: Callable,
+    episodes: int,
+    seed: int,
+    workers: int,
+    max_steps: int | None = None,
+    purpose: str = 'evaluate',
+) -> dict[str, dict]:
+    """Every policy on the same seeds: name -> ``evaluation.summary``."""
+    returns = evaluation.evaluate(
+        make_env, policies, episodes, seed, purpose, workers, max_steps=max_steps
+    )
+    return {name: evaluation.summary(values) for name, values in returns.items()}
+
+
+def score_in_dream(
+    policies: Mapping[str, Any],
+    dream: Dream,
+    episodes: int,
+    seed: int,
+    features: Sequence[str] = DOOM_FEATURES,
+) -> dict[str, dict]:
+    """Every policy in the same dreams: name -> ``evaluation.summary``."""
+    scores = {}
+    for name, policy in policies.items():
+        rngs = [stream(seed, 'dreamt', episode) for episode in range(episodes)]
+        scores[name] = evaluation.summary(rollout(dream, policy, rngs, features))
+    return scores
+
+
+def compare(game: Mapping[str, dict], dream: Mapping[str, dict]) -> str:
+    """A table for the terminal: each policy in the game and in the dream."""
+    lines = [f'{"policy":<12}{"game":>18}{"dream":>18}']
+    for name in game:
+        cells = [mean_and_std(scores.get(name)) for scores in (game, dream)]
+        lines.append(f'{name:<12}' + ''.join(f'{c:>18}' for c in cells))
+    return '\n'.join(lines)
+
+
+def compare_ages(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table for the terminal: deaths per 1,000 steps, game / dream, by age.
+
+    Args:
+        rows: one per policy, see ``ages``; at least one.
+    """
+    spans = [f'{band.first}-{band.last}' for band in rows[0]['game']]
+    lines = [f'{"age":<12}' + ''.join(f'{span:>14}' for span in spans)]
+    for row in rows:
+        cells = [
+            ' / '.join(f'{band.rate:.2f}' if band.steps else '-' for band in at)
+            for at in zip(row['game'], row['dream'])
+        ]
+        lines.append(f'{row["name"]:<12}' + ''.join(f'{c:>14}' for c in cells))
+    return '\n'.join(lines)
+
+
+def ages(
+    game: Mapping[str, dict], dream: Mapping[str, dict], limits: tuple[float, float]
+) -> list[dict[str, Any]]:
+    """At which ages policies die: 'name', and the bands of 'game' and 'dream'.
+
+    Args:
+        game, dream: scores by policy, whose returns are steps survived.
+        limits: where episodes of the game and of the dream are cut off.
+    """
+    return [
+        {
+            'name': row['name'],
+            'game': evaluation.ages(row['game']['returns'], limits[0]),
+            'dream': evaluation.ages(row['dream']['returns'], limits[1]),
+        }
+        for row in _in_both(game, dream)
+    ]
+
+
+def _in_both(game: Mapping[str, dict], dream: Mapping[str, dict]) -> list[dict[str, Any]]:
+    """A row for each policy that was scored in both."""
+    return [
+        {'name': name, 'game': game[name], 'dream': dream[name]} for name in game if name in dream
+    ]
+
+
+def mean_and_std(score: Mapping[str, Any] | None) -> str:
+    """A score for the terminal."""
+    return '-' if score is None else f'{score["mean"]:.0f} ± {score["std"]:.0f}'
+
+
+def draw_scores(
+    folder: pathlib.Path,
+    parts: Parts,
+    game: Mapping[str, dict],
+    dream: Mapping[str, dict],
+    solved: float | None,
+    core: str,
+    ages: Sequence[Mapping[str, Any]],
+) -> None:
+    """The evolution, histograms of returns, the dream against the game.
+
+    Args:
+        ages: what ``ages`` found.
+    """
+    plots.evolution(
+        folder / 'evolution.png',
+        *read_history(parts.home / 'controller'),
+        game['random'],
+        solved,
+        f'C in the dream of an M with {core}',
+    )
+    plots.returns_histogram(
+        folder / 'returns.png',
+        {name: score['returns'] for name, score in game.items()},
+        solved=solved,
+    )
+    deaths = Deaths.load(parts.home / 'model/deaths.npz')
+    plots.calibration(
+        folder / 'calibration.png', _in_both(game, dream), deaths, done_weight=DONE_WEIGHT
+    )
+    plots.deaths_by_age(folder / 'ages.png', ages)
+
+
+def draw_films(
+    folder: pathlib.Path,
+    parts: Parts,
+    make_env: Callable,
+    dream: Dream,
+    dreamer: DreamtController,
+    seed: int,
+) -> None:
+    """GIFs of the agent in the game, in its dream, and side by side."""
+    game = film_game(make_env, parts.agent_maker(), seed, 0).frames
+    dreamt = film_dream(dream, dreamer, parts.vision(), seed, parts.features)
+    plots.gif(folder / 'game.gif', game)
+    plots.gif(folder / 'dream.gif', dreamt)
+    plots.side_by_side(folder / 'game_and_dream.gif', game, dreamt)
+
+
+def film_dream(
+    dream: Dream, policy: Any, vision: Any, seed: int, features: Sequence[str] = DOOM_FEATURES
+) -> np.ndarray:
+    """One dreamt episode as V draws it, (T, 64, 64, 3) uint8."""
+    dream.reset(1, stream(seed, 'film'))
+    state = policy.start([stream(seed, 'film policy')])
+    latents, done = [], False
+    while not done:
+        latents.append(chainer.as_array(dream.features()['z'])[0])
+        actions, state = policy.act(dream.observe(features), state)
+        done = bool(dream.step(actions).done[0])
+    return decode(vision, np.stack([chainer.get_device('@numpy').send(z) for z in latents]))
+
+
+def decode(vision: Any, latents: np.ndarray, block: int = 200) -> np.ndarray:
+    """Latents (T, Z) as frames (T, 64, 64, 3) uint8, block by block."""
+    frames = []
+    with chainer.no_backprop_mode():
+        for at in range(0, len(latents), block):
+            z = vision.device.send(np.asarray(latents[at : at + block], vision.dtype))
+            frames.append(to_frames(vision.decode(z)))
+    return np.concatenate(frames)
+
+
+def film_game(
+    make_env: Callable, make_policy: MakePolicy, seed: int, episode: int
+) -> evaluation.Film:
+    """The evaluation's episode of that number, with what was seen."""
+    env = make_env()
+    try:
+        _, film = evaluation.play(env, make_policy(), seed, 'evaluate', episode, film=True)
+    finally:
+        env.close()
+    assert film is not None
+    return film
+
+
+def draw_foresight(
+    folder: pathlib.Path, parts: Parts, episode: int, seed: int, context: int = 20, most: int = 120
+) -> None:
+    """An episode's end: V's and M's pictures beside the game's.
+
+    The last ``most`` steps, so that the death is in it. M has seen all before
+    and ``context`` of them, then dreams alone, with the actions taken.
+    """
+    latents, vision = Latents(parts.codes_path), parts.vision()
+    rows = latents.rows(episode)
+    length = rows.stop - rows.start
+    first = max(0, length - most)
+    context = min(context, length - first - 1)
+    seen = foresee(
+        parts.model(),
+        latents.mu[rows],
+        latents.actions[rows],
+        first + context,
+        stream(seed, 'foresight'),
+    )
+    rollout = parts.at(0).store().read(episode)
+    died = length - first - 1 if rollout.terminated[-1] else None
+    plots.open_loop(
+        folder / 'foresight.png',
+        rollout.observations[first:],
+        decode(vision, seen.one_step[first:]),
+        decode(vision, seen.dreamed[first:]),
+        context,
+        reconstruction=decode(vision, latents.mu[rows][first:]),
+        done={'one-step': seen.p_done_one_step[first:], 'open-loop': seen.p_done_dreamed[first:]},
+        died_at=died,
+        first_step=first,
+        title=f'M along held-out episode {episode}',
+    )

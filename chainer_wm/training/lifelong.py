@@ -1,0 +1,171 @@
+"""One agent, one model, one task after the other: the parts of that loop.
+
+As the post on the Neural Computer Agent tells it: act in the real task, store,
+train one global model on all data so far, train the policy inside the model
+alone, return to the real task, go on to the next level.
+
+Everything is named by (seed, level, iteration): a loop that was interrupted
+and goes on gives the numbers of an unbroken one.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import chainer
+import numpy as np
+
+from chainer_wm.dream.pixel_curiosity import curiosity
+from chainer_wm.dream.pixel_simulation import PixelSimulation, choose
+from chainer_wm.dream.pixel_starts import draw_points, starts_at
+from chainer_wm.files.archives import save_link
+from chainer_wm.functions.adam import Adam
+from chainer_wm.links.pixel_model import PixelModel, Prediction
+from chainer_wm.rollouts import Rollout
+from chainer_wm.rollouts.pictures import Batch, Episodes
+from chainer_wm.seeds import stream
+from chainer_wm.training import loop
+from chainer_wm.training.levels import Game, RandomPolicy, play, succeeded
+
+
+def episodes_of(rollouts: Sequence[Rollout], model: PixelModel) -> Episodes:
+    """Episodes for a model; it gets numbers for what is new in them."""
+    for rollout in rollouts:
+        model.palette.learn(rollout.observations)
+        model.outcomes.learn(rollout.rewards, rollout.terminated)
+    return Episodes(rollouts, model.palette, model.outcomes)
+
+
+def train_model(
+    folder: str | os.PathLike,
+    model: PixelModel,
+    episodes: Episodes,
+    *,
+    updates: int,
+    lanes: int,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    outcome_weight: float = 1.0,
+    beta2: float = 0.999,
+    debug: bool = False,
+    tick: Callable[[], None] = lambda: None,
+    label: str = 'model',
+) -> list[dict]:
+    """Go on training the global model on all episodes so far.
+
+    Leaves ``model.npz`` in ``folder``.
+
+    Args:
+        model: as it came out of the iteration before.
+        lanes, steps: B and T of a batch.
+        outcome_weight: of the loss of reward and end.
+        beta2: of Adam. The first errors of pictures are a hundred times the
+            later ones of rewards; Adam should soon forget them.
+
+    Returns:
+        The log: a row of losses per 20 updates.
+    """
+    optimizer = Adam(alpha=learning_rate, beta2=beta2, gradient_clip=1.0).setup(model)
+
+    def loss(number: int, _: Any):
+        batch = episodes.draw(steps, lanes, stream(seed, 'model batch', number))
+        parts, _ = model.loss(batch, model.initial_state(lanes))
+        chainer.report(parts._asdict(), model)
+        return parts.total(outcome_weight), None
+
+    updater = loop.NumberedUpdater(optimizer, loss, debug=debug)
+    trainer = loop.fit(folder, updater, updates, label, tick=tick)
+    save_link(pathlib.Path(folder) / 'model.npz', model)
+    return loop.history(trainer)
+
+
+def predicted(model: PixelModel, episodes: Episodes) -> tuple[Batch, Prediction]:
+    """All episodes whole, side by side, and what the model says at each step.
+
+    The prediction's fields are NumPy arrays.
+    """
+    batch = episodes.whole(range(len(episodes)))
+    with chainer.no_backprop_mode(), chainer.using_config('train', False):
+        found, _ = model.sequence(
+            batch.codes, batch.actions, model.initial_state(len(episodes)), batch.reset
+        )
+    send = chainer.get_device('@numpy').send
+    return batch, Prediction(*(send(field.array) for field in found))
+
+
+def probe(model: PixelModel, episodes: Episodes) -> dict[str, Any]:
+    """How well the model predicts one step of episodes it never saw.
+
+    Returns:
+        'pictures' (share of next pictures right in every pixel), 'outcomes'
+        (share of steps whose reward and end are right), 'news' (the same of
+        the steps that are not like most, None without any).
+    """
+    batch, (colours, outcome) = predicted(model, episodes)
+    seen, played = batch.seen > 0, batch.played > 0
+    guess = choose(colours[seen], 0.5, len(model.palette))
+    right = outcome.argmax(axis=2) == batch.outcomes
+    # the commonest outcome, an ordinary step, is no news
+    news = batch.outcomes != np.bincount(batch.outcomes[played]).argmax()
+    return {
+        'pictures': float((guess == batch.following[seen]).all(axis=1).mean()),
+        'outcomes': float(right[played].mean()),
+        'news': float(right[played & news].mean()) if (played & news).any() else None,
+    }
+
+
+def simulation(
+    model: PixelModel,
+    rollouts: Sequence[Rollout],
+    *,
+    lanes: int,
+    max_steps: int,
+    newest: float,
+    anywhere: float,
+    rng: np.random.Generator,
+    surprise: float = 0.0,
+    starts: int = 512,
+) -> PixelSimulation:
+    """The model as a game of all levels seen so far.
+
+    Args:
+        rollouts: all real episodes, each with its 'level'.
+        newest, anywhere: see ``pixel_model.draw_points``.
+        surprise: reward of a dream that does what was never tried in the
+            real game, see ``pixel_model.Curiosity``. In the newest level
+            only, and only while no real episode of it succeeded; 0 is never.
+        starts: how many points of real episodes are drawn to begin at.
+    """
+    episodes = episodes_of(rollouts, model)
+    levels = np.array([rollout.info['level'] for rollout in rollouts])
+    points = draw_points(levels, episodes, starts, newest, anywhere, rng)
+    newer = levels == levels.max()
+    won = any(map(succeeded, itertools.compress(rollouts, newer)))
+    curious = newer[points[:, 0]] & bool(surprise and not won)
+    return PixelSimulation(
+        model,
+        starts_at(model, episodes, points, curious),
+        lanes,
+        max_steps,
+        curiosity(episodes, surprise) if curious.any() else None,
+    )
+
+
+def probe_level(
+    model: PixelModel, game: Game, level: int, episodes: int, seed: int
+) -> dict[str, Any]:
+    """``probe`` on random episodes of a level that nobody learns from."""
+    rollouts = play(
+        [game.make(level) for _ in range(episodes)],
+        RandomPolicy(model.actions),
+        [stream(seed, 'probe', level, n) for n in range(episodes)],
+    )
+    # a copy learns the numbers of what the model never saw: these it misses
+    model = copy.deepcopy(model)
+    return probe(model, episodes_of(rollouts, model))

@@ -1,0 +1,202 @@
+"""Train V on the frames of a rollout store."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import chainer
+import numpy as np
+
+from chainer_wm import plots
+from chainer_wm.files.archives import load_link, save_link
+from chainer_wm.functions.adam import Adam
+from chainer_wm.links.conv_vae import ConvVAE, active_latents, kl_divergence, to_input, without
+from chainer_wm.rollouts import JoinedStores, RolloutStore
+from chainer_wm.rollouts.frames import FrameDataset
+from chainer_wm.seeds import stream
+from chainer_wm.training import loop
+
+
+def train(
+    folder: str | os.PathLike,
+    store: RolloutStore | JoinedStores,
+    vision: ConvVAE,
+    *,
+    episodes: Sequence[Any],
+    epochs: float,
+    batch_size: int,
+    learning_rate: float,
+    last_learning_rate: float = math.inf,
+    seed: int,
+    kl_tolerance: float = 0.5,
+    memory_mb: float = 1024,
+    debug: bool = False,
+    tick: Callable[[], None] = lambda: None,
+) -> list[dict]:
+    """Minimise V's loss over all frames of ``episodes``, ``epochs`` times.
+
+    Leaves ``vision.npz``, ``log.json`` and snapshots in ``folder``.
+
+    Args:
+        vision: V, on the device to train on.
+        episodes: numbers in the store to train on.
+        last_learning_rate: Adam's falls to this in a straight line, if it
+            is lower.
+        kl_tolerance: nats per latent that cost nothing.
+        memory_mb: limit of the frames held at once.
+
+    Returns:
+        The log: a row of losses per 20 updates.
+
+    Raises:
+        ValueError: a learning rate is negative.
+    """
+    folder = pathlib.Path(folder)
+    optimizer = Adam(alpha=learning_rate).setup(vision)
+
+    def loss(number: int, state: None):
+        batch = to_input(frames.batch(number), vision.xp, vision.dtype.type)
+        rng = stream(seed, 'vision noise', number)
+        return vision.loss(batch, rng=rng, kl_tolerance=kl_tolerance), None
+
+    with contextlib.closing(
+        FrameDataset(store, batch_size, seed, memory_mb, episodes=episodes)
+    ) as frames:
+        print(f'vision: {frames}')
+        updates = math.ceil(epochs * frames.batches_per_epoch)
+        rate = loop.linear_rate(learning_rate, last_learning_rate, updates)
+        updater = loop.NumberedUpdater(
+            optimizer, loss, None, frames.batches_per_epoch, debug, rate
+        )
+        trainer = loop.fit(folder, updater, updates, 'vision', tick=tick)
+    save_link(folder / 'vision.npz', vision)
+    return loop.history(trainer)
+
+
+def measure(
+    vision: ConvVAE, store: RolloutStore, episodes: Sequence[int], most: int = 2000
+) -> dict[str, float]:
+    """How V rebuilds held-out frames (evenly spread, ``most`` at the most).
+
+    Returns:
+        ``reconstruction`` (squared error per frame, from the means), ``kl``
+        (nats) and ``active_latents`` (0: V has collapsed).
+    """
+    errors, kls = [], []
+    with chainer.no_backprop_mode(), chainer.using_config('train', False):
+        for x in _spread(vision, store, episodes, most):
+            mu, ln_var = vision.encode(x)
+            error = vision.decode(mu).array - x
+            errors.append(float((error**2).sum()) / len(x))
+            kls.append(kl_divergence(mu, ln_var).array)
+    kl = vision.xp.concatenate(kls)
+    return {
+        'reconstruction': float(np.mean(errors)),
+        'kl': float(kl.sum(axis=1).mean()),
+        'active_latents': active_latents(kl),
+    }
+
+
+def drop_silent(
+    vision: ConvVAE, store: RolloutStore, episodes: Sequence[int], nats: float, most: int = 2000
+) -> ConvVAE:
+    """V without its silent latents: those that carry fewer nats per frame.
+
+    A silent latent is drawn from the prior, whatever the frame shows: noise
+    of deviation 1 for M to predict and for C to act on, beside latents that
+    tell of fireballs by a fraction of that.
+
+    Args:
+        nats: mean KL divergence below which a latent is dropped.
+        most: frames that it is measured on, evenly spread, at the most.
+
+    Raises:
+        ValueError: all latents are silent.
+    """
+    kl, means = latent_nats(vision, store, episodes, most)
+    silent = kl < nats
+    if silent.all():
+        raise ValueError(
+            f'all {len(silent)} latents carry fewer than {nats:g} nats, the '
+            f'best {kl.max():.2g}: V has collapsed, or was hardly trained'
+        )
+    print(
+        f'vision: {silent.sum()} of {len(silent)} latents carry fewer than '
+        f'{nats:g} nats, {kl[silent].sum():.2f} together, and go'
+    )
+    return without(vision, silent, means)
+
+
+def latent_nats(
+    vision: ConvVAE, store: RolloutStore, episodes: Sequence[int], most: int = 2000
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean KL divergence and mean of every latent, each (Z,), on the CPU.
+
+    Args:
+        most: frames, evenly spread, at the most.
+    """
+    with chainer.no_backprop_mode(), chainer.using_config('train', False):
+        seen = [vision.encode(x) for x in _spread(vision, store, episodes, most)]
+    mu, ln_var = (vision.xp.concatenate([part.array for part in column]) for column in zip(*seen))
+    kl = kl_divergence(mu, ln_var).array.mean(axis=0)
+    on_cpu = chainer.get_device('@numpy').send
+    return on_cpu(kl), on_cpu(mu.mean(axis=0))
+
+
+def _spread(
+    vision: ConvVAE, store: RolloutStore, episodes: Sequence[int], most: int
+) -> Iterator[Any]:
+    """Frames of each episode as V takes them, ``most`` in all at the most."""
+    per_episode = max(1, most // len(episodes))
+    for episode in episodes:
+        frames = store.read(episode).observations
+        # the middles of equal parts: an episode's ends weigh as others do
+        count = min(per_episode, len(frames))
+        chosen = ((np.arange(count) + 0.5) * len(frames) / count).astype(int)
+        yield to_input(frames[chosen], vision.xp, vision.dtype.type)
+
+
+def draw(
+    folder: pathlib.Path,
+    log: list[dict],
+    vision: ConvVAE,
+    store: RolloutStore,
+    episodes: Sequence[int],
+    count: int = 16,
+) -> None:
+    """The learning curve, and held-out frames beside what V makes of them."""
+    plots.training_curves(
+        folder / 'vision_training.png',
+        {
+            'train': (
+                np.array([row['iteration'] for row in log]),
+                np.array([row['main/loss'] for row in log]),
+            )
+        },
+        ylabel='loss (squared error + KL, nats)',
+        xlabel='update',
+        title='V: ConvVAE',
+    )
+    frames = np.stack([_middle(store, episodes, k, count) for k in range(count)])
+    with chainer.no_backprop_mode():
+        x = to_input(frames, vision.xp, vision.dtype.type)
+        rebuilt = chainer.get_device('@numpy').send(vision.reconstruct(x).array)
+    plots.reconstructions(folder / 'reconstructions.png', frames, rebuilt, title='held-out frames')
+
+
+def _middle(store: RolloutStore, episodes: Sequence[int], k: int, count: int) -> np.ndarray:
+    """Picture k of ``count``: another episode and another moment each."""
+    frames = store.read(episodes[k % len(episodes)]).observations
+    return frames[(k + 1) * len(frames) // (count + 1)]
+
+
+def load(path: str | os.PathLike, device: Any = '@numpy') -> ConvVAE:
+    """V from its file, on a device."""
+    vision = load_link(path, ConvVAE)
+    vision.to_device(chainer.get_device(device))
+    return vision

@@ -1,0 +1,96 @@
+"""Evaluation: the same episodes for every policy and number of workers."""
+
+import gym
+import numpy as np
+import pytest
+
+from chainer_wm.agents import policies
+from chainer_wm.play import evaluation
+from chainer_wm.play.workers import WorkerError
+
+
+class Walk(gym.Env):
+    """Ends at a random step, earlier to the left; rewards 1 per step."""
+
+    observation_space = gym.spaces.Box(0, 1, (2,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = int(self.np_random.integers(5, 30))
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        if not np.isfinite(action).all():
+            raise ValueError('the action is not finite')
+        self.left -= 2 if action[0] < 0 else 1
+        return np.ones(2, np.float32), 1.0, self.left <= 0, False, {}
+
+
+class Broken(policies.NoAction):
+    """Fails in its third step."""
+
+    def act(self, observations, state):
+        if observations.any():
+            raise ZeroDivisionError('broken on purpose')
+        return super().act(observations, state)
+
+
+BOTH = {'still': policies.NoAction, 'random': policies.Uniform}
+
+
+def test_returns_do_not_depend_on_the_number_of_workers():
+    here, two = (evaluation.evaluate(Walk, BOTH, 6, seed=1, workers=workers) for workers in (0, 2))
+    for name in BOTH:
+        np.testing.assert_array_equal(here[name], two[name])
+
+
+def test_every_policy_meets_the_same_episodes():
+    returns = evaluation.evaluate(
+        Walk, {'a': policies.NoAction, 'b': policies.NoAction}, 5, 0, workers=0
+    )
+    np.testing.assert_array_equal(returns['a'], returns['b'])
+    assert len(set(returns['a'])) > 1
+
+
+def test_a_policy_that_fails_is_an_error_and_never_a_score():
+    with pytest.raises(WorkerError, match='broken on purpose'):
+        evaluation.evaluate(Walk, {'broken': Broken}, 2, 0, workers=1)
+
+
+def test_film_holds_the_frames_before_each_action():
+    total, film = evaluation.play(Walk(), policies.NoAction(), 0, 'test', 0, film=True)
+    assert total == len(film.frames) == len(film.actions)
+    assert not film.frames[0].any() and film.frames[1:].all()
+    assert film.terminated
+
+
+def test_max_steps_ends_an_episode():
+    total, _ = evaluation.play(Walk(), policies.NoAction(), 0, 'test', 0, max_steps=3)
+    assert total == 3
+
+
+def test_summary_by_hand():
+    found = evaluation.summary([1, 3])
+    assert found['mean'] == 2 and found['std'] == pytest.approx(2**0.5)
+    assert found['standard_error'] == pytest.approx(1)
+    with pytest.raises(ValueError, match='0 episodes'):
+        evaluation.summary([])
+
+
+def test_ages_count_steps_and_deaths_by_hand():
+    lifetimes = [1, 10, 11, 25, 30, 30]
+    assert evaluation.ages(lifetimes, 30, (0, 10, 20, 40)) == [
+        (0, 10, 1 + 5 * 10, 2),  # whoever dies in step 10 never saw an 11th
+        (10, 20, 1 + 3 * 10, 1),
+        (20, 40, 5 + 10 + 10, 1),  # those cut off at 30 did not die
+    ]
+
+
+def test_ages_without_a_limit_count_every_end_as_a_death():
+    (band,) = evaluation.ages([5, 9], np.inf, (0, 10))
+    assert (band.steps, band.deaths) == (14, 2)
+
+
+def test_ages_nobody_reached_are_empty():
+    assert evaluation.ages([5], 30, (0, 10, 20))[1] == (10, 20, 0, 0)

@@ -1,0 +1,179 @@
+"""Charts: curves, scores and memories as the numbers that are drawn."""
+
+import numpy as np
+import pytest
+from plots_case import HISTORY, SCORE, TRACE, charts, lines
+
+from chainer_wm import plots
+from chainer_wm.play.evaluation import Band
+from chainer_wm.plots import scores
+
+__all__ = ['charts']  # a fixture
+
+# -- charts ----------------------------------------------------------------
+
+
+def test_things_keep_their_colour_and_others_get_a_free_one():
+    known = plots.COLOURS
+    assert plots.colours(['agent', 'random']) == [known['agent'], known['random']]
+    assert plots.colours(['random policy']) == [known['random']]
+    assert plots.colours(['DNC, 3 seeds', 'LSTM']) == [known['dnc'], known['lstm']]
+    many = plots.colours(['a', 'agent', 'b', 'controller', 'c'])
+    assert len(set(many)) == 5
+    assert many[1] == known['agent']
+
+
+def test_training_curves_leave_gaps_for_what_is_no_number(tmp_path, charts):
+    series = {'train': ([0, 1, 2, 3], [1, np.nan, 0, 2])}
+    plots.training_curves(tmp_path / 'a.png', series, log=True)
+    _, y = lines(charts[0], 'train (2)')
+    np.testing.assert_array_equal(y, [1, np.nan, np.nan, 2])
+    assert charts[0].axes[0].get_yscale() == 'log'
+    assert series['train'][1][2] == 0
+
+
+def test_training_curves_are_smoothed_by_the_mean(tmp_path, charts):
+    x, y = np.arange(10.0), np.arange(10.0) ** 2
+    plots.training_curves(tmp_path / 'a.png', {'train': (x, y)}, smooth=3)
+    smooth_x, smooth_y = lines(charts[0], 'train')
+    np.testing.assert_allclose(smooth_x, x[1:-1])
+    np.testing.assert_allclose(smooth_y, [(y[i - 1] + y[i] + y[i + 1]) / 3 for i in range(1, 9)])
+
+
+def test_training_curves_refuse_nothing_and_odd_lengths(tmp_path):
+    with pytest.raises(ValueError, match='no series'):
+        plots.training_curves(tmp_path / 'a.png', {})
+    with pytest.raises(ValueError, match='2 x values and 3 y'):
+        plots.training_curves(tmp_path / 'a.png', {'train': ([1, 2], [1, 2, 3])})
+
+
+def test_evolution_draws_dream_game_and_random(tmp_path, charts):
+    plots.evolution(
+        tmp_path / 'a.png',
+        HISTORY,
+        [{'generation': 4, **SCORE}],
+        {'mean': 209.0, 'std': 104.0, 'episodes': 100},
+        solved=750,
+    )
+    x, mean = lines(charts[0], 'dream: mean')
+    assert x.tolist() == [0, 1, 2, 3, 4]
+    assert mean.tolist() == [100, 101, 102, 103, 104]
+    assert lines(charts[0], 'dream: best')[1].tolist() == [200] * 5
+    assert lines(charts[0], 'game: random')[1] == [209, 209]
+    bars = charts[0].axes[0].containers[0]
+    assert 'mean of 100 episodes' in bars.get_label()
+    low, high = bars.lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((190, 210))  # 100 / sqrt(100)
+
+
+def test_evolution_of_a_resumed_or_empty_history(tmp_path, charts):
+    plots.evolution(tmp_path / 'a.png', HISTORY[3:4], baseline=209.0)
+    assert lines(charts[0], 'dream: mean')[0].tolist() == [3]
+    with pytest.raises(ValueError, match='no generation'):
+        plots.evolution(tmp_path / 'a.png', [])
+
+
+def test_returns_share_one_axis_and_say_their_mean(tmp_path, charts):
+    plots.returns_histogram(
+        tmp_path / 'a.png', {'agent': [100, 200, 900], 'random': [50, 70], 'one': [5]}
+    )
+    titles = [axes.get_title(loc='left') for axes in charts[0].axes]
+    assert titles[0] == 'agent: 400 ± 436, 3 episodes'
+    assert titles[2] == 'one: 5, 1 episodes'
+    for axes, count in zip(charts[0].axes, (3, 2, 1)):
+        assert sum(bar.get_height() for bar in axes.patches) == count
+        assert axes.get_xlim() == charts[0].axes[0].get_xlim()
+
+
+@pytest.mark.parametrize('wrong', [[], [1, np.nan]])
+def test_returns_must_be_there_and_finite(tmp_path, wrong):
+    with pytest.raises(ValueError, match='agent'):
+        plots.returns_histogram(tmp_path / 'a.png', {'agent': wrong})
+
+
+def test_wilson_intervals_by_hand():
+    # z = 2: middle (1/4 + 4/8) / (1 + 1), half 2 sqrt(3/64 + 4/64) / (1 + 1)
+    assert scores.wilson(1, 4, z=2) == pytest.approx((0.375 - 7**0.5 / 8, 0.375 + 7**0.5 / 8))
+    low, high = scores.wilson(0, 10)
+    assert low == 0
+    assert high == pytest.approx(0.2775, abs=1e-4)
+
+
+def test_reliability_counts_every_step_once():
+    rng = np.random.default_rng(0)
+    chance = rng.random(5000) ** 4
+    dead = rng.random(5000) < chance
+    rows = plots.reliability(chance, dead)
+    assert sum(row['steps'] for row in rows) == 5000
+    assert sum(row['deaths'] for row in rows) == dead.sum()
+    assert sum(row['steps'] * row['predicted'] for row in rows) == pytest.approx(chance.sum())
+    honest = [row['low'] <= row['predicted'] <= row['high'] for row in rows]
+    assert np.mean(honest) >= 0.8
+    assert plots.reliability([0, 1], [0, 1])[-1]['observed'] == 1
+
+
+@pytest.mark.parametrize(
+    ('chance', 'dead', 'message'),
+    [([0.5], [0, 1], '1 .* 2'), ([3.0], [1], 'logit'), ([], [], 'at least')],
+)
+def test_reliability_refuses(chance, dead, message):
+    with pytest.raises(ValueError, match=message):
+        plots.reliability(chance, dead)
+
+
+def test_calibration_marks_each_policy(tmp_path, charts):
+    rows = [
+        {
+            'name': name,
+            'dream': {'mean': dream, 'std': 10, 'episodes': 100},
+            'game': {'mean': game, 'std': 20, 'episodes': 100},
+        }
+        for name, dream, game in (('random', 200, 210), ('agent', 900, 500))
+    ]
+    plots.calibration(tmp_path / 'a.png', rows)
+    points = charts[0].axes[0].containers
+    assert [each.get_label() for each in points] == ['random', 'agent']
+    assert points[1].lines[0].get_xydata().tolist() == [[900, 500]]
+    with pytest.raises(ValueError, match='no policy'):
+        plots.calibration(tmp_path / 'a.png', [])
+
+
+def test_deaths_by_age_are_rates_of_the_ages_that_were_lived(tmp_path, charts):
+    lived = [Band(0, 100, 2000, 4), Band(100, 300, 499, 1)]
+    rows = [{'name': 'agent', 'game': lived, 'dream': lived[:1]}] * 4
+    plots.deaths_by_age(tmp_path / 'a.png', rows)
+    shown = [axes for axes in charts[0].axes if axes.get_visible()]
+    assert [axes.get_title(loc='left') for axes in shown] == ['agent'] * 4
+    line, *_ = shown[3].containers[0]
+    np.testing.assert_array_equal(line.get_xydata(), [[50, 2.0]])
+    with pytest.raises(ValueError, match='no policy'):
+        plots.deaths_by_age(tmp_path / 'b.png', [])
+
+
+def test_memory_trace_draws_what_is_there(tmp_path, charts):
+    plots.memory_trace(tmp_path / 'a.png', TRACE)
+    plots.memory_trace(tmp_path / 'b.png', {'usage': np.eye(6, 4)})
+    panels = [[axes.get_ylabel() for axes in chart.axes if axes.get_ylabel()] for chart in charts]
+    assert panels[0] == [
+        'slot usage',
+        'slot written',
+        'slot read,\nhead 1',
+        'slot read,\nhead 2',
+        'gates',
+        'mode, head 1',
+        'mode, head 2',
+    ]
+    assert panels[1] == ['slot usage']
+    np.testing.assert_array_equal(charts[1].axes[0].images[0].get_array(), np.eye(6, 4).T)
+
+
+def test_memory_trace_refuses_a_batch_axis_and_other_sizes(tmp_path):
+    batched = {'usage': np.zeros((6, 1, 4))}
+    with pytest.raises(ValueError, match='batch axis'):
+        plots.memory_trace(tmp_path / 'a.png', batched)
+    with pytest.raises(ValueError, match='write_weights has shape'):
+        plots.memory_trace(
+            tmp_path / 'a.png', {'usage': np.zeros((6, 4)), 'write_weights': np.zeros((6, 5))}
+        )
+    with pytest.raises(ValueError, match='none of'):
+        plots.memory_trace(tmp_path / 'a.png', {'memory': np.zeros((6, 4))})

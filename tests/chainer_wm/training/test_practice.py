@@ -1,0 +1,112 @@
+"""The iterative procedure: joined codes, the split, the inherited search."""
+
+import numpy as np
+import pytest
+
+from chainer_wm import files
+from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.agents.saved import Parts
+from chainer_wm.rollouts.latents import JoinedLatents, Latents, LatentWriter
+from chainer_wm.training import evolution, rounds
+
+RANDOM, PLAYED = (5, 3, 4, 6), (2, 7)
+
+
+def encode(folder, lengths, first, source='v'):
+    """Rows that carry their number, counted from ``first``."""
+    with LatentWriter(folder, 2, 1, {'vision': source}) as writer:
+        for episode, length in enumerate(lengths):
+            mu = np.repeat(np.arange(first, first + length), 2).reshape(-1, 2)
+            writer.add(episode, mu, -mu, mu[:, :1] / 7, episode % 2 == 0)
+            first += length
+        writer.finish()
+    return Latents(folder)
+
+
+@pytest.fixture
+def parts(tmp_path):
+    parts = Parts.of(tmp_path, '', ('z', 'c', 'h'), '@numpy')
+    encode(parts.codes_path, RANDOM, 0)
+    encode(parts.at(1).home / 'codes', PLAYED, sum(RANDOM))
+    return parts
+
+
+def test_joined_codes_are_those_of_the_parts_in_order(parts):
+    joined = parts.at(1).latents()
+    np.testing.assert_array_equal(joined.mu[:, 0], np.arange(27))
+    np.testing.assert_array_equal(joined.ln_var, -joined.mu)
+    np.testing.assert_array_equal(joined.lengths, RANDOM + PLAYED)
+    np.testing.assert_array_equal(joined.starts, [0, 5, 8, 12, 18, 20])
+    np.testing.assert_array_equal(joined.terminated, [True, False] * 3)
+    np.testing.assert_array_equal(joined.first()[0][:, 0], joined.starts)
+    assert [joined.number(0, 2), joined.number(1, 0)] == [2, 4]
+    with pytest.raises(KeyError, match='episode 6 is not among 6'):
+        joined.position(6)
+    with pytest.raises(KeyError, match='2'):
+        joined.number(1, 2)
+
+
+def test_a_round_knows_only_the_episodes_before_it(parts):
+    assert len(parts.latents()) == 4
+    assert len(parts.at(1).latents()) == 6
+    with pytest.raises(FileNotFoundError, match='02'):
+        parts.at(2).latents()
+
+
+def test_codes_of_two_visions_do_not_mix(parts, tmp_path):
+    other = encode(tmp_path / 'other', (3,), 0, 'another v')
+    with pytest.raises(ValueError, match=r'another v.*trained again'):
+        JoinedLatents([Latents(parts.codes_path), other])
+
+
+def rows(sequences, epochs=1):
+    steps = int(np.ceil(epochs * sequences.windows_per_epoch))
+    return np.concatenate([sequences.batch(n).mu[:-1, :, 0].ravel() for n in range(steps)])
+
+
+def test_the_agents_episodes_are_seen_more_often(parts):
+    train, test = rounds.windows(parts.at(1), 1, 1, 0.25, 3, repeats=3)
+    counts = np.bincount(rows(train).astype(int), minlength=27)
+    held_out = np.bincount(rows(test).astype(int), minlength=27)
+    assert set(counts[:18]) == {0, 1} and set(counts[18:]) == {0, 3}
+    np.testing.assert_array_equal(held_out, counts == 0)
+    lengths = [held_out[:18].sum(), held_out[18:].sum()]
+    assert lengths[0] in RANDOM and lengths[1] in PLAYED
+
+
+def test_what_was_held_out_stays_held_out_in_later_rounds(parts):
+    unseen = [set(rows(rounds.windows(parts.at(n), 1, 1, 0.25, 3)[1])) for n in (0, 1)]
+    assert unseen[0] < unseen[1]
+
+
+def test_rounds_have_streams_of_their_own():
+    seeds = [rounds.seed_of(7, round) for round in range(20)]
+    assert seeds[0] == 7 and len(set(seeds)) == 20
+    assert rounds.seed_of(8, 1) != seeds[1]
+
+
+def test_a_search_is_inherited_once(tmp_path):
+    before, after = tmp_path / 'before', tmp_path / 'after'
+    search = CMAES(np.zeros(4), 0.5, 6, seed=1)
+    search.tell(search.ask(), np.arange(6.0))
+    search.save(before / 'cma_es.npz')
+    table = {'generations': [{'mean': 2.5}], 'evaluations': []}
+    files.write_json(before / 'history.json', table)
+    evolution.inherit(before, after)
+    found = CMAES.load(after / 'cma_es.npz')
+    np.testing.assert_array_equal(found.mean, search.mean)
+    assert evolution.read_history(after) == ([{'mean': 2.5}], [])
+    (after / 'cma_es.npz').unlink()  # killed before it was there
+    evolution.inherit(before, after)
+    found.tell(found.ask(), np.arange(6.0))
+    found.save(after / 'cma_es.npz')
+    evolution.inherit(before, after)
+    assert CMAES.load(after / 'cma_es.npz').generation == 2
+
+
+def test_samples_leave_the_search_as_it_was():
+    search, twin = (CMAES(np.ones(3), 0.5, 6, seed=1) for _ in range(2))
+    found = search.sample(np.random.default_rng(0), 4000)
+    np.testing.assert_allclose(found.mean(axis=0), 1, atol=0.04)
+    np.testing.assert_allclose(found.std(axis=0), 0.5, atol=0.03)
+    np.testing.assert_array_equal(search.ask(), twin.ask())

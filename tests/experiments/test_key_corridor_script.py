@@ -1,0 +1,63 @@
+"""The exploration check, run tiny: files, visits counted, resumed."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from policy_runs_case import check_picture, killed, numbers, start
+
+from experiments import key_corridor
+
+TINY = (
+    *('--updates', 4, '--rollout-length', 16, '--lanes', 4, '--length', 5),
+    *('--restart-every', 2, '--test-episodes', 3, '--whitening-steps', 8),
+    *('--epochs', 1),
+)
+
+
+def test_files_and_visits(tmp_path):
+    found = start(key_corridor, tmp_path, 'a', *TINY)
+    visits = np.array(found['visits'])
+    assert visits.shape == (2, 3, 5)
+    assert visits.sum() == found['steps'] == 4 * 16 * 4
+    assert (visits > 0).sum() == found['states']
+    # at the key the agent has it at once, and the door is behind the key
+    assert visits[0, 1, 0] == 0
+    assert (visits[1, 1, 4] > 0) == (found['first_reward_after_steps'] is not None)
+    for name in ('evaluation', 'random_baseline'):
+        assert found[name]['mean'] <= found[name]['with_key'] <= 1
+    figures = tmp_path / 'exploration/a/figures'
+    for name in ('visits.png', 'policy_bonus.png'):
+        check_picture(figures / name)
+    with Image.open(figures / 'film.gif') as film:
+        assert film.n_frames > 5
+
+
+def test_killed_and_resumed_is_unbroken(tmp_path, monkeypatch):
+    whole = start(key_corridor, tmp_path, 'whole', *TINY)
+    killed(key_corridor, tmp_path, 'parts', monkeypatch, *TINY)
+    parts = start(key_corridor, tmp_path, 'parts', *TINY)
+    assert numbers(whole) == numbers(parts)
+
+
+@pytest.mark.slow
+def test_a_short_corridor_is_learned_and_compared(tmp_path):
+    flags = (
+        *('--length', 7, '--updates', 16, '--lanes', 16),
+        *('--rollout-length', 56, '--restart-every', 4, '--preset', 'laptop'),
+        *('--test-episodes', 30, '--whitening-steps', 28),
+    )
+    both = start(key_corridor, tmp_path, 'both', *flags)
+    assert both['evaluation']['mean'] > 0.9
+    assert both['random_baseline']['mean'] < 0.5
+    tiny = (*TINY, '--length', 7, '--rewards', 'extrinsic')
+    start(key_corridor, tmp_path, 'ppo', *tiny)
+    key_corridor.script(
+        [*('--summary', 'both', 'ppo', '--data', str(tmp_path)), *('--results', str(tmp_path))]
+    )
+    table = json.loads((tmp_path / 'exploration/exploration.json').read_text())
+    assert list(table['table']) == ['PPO', 'PPO with RND']
+    assert table['table']['PPO with RND']['opened']['mean'] > 0.9
+    for name in ('exploration.png', 'visits.png'):
+        check_picture(tmp_path / 'exploration' / name)
