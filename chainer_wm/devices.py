@@ -15,19 +15,7 @@ import numpy as np
 from chainer import backend
 from chainer.backends import cuda
 
-from chainer_wm.training.non_finite import NonFiniteError, check_parameters, find_non_finite
 from dnc import runtime
-
-__all__ = [
-    'DTYPES',
-    'DeviceError',
-    'NonFiniteError',
-    'check_parameters',
-    'find_non_finite',
-    'get_device',
-    'to_cpu',
-    'use',
-]
 
 DTYPES = ('float32', 'float64')
 _INSTALL = (

@@ -20,7 +20,7 @@ import dnc.runtime  # noqa: F401
 from chainer_wm.envs.take_cover import SETTINGS
 from chainer_wm.files.archives import save_link
 from chainer_wm.links.conv_vae import ConvVAE
-from chainer_wm.runs import report, run_folder
+from chainer_wm.runs import figures, report, run_folder
 from chainer_wm.runs.command_line import main, parse, run_stages
 from chainer_wm.training import encode
 from chainer_wm.training import vae as vision
@@ -64,7 +64,7 @@ def train_vision(config: Config, run: run_folder.Run) -> None:
         vae = vision.drop_silent(vae, store, episodes, config.latent_nats)
         save_link(found.home / 'vision/vision.npz', vae)
     run.add_results(vision=vision.measure(vae, store, held_out))
-    vision.draw(run.path('figures'), log, vae, store, held_out)
+    figures.draw_vision(run.path('figures'), log, vae, store, held_out)
 
 
 def encode_frames(config: Config, run: run_folder.Run) -> None:

@@ -30,7 +30,7 @@ from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.play import collection, evaluation
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.rollouts.sequences import LatentSequences
-from chainer_wm.runs import run_folder
+from chainer_wm.runs import figures, run_folder
 from chainer_wm.runs.command_line import main, parse, run_stages
 from chainer_wm.seeds import stream
 from chainer_wm.training import encode, evolution, mdn_rnn, vae
@@ -117,7 +117,7 @@ def train_vision(config: Config, run: run_folder.Run, number: int) -> None:
         debug=config.debug,
         tick=run.tick,
     )
-    vae.draw(here.folder / 'figures', log, network, store, held_out)
+    figures.draw_vision(here.folder / 'figures', log, network, store, held_out)
 
 
 def encode_frames(config: Config, run: run_folder.Run, number: int) -> None:
@@ -161,7 +161,7 @@ def train_model(config: Config, run: run_folder.Run, number: int) -> None:
         debug=config.debug,
         tick=run.tick,
     )
-    mdn_rnn.draw(here.folder / 'figures', log)
+    figures.draw_model(here.folder / 'figures', log)
     losses = mdn_rnn.measure(here.model(), test, config.seed)
     files.write_json(here.folder / 'held_out.json', losses)
 

@@ -18,7 +18,7 @@ from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.play import collection
 from chainer_wm.rollouts import JoinedStores, RolloutStore
 from chainer_wm.rollouts.splits import split_episodes
-from chainer_wm.runs import report, run_folder
+from chainer_wm.runs import figures, report, run_folder
 from chainer_wm.training import evolution, mdn_rnn, rounds
 from chainer_wm.training import vae as vision
 from experiments.take_cover_config import Config
@@ -118,7 +118,7 @@ def learn(
     best = found.model()
     deaths = mdn_rnn.deaths(best, test, config.seed)
     deaths.save(found.home / 'model/deaths.npz')
-    mdn_rnn.draw(found.home / 'figures', log)
+    figures.draw_model(found.home / 'figures', log)
     return {
         'latents': best.latent_size,
         **mdn_rnn.measure(best, test, config.seed),

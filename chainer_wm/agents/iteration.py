@@ -32,11 +32,11 @@ from chainer_wm.agents.world_model import (
 )
 from chainer_wm.dream.curious import CuriousDream
 from chainer_wm.dream.simulator import Dream
+from chainer_wm.files.archives import load_link
 from chainer_wm.links.conv_vae import ConvVAE, to_input
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.rollouts.latents import Latents
-from chainer_wm.training import mdn_rnn, vae
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +81,10 @@ class Iteration:
         return self.folder / 'controller/controller.npz'
 
     def vision(self) -> ConvVAE:
-        return vae.load(self.vision_path, self.device)
+        return load_link(self.vision_path, ConvVAE, self.device)
 
     def model(self) -> MDNRNN:
-        return mdn_rnn.load(self.folder / 'model/model.npz', self.device)
+        return load_link(self.folder / 'model/model.npz', MDNRNN, self.device)
 
     def latents(self) -> Latents:
         """The codes of all episodes so far, by this iteration's V."""

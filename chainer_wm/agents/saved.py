@@ -14,12 +14,11 @@ from chainer_wm.agents import world_model
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import LinearController, load_controller
 from chainer_wm.dream.simulator import Dream
+from chainer_wm.files.archives import load_link
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.rollouts.latents import JoinedLatents, Latents
-from chainer_wm.runs import run_folder
-from chainer_wm.training import mdn_rnn, vae
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +55,12 @@ class Parts:
         """The parts of a run that may use another run's V, by its name.
 
         Raises:
-            runs.RunError: the other run has no finished codes.
+            FileNotFoundError: the other run has no finished codes.
         """
         source = folder.parent / reuse if reuse else folder
         parts = cls(folder, source, features, device, vision_rounds)
         if reuse and not (parts.codes_path / 'index.json').exists():
-            raise run_folder.RunError(
+            raise FileNotFoundError(
                 f'--reuse {reuse}: {parts.source} has no codes yet; finish its encode stage first'
             )
         return parts
@@ -141,11 +140,11 @@ class Parts:
 
     def vision(self) -> ConvVAE:
         """V, trained."""
-        return vae.load(self.vision_path, self.device)
+        return load_link(self.vision_path, ConvVAE, self.device)
 
     def model(self) -> MDNRNN:
         """M, trained."""
-        return mdn_rnn.load(self.model_path, self.device)
+        return load_link(self.model_path, MDNRNN, self.device)
 
     def new_controller(self, network: MDNRNN) -> LinearController:
         """C for an M, with one action and no bias."""

@@ -93,8 +93,11 @@ def save_link(
     write_archive(path, _kind(type(link)), {'config': link.config}, arrays)
 
 
-def load_link(path: str | os.PathLike, kind: type[chainer.Link]) -> Any:
+def load_link(path: str | os.PathLike, kind: type[chainer.Link], device: Any = '@numpy') -> Any:
     """Build ``kind`` from the saved configuration and load its weights.
+
+    Args:
+        device: where the link goes, ``@numpy`` or ``@cupy:0``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -103,6 +106,7 @@ def load_link(path: str | os.PathLike, kind: type[chainer.Link]) -> Any:
     settings, arrays = read_archive(path, _kind(kind))
     link = kind(**settings['config'])
     chainer.serializers.NpzDeserializer(arrays).load(link)
+    link.to_device(device)
     return link
 
 

@@ -1,1 +1,1 @@
-"""chainer_wm.functions."""
+"""Mathematics without parameters, with fused engines for the CPU (numba) and the GPU (CuPy)."""

@@ -1,1 +1,1 @@
-"""chainer_wm.links."""
+"""Networks, which have parameters: V (ConvVAE), M (MDN-RNN), recurrent cores, pixel model."""

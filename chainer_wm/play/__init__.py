@@ -1,1 +1,1 @@
-"""chainer_wm.play."""
+"""Agents in games: lanes side by side, worker processes, recorded episodes, scores."""

@@ -208,7 +208,7 @@ def main(script: Callable[[], Any]) -> None:
     """Run an experiment; expected errors are one line, not a traceback."""
     try:
         script()
-    except (run_folder.RunError, DeviceError, NonFiniteError) as error:
+    except (run_folder.RunError, DeviceError, NonFiniteError, FileNotFoundError) as error:
         sys.exit(f'error: {error}')
     except KeyboardInterrupt:
         sys.exit('\ninterrupted: repeat the command to go on from here')

@@ -1,1 +1,1 @@
-"""chainer_wm.tasks."""
+"""Supervised tasks over whole sequences, and the network that learns them."""

@@ -1,1 +1,1 @@
-"""chainer_wm.training."""
+"""How each model and each agent learns, interrupted or not."""

@@ -11,10 +11,8 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
-from chainer_wm import plots
-from chainer_wm.files.archives import load_link, read_archive, save_link, write_archive
+from chainer_wm.files.archives import read_archive, save_link, write_archive
 from chainer_wm.functions.adam import Adam
-from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.links.recurrent import detach
 from chainer_wm.rollouts.sequences import LatentSequences
 from chainer_wm.seeds import stream
@@ -190,29 +188,3 @@ def _pass(
         for number in range(max(1, int(sequences.windows_per_epoch))):
             batch = _batch(model, sequences, number, stream(seed, 'held-out z', number))
             state = detach(step(batch, state))
-
-
-def draw(folder: pathlib.Path, log: list[dict]) -> None:
-    """Training and held-out loss of the mixtures, over updates, if any."""
-    if not log:
-        return
-    curves = {'train': _curve(log, 'main/nll'), 'held-out': _curve(log, 'held_out/nll')}
-    plots.training_curves(
-        folder / 'model_training.png',
-        {name: curve for name, curve in curves.items() if len(curve[0])},
-        ylabel='nats per latent dimension',
-        xlabel='update',
-        title='M: negative log-likelihood of the next z',
-    )
-
-
-def _curve(log: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
-    rows = [row for row in log if name in row]
-    return (np.array([row['iteration'] for row in rows]), np.array([row[name] for row in rows]))
-
-
-def load(path: str | os.PathLike, device: Any = '@numpy') -> MDNRNN:
-    """M from its file, on a device."""
-    model = load_link(path, MDNRNN)
-    model.to_device(chainer.get_device(device))
-    return model

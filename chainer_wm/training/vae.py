@@ -12,8 +12,7 @@ from typing import Any
 import chainer
 import numpy as np
 
-from chainer_wm import plots
-from chainer_wm.files.archives import load_link, save_link
+from chainer_wm.files.archives import save_link
 from chainer_wm.functions.adam import Adam
 from chainer_wm.links.conv_vae import ConvVAE, active_latents, kl_divergence, to_input, without
 from chainer_wm.rollouts import JoinedStores, RolloutStore
@@ -159,44 +158,3 @@ def _spread(
         count = min(per_episode, len(frames))
         chosen = ((np.arange(count) + 0.5) * len(frames) / count).astype(int)
         yield to_input(frames[chosen], vision.xp, vision.dtype.type)
-
-
-def draw(
-    folder: pathlib.Path,
-    log: list[dict],
-    vision: ConvVAE,
-    store: RolloutStore,
-    episodes: Sequence[int],
-    count: int = 16,
-) -> None:
-    """The learning curve, and held-out frames beside what V makes of them."""
-    plots.training_curves(
-        folder / 'vision_training.png',
-        {
-            'train': (
-                np.array([row['iteration'] for row in log]),
-                np.array([row['main/loss'] for row in log]),
-            )
-        },
-        ylabel='loss (squared error + KL, nats)',
-        xlabel='update',
-        title='V: ConvVAE',
-    )
-    frames = np.stack([_middle(store, episodes, k, count) for k in range(count)])
-    with chainer.no_backprop_mode():
-        x = to_input(frames, vision.xp, vision.dtype.type)
-        rebuilt = chainer.get_device('@numpy').send(vision.reconstruct(x).array)
-    plots.reconstructions(folder / 'reconstructions.png', frames, rebuilt, title='held-out frames')
-
-
-def _middle(store: RolloutStore, episodes: Sequence[int], k: int, count: int) -> np.ndarray:
-    """Picture k of ``count``: another episode and another moment each."""
-    frames = store.read(episodes[k % len(episodes)]).observations
-    return frames[(k + 1) * len(frames) // (count + 1)]
-
-
-def load(path: str | os.PathLike, device: Any = '@numpy') -> ConvVAE:
-    """V from its file, on a device."""
-    vision = load_link(path, ConvVAE)
-    vision.to_device(chainer.get_device(device))
-    return vision

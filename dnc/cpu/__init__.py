@@ -1,1 +1,1 @@
-"""dnc.cpu."""
+"""The engine's kernels for the CPU, compiled by numba."""

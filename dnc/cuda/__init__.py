@@ -1,1 +1,1 @@
-"""dnc.cuda."""
+"""The engine's kernels for the GPU, compiled by CuPy."""

@@ -69,7 +69,7 @@ def cuda_source(dtype: Any) -> str:
         real={'float32': 'float', 'float64': 'double'}[name], threads=MOST_THREADS[name]
     )
     structs = map(_struct, (Tape, Zeros, Sparse, Gradients, Scratch, Entries))
-    folder = pathlib.Path(__file__).parent / 'cuda'
+    folder = pathlib.Path(__file__).parent
     files = ((folder / f'{file}.cu').read_text() for file in FILES)
     return '\n'.join([head, *structs, *files])
 

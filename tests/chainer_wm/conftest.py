@@ -1,0 +1,1 @@
+"""Here, so that tests of every room can import the cases beside it."""
