@@ -21,7 +21,7 @@ import numpy as np
 from chainer_wm import files, plots
 from chainer_wm.files.archives import load_link
 from chainer_wm.runs import run_folder
-from chainer_wm.runs.command_line import CommonConfig, main, opt, parse, run_stages
+from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, main, opt, parse, run_stages
 from chainer_wm.runs.task_figures import draw_panels, learning_panel, lengths_panel
 from chainer_wm.runs.task_summaries import (
     by_model,
@@ -42,7 +42,7 @@ LENGTHS = (4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 40, 50, 64, 80, 100)
 
 
 @dataclasses.dataclass(frozen=True)
-class NetConfig(CommonConfig):
+class NetConfig(MemoryConfig, TrainingConfig):
     """The network, and how it is trained."""
 
     width: int = opt(6, 'numbers in a row of a sequence')
@@ -51,7 +51,6 @@ class NetConfig(CommonConfig):
     memory_length: int = opt(256, 'DNC: memory slots N')
     memory_width: int = opt(64, 'DNC: numbers per slot W')
     read_heads: int = opt(4, 'DNC: read heads R')
-    link_sparsity: int = opt(0, 'DNC: K of the sparse link, 0 for dense')
     batch: int = opt(1, 'sequences per update')
     learning_rate: float = opt(1e-4, 'of Adam')
     clip: float = opt(0.0, 'largest norm of the gradient, 0 for no limit')
@@ -98,12 +97,7 @@ MAY_DIFFER = {
 
 def new_net(config: NetConfig, task: Task) -> SequenceNet:
     """The net at its start, on its device."""
-    memory = {
-        'memory_length': config.memory_length,
-        'memory_width': config.memory_width,
-        'read_heads': config.read_heads,
-        'link_sparsity': config.link_sparsity or None,
-    }
+    memory = dataclasses.replace(config, model='dnc').core_options()
     net = make_net(task, config.model, config.hidden_size, config.seed, memory, config.match)
     net.to_device(config.device)
     return net

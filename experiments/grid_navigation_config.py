@@ -16,7 +16,7 @@ from chainer_wm.envs.grid_navigation import KEY_LEVELS, LEVELS, GridNavigation, 
 from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.runs import run_folder
-from chainer_wm.runs.command_line import CommonConfig, opt
+from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, opt
 from chainer_wm.training.levels import Game
 
 ENVS = {
@@ -28,7 +28,7 @@ ACTIONS = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(CommonConfig):
+class Config(MemoryConfig, TrainingConfig):
     """Grid Navigation: learn level after level inside one global model."""
 
     summary: tuple[str, ...] = opt(
@@ -47,8 +47,6 @@ class Config(CommonConfig):
     encoded: int = opt(64, 'numbers that M makes of a picture')
     decoded: int = opt(256, "numbers in each layer of M's decoder")
     hidden_size: int = opt(128, "M's LSTM, or controller of its DNC")
-    memory_length: int = opt(16, 'DNC: memory slots N')
-    memory_width: int = opt(16, 'DNC: numbers per slot W')
     read_heads: int = opt(2, 'DNC: read heads R')
     colours: int = opt(8, 'most colours, and most outcomes, of a game')
     model_updates: int = opt(120, 'of M per iteration')
@@ -152,11 +150,6 @@ def scaled(rewards: np.ndarray) -> np.ndarray:
 
 def new_model(config: Config) -> PixelModel:
     """M at its start."""
-    memory: dict[str, Any] = dict(
-        memory_length=config.memory_length,
-        memory_width=config.memory_width,
-        read_heads=config.read_heads,
-    )
     return PixelModel(
         config.resolution,
         config.resolution,
@@ -167,7 +160,7 @@ def new_model(config: Config) -> PixelModel:
         decoded=config.decoded,
         core=config.model,
         seed=config.seed,
-        **(memory if config.model == 'dnc' else {}),
+        **config.core_options(),
     )
 
 

@@ -52,6 +52,8 @@ class Config(CuriousConfig):
     rnd_learning_rate: float = opt(1e-3, "the predictor's Adam")
     restart_every: int = opt(20, 'updates between fresh starts of all lanes')
 
+    told = ('rewards',)
+
 
 # fmt: off
 PRESETS: dict[str, dict] = {
@@ -225,7 +227,6 @@ def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
     if config.summary:
         return summarise(config)
-    config = policy_runs.named(config, config.rewards)
     run_stages(config, NAME, STAGES).close()
 
 

@@ -32,7 +32,7 @@ from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.plots import seed_curves
 from chainer_wm.rollouts import Rollout
 from chainer_wm.runs import run_folder
-from chainer_wm.runs.command_line import CommonConfig, main, opt, parse, run_stages
+from chainer_wm.runs.command_line import TrainingConfig, main, opt, parse, run_stages
 from chainer_wm.seeds import stream
 from chainer_wm.training import levels, lifelong
 from experiments.grid_navigation import train_model
@@ -44,7 +44,7 @@ USUAL: dict[str, Any] = {'model_beta2': 0.999, 'outcome_weight': 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(CommonConfig):
+class Config(TrainingConfig):
     """What M knows of the order of two keys, by how much it has seen."""
 
     models: tuple[str, ...] = opt(('dnc', 'lstm'), 'cores of M')
@@ -59,7 +59,6 @@ class Config(CommonConfig):
 PRESETS = {
     'smoke': dict(episodes=(4, 8), seeds=1, updates=10, held_out=20),
     'laptop': {},
-    'paper': {},
 }
 # fmt: on
 
@@ -143,7 +142,9 @@ def right_about_order(model: PixelModel, rollouts: Sequence[Rollout]) -> float:
 
 def variants(config: Config) -> dict[str, AgentConfig]:
     """Settings of M by the name of a curve."""
-    base: dict[str, Any] = dict(resolution=10, model_updates=config.updates)
+    base: dict[str, Any] = dict(
+        resolution=10, model_updates=config.updates, device=config.device, debug=config.debug
+    )
     return {
         **{core: AgentConfig(**base, model=core) for core in config.models},
         **{
@@ -181,6 +182,7 @@ def cell(
         return files.read_json(folder / 'shares.json')
     rollouts = played(agent, 'learnt from', count)
     model = new_model(agent)
+    model.to_device(agent.device)
     train_model(agent, run, folder, model, rollouts, agent.seed)
     shares = [
         right_about_order(model, part)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from chainer_wm.links.mdn_rnn import MDNRNN
-from chainer_wm.runs.command_line import CommonConfig, opt
+from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, WorkersConfig, opt
 
 NAME = 'pendulum_swing_up'
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(CommonConfig):
+class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     """Pendulum from pixels: play, train V and M, evolve C in M, repeat."""
 
     iterations: int = opt(5, 'rounds of the procedure', extends='report')
@@ -28,8 +28,6 @@ class Config(CommonConfig):
     vision_learning_rate: float = opt(1e-3, "V's Adam")
     memory_mb: int = opt(512, 'frames held in memory (MB)', free=True)
     hidden_size: int = opt(64, 'LSTM, or controller of the DNC')
-    memory_length: int = opt(16, 'DNC: memory slots N')
-    memory_width: int = opt(16, 'DNC: numbers per slot W')
     read_heads: int = opt(2, 'DNC: read heads R')
     reward_scale: float = opt(4.0, "unit of the reward's error in M's loss")
     model_epochs: float = opt(100.0, 'passes of M in each iteration')
@@ -65,11 +63,6 @@ PRESETS = {
 
 def new_model(config: Config) -> MDNRNN:
     """M at its start, on its device."""
-    memory = {
-        'memory_length': config.memory_length,
-        'memory_width': config.memory_width,
-        'read_heads': config.read_heads,
-    }
     network = MDNRNN(
         config.latent_size,
         1,
@@ -79,7 +72,7 @@ def new_model(config: Config) -> MDNRNN:
         predict_reward=True,
         reward_scale=config.reward_scale,
         seed=config.seed,
-        **(memory if config.model == 'dnc' else {}),  # type: ignore[arg-type]
+        **config.core_options(),
     )
     network.to_device(config.device)
     return network

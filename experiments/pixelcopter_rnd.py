@@ -81,6 +81,8 @@ class Config(CuriousConfig):
     search_episodes: int = opt(8, 'CMA-ES: games per candidate')
     sigma: float = opt(0.5, 'CMA-ES: first step')
 
+    told = ('learner', 'rewards', 'observation')
+
 
 # fmt: off
 LAPTOP = dict(
@@ -265,8 +267,7 @@ def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
     if config.summary:
         return copter_report.summarise(config, NAME)
-    words = (config.learner, config.rewards, config.observation)
-    run_stages(policy_runs.named(config, *words), NAME, STAGES).close()
+    run_stages(config, NAME, STAGES).close()
 
 
 if __name__ == '__main__':

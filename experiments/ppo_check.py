@@ -14,6 +14,8 @@ import dataclasses
 import functools
 import pathlib
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -47,6 +49,8 @@ class Config(PolicyConfig):
     env: str = opt('cartpole', 'game', tuple(GAMES))
     reward_scale: float = opt(1.0, 'rewards are multiplied by this')
 
+    told = ('env',)
+
 
 # fmt: off
 BY_GAME: dict[str, dict] = {
@@ -55,12 +59,7 @@ BY_GAME: dict[str, dict] = {
                      learning_rate=1e-3, epochs=10, minibatches=4,
                      discount=0.95, reward_scale=0.1, restart_every=10),
 }
-PRESETS: dict[str, dict] = {
-    'smoke': dict(test_episodes=8),
-    'laptop': {},
-    'paper': {},
-}
-SMOKE_UPDATES = 6
+SMOKE: dict = dict(updates=6, test_episodes=8)
 # fmt: on
 
 
@@ -162,20 +161,16 @@ def _row(group: list[Finished], solved: float) -> dict:
 STAGES = {'train': train, 'evaluate': evaluate}
 
 
-def presets(env: str) -> dict[str, dict]:
-    """Settings of the presets for a game."""
-    games = {name: BY_GAME[env] | more for name, more in PRESETS.items()}
-    games['smoke']['updates'] = SMOKE_UPDATES
-    return games
+def presets(chosen: Mapping[str, Any]) -> dict[str, dict]:
+    """Those of the game that was chosen."""
+    game = BY_GAME[chosen.get('env', 'cartpole')]
+    return {'smoke': game | SMOKE, 'laptop': game}
 
 
 def script(argv=None) -> None:
-    config = parse(Config, presets('cartpole'), NAME, argv)
-    if config.env != 'cartpole':
-        config = parse(Config, presets(config.env), NAME, argv)
+    config = parse(Config, presets, NAME, argv)
     if config.summary:
         return summarise(config)
-    config = policy_runs.named(config, config.env)
     run_stages(config, NAME, STAGES).close()
 
 

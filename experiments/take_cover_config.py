@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from chainer_wm.agents import policies
 from chainer_wm.links.mdn_rnn import MDNRNN
-from chainer_wm.runs.command_line import CommonConfig, opt
+from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, WorkersConfig, opt
 
 #: Policies that the agent is held against.
 FIXED: dict[str, Callable] = {
@@ -21,7 +21,7 @@ FIXED: dict[str, Callable] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(CommonConfig):
+class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     """ViZDoom Take Cover: collect, train V and M, evolve C in the dream."""
 
     summary: tuple[str, ...] = opt(
@@ -46,10 +46,6 @@ class Config(CommonConfig):
     latent_nats: float = opt(0.0, 'latents that carry fewer are dropped once V is trained')
     memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
     hidden_size: int = opt(512, 'LSTM, or controller of the DNC')
-    memory_length: int = opt(16, 'DNC: memory slots N')
-    memory_width: int = opt(16, 'DNC: numbers per slot W')
-    read_heads: int = opt(4, 'DNC: read heads R')
-    link_sparsity: int = opt(0, 'DNC: K of the sparse link, 0 for dense')
     model_epochs: float = opt(20.0, 'passes of M', extends='model')
     model_batch: int = opt(100, 'episodes side by side in an update of M')
     window: int = opt(500, 'steps per update of M')
@@ -109,12 +105,6 @@ PRESETS = {
 
 def new_model(config: Config, latent_size: int) -> MDNRNN:
     """M at its start, on its device, for a V of so many latents."""
-    memory = {
-        'memory_length': config.memory_length,
-        'memory_width': config.memory_width,
-        'read_heads': config.read_heads,
-        'link_sparsity': config.link_sparsity or None,
-    }
     network = MDNRNN(
         latent_size,
         1,
@@ -122,7 +112,7 @@ def new_model(config: Config, latent_size: int) -> MDNRNN:
         core=config.model,
         predict_done=True,
         seed=config.seed,
-        **(memory if config.model == 'dnc' else {}),  # type: ignore[arg-type]
+        **config.core_options(),
     )
     network.to_device(config.device)
     return network

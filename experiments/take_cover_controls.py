@@ -32,7 +32,7 @@ from chainer_wm.agents.saved import Parts
 from chainer_wm.envs.take_cover import TakeCover
 from chainer_wm.runs import cells, forewarning, report, run_folder
 from chainer_wm.runs.cells import Budget, Cell
-from chainer_wm.runs.command_line import CommonConfig, main, opt, parse, run_stages
+from chainer_wm.runs.command_line import DeviceConfig, WorkersConfig, main, opt, parse, run_stages
 from experiments.doom_take_cover import NAME
 from experiments.take_cover_summary import control_rows, draw_temperatures
 from experiments.take_cover_table import read
@@ -47,9 +47,11 @@ PACING: dict[str, Callable] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(CommonConfig):
+class Config(DeviceConfig, WorkersConfig):
     """Controls of Take Cover: C evolved anew with one thing changed."""
 
+    model: str = opt('lstm', None)  # of the base, like dtype and seed
+    dtype: str = opt('float32', None)
     base: str = opt('', 'the finished run: its V, M, core and seed are used')
     round: int = opt(-1, "whose M: a round of the base's; -1 is the last")
     cells: tuple[str, ...] = opt(KINDS, 'kinds of cells to run', free=True)
@@ -61,6 +63,10 @@ class Config(CommonConfig):
     sigma: float = opt(0.1, 'first step size of CMA-ES')
     max_steps: int = opt(2100, 'cap of a dream')
     test_episodes: int = opt(100, 'of every score', extends='baseline')
+
+    def default_run(self) -> str:
+        """The name of a run that was given none."""
+        return f'{self.base}-controls'
 
 
 # fmt: off
@@ -217,11 +223,8 @@ def settled(config: Config, base: Base) -> Config:
             f'--seed {config.seed}, but run {config.base} has seed {seed}: '
             'its controls meet the same episodes; leave --seed out'
         )
-    name = config.run
-    if name == f'{config.preset}-{config.model}':
-        name = f'{config.base}-controls'
     return dataclasses.replace(
-        config, run=name, model=base.config['model'], dtype=base.config['dtype'], seed=seed
+        config, model=base.config['model'], dtype=base.config['dtype'], seed=seed
     )
 
 

@@ -15,12 +15,15 @@ from chainer_wm.devices import DeviceError
 from chainer_wm.runs import run_folder
 from chainer_wm.training.non_finite import NonFiniteError
 
-PRESETS = ('smoke', 'laptop', 'paper')
+#: What a preset takes, in the words of --help.
+PRESETS = {'smoke': 'minutes', 'laptop': 'hours on 2 cores', 'paper': 'what the paper ran'}
+#: Flags of earlier versions that named folders of comparisons.
+FOLDERS = ('summary', 'results', 'out')
 
 
 def opt(
     default: Any,
-    help: str,
+    help: str | None,
     choices: Sequence[str] | None = None,
     free: bool = False,
     extends: str | None = None,
@@ -28,6 +31,7 @@ def opt(
     """A Config field: its default, one line of help, and how it may change.
 
     Args:
+        help: None if it is no flag: the script itself decides it.
         free: changes no number, so it may differ between two starts of a run.
         extends: a budget of this stage: changing it makes the stage go on.
     """
@@ -37,20 +41,69 @@ def opt(
 
 @dataclasses.dataclass(frozen=True)
 class CommonConfig:
-    """What every experiment's command line offers."""
+    """What every experiment's command line offers.
 
-    model: str = opt('lstm', 'recurrent core of M', ('lstm', 'dnc'))
-    preset: str = opt(
-        'smoke', 'smoke: minutes, laptop: hours on 2 cores, paper: what the paper ran', PRESETS
-    )
-    run: str = opt('', 'name of the run folder (default: PRESET-MODEL)')
+    A script's ``Config`` derives from those of the classes below whose flags
+    act in it.
+    """
+
+    preset: str = opt('smoke', 'a set of settings')
+    run: str = opt('', 'name of the run folder (default: after the preset and what else matters)')
     stages: str = opt('all', 'comma-separated stages to run', free=True)
+    seed: int = opt(0, 'root of every random stream')
+    data: str = opt('data', 'folder of caches and runs', free=True)
+
+    def default_run(self) -> str:
+        """The name of a run that was given none."""
+        return self.preset
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceConfig(CommonConfig):
+    """Where networks are, and in which precision."""
+
     device: str = opt('@numpy', '@numpy or @cupy:0', free=True)
     dtype: str = opt('float32', 'floating point of all networks', ('float32', 'float64'))
-    seed: int = opt(0, 'root of every random stream')
-    workers: int = opt(2, 'processes that play games', free=True)
-    data: str = opt('data', 'folder of caches and runs', free=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig(DeviceConfig):
+    """For scripts that train by gradients."""
+
     debug: bool = opt(False, 'stop at the first non-finite value', free=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkersConfig(CommonConfig):
+    """For scripts that play games in processes of their own."""
+
+    workers: int = opt(2, 'processes that play games', free=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryConfig(CommonConfig):
+    """The recurrent core: an LSTM, or a DNC and its sizes."""
+
+    model: str = opt('lstm', 'recurrent core', ('lstm', 'dnc'))
+    memory_length: int = opt(16, 'DNC: memory slots N')
+    memory_width: int = opt(16, 'DNC: numbers per slot W')
+    read_heads: int = opt(4, 'DNC: read heads R')
+    link_sparsity: int = opt(0, 'DNC: K of the sparse link, 0 for dense')
+
+    def default_run(self) -> str:
+        """The name of a run that was given none."""
+        return f'{self.preset}-{self.model}'
+
+    def core_options(self) -> dict[str, Any]:
+        """For ``links.recurrent.make_core``: sizes of the DNC, {} for an LSTM."""
+        if self.model != 'dnc':
+            return {}
+        return {
+            'memory_length': self.memory_length,
+            'memory_width': self.memory_width,
+            'read_heads': self.read_heads,
+            'link_sparsity': self.link_sparsity or None,
+        }
 
 
 def parse(
@@ -65,25 +118,30 @@ def parse(
     over the preset's, which win over the defaults.
 
     Args:
-        presets: by name; or what gives them, from the settings that win over
-            them.
+        presets: by name, those that the script offers; or what gives them,
+            from the settings that win over them.
     """
-    given = _read_flags(config_class, argv)
+    offered = tuple(presets({}) if callable(presets) else presets)
+    given = _read_flags(config_class, offered, argv)
     chosen = {**_saved_config(config_class, given, experiment), **given}
     preset = chosen.setdefault('preset', 'smoke')
     named = presets(chosen) if callable(presets) else presets
     config = config_class(**{**named[preset], **chosen})
     if not config.run:
-        config = dataclasses.replace(config, run=f'{config.preset}-{config.model}')
+        config = dataclasses.replace(config, run=config.default_run())
     return config
 
 
-def _read_flags(config_class: type, argv: Sequence[str] | None) -> dict:
+def _read_flags(config_class: type, presets: tuple[str, ...], argv: Sequence[str] | None) -> dict:
     summary = (config_class.__doc__ or '').strip().splitlines()[0]
     parser = argparse.ArgumentParser(description=summary, argument_default=argparse.SUPPRESS)
     kinds = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
-        _add_flag(parser, field, kinds[field.name])
+        if field.name == 'preset':
+            text = ', '.join(f'{name}: {PRESETS.get(name, name)}' for name in presets)
+            parser.add_argument('--preset', choices=presets, help=f'{text} (default: smoke)')
+        elif field.metadata['help'] is not None:
+            _add_flag(parser, field, kinds[field.name])
     return vars(parser.parse_args(argv))
 
 
@@ -145,9 +203,16 @@ def open_run(config: Any, experiment: str, stages: Sequence[str]) -> run_folder.
         dataclasses.asdict(config),
         free=tuple(f.name for f in fields if f.metadata['free']),
         extensions={f.name: f.metadata['extends'] for f in fields if f.metadata['extends']},
+        idle=_idle(),
         stages=tuple(stages),
         defaults=defaults(type(config)),
     )
+
+
+def _idle() -> frozenset[str]:
+    """Settings that do nothing in the scripts that do not offer them."""
+    kinds = (TrainingConfig, WorkersConfig, MemoryConfig)
+    return frozenset(FOLDERS).union(f.name for kind in kinds for f in dataclasses.fields(kind))
 
 
 Stage = Callable[[Any, run_folder.Run], None]
@@ -163,12 +228,14 @@ def run_stages(
     add.
     """
     wanted = _wanted(config.stages, tuple(stages))
-    devices.use(config.device, config.dtype)
+    if isinstance(config, DeviceConfig):
+        devices.use(config.device, config.dtype)
     commit = run_folder.commit()
     run = open_run(config, experiment, tuple(stages))
+    core = f', model {config.model}' if hasattr(config, 'model') else ''
     print(
         f'{experiment}: run {config.run} in {run.folder} '
-        f'(preset {config.preset}, model {config.model}, seed {config.seed})'
+        f'(preset {config.preset}{core}, seed {config.seed})'
     )
     run.add_results(
         experiment=experiment,

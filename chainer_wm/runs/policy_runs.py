@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gym
 import numpy as np
@@ -15,14 +15,14 @@ from chainer_wm.agents.ppo.learner import PPO, Stream
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.rnd import RND
 from chainer_wm.runs import policy_report
-from chainer_wm.runs.command_line import CommonConfig, opt, settings
+from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, opt, settings
 
 REWARDS = ('extrinsic', 'intrinsic', 'both')
 RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 
 
 @dataclasses.dataclass(frozen=True)
-class PolicyConfig(CommonConfig):
+class PolicyConfig(MemoryConfig, TrainingConfig):
     """What every experiment with PPO offers on its command line."""
 
     summary: tuple[str, ...] = opt(
@@ -36,7 +36,6 @@ class PolicyConfig(CommonConfig):
     restart_every: int = opt(50, 'updates between fresh starts of all lanes')
     hidden: tuple[int, ...] = opt((64, 64), 'layers of the policy')
     core_size: int = opt(64, 'with memory: LSTM, or controller of the DNC')
-    memory_length: int = opt(16, 'DNC: memory slots N')
     memory_width: int = opt(8, 'DNC: numbers per slot W')
     read_heads: int = opt(2, 'DNC: read heads R')
     learning_rate: float = opt(3e-4, "PPO's Adam")
@@ -49,6 +48,14 @@ class PolicyConfig(CommonConfig):
     normalize: bool = opt(True, 'bring advantages to mean 0, deviation 1')
     max_gradient: float = opt(0.0, 'norm of a gradient; 0: no limit')
     test_episodes: int = opt(100, 'episodes of a score', extends='evaluate')
+
+    #: Settings that the name of a run tells.
+    told: ClassVar[tuple[str, ...]] = ()
+
+    def default_run(self) -> str:
+        """The name of a run that was given none."""
+        words = (str(getattr(self, name)) for name in self.told)
+        return '-'.join((self.preset, *words, core_name(self), str(self.seed)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,15 +110,10 @@ def new_rnd(config: CuriousConfig, env: gym.Env, **options: Any) -> RND:
 
 def new_network(config: PolicyConfig, env: gym.Env, **options: Any) -> ActorCritic:
     """A policy for this game, on its device."""
-    memory = {
-        'memory_length': config.memory_length,
-        'memory_width': config.memory_width,
-        'read_heads': config.read_heads,
-    }
     if config.recurrent:
         options['core'] = config.model
         options['core_size'] = config.core_size
-        options['core_options'] = memory if config.model == 'dnc' else {}
+        options['core_options'] = config.core_options()
         options.pop('separate', None)
     assert env.observation_space.shape is not None
     network = ActorCritic(
@@ -139,14 +141,6 @@ def new_learner(config: PolicyConfig, network: ActorCritic, streams: Sequence[St
         normalize=config.normalize,
         max_gradient=config.max_gradient or None,
     )
-
-
-def named(config: Any, *words: str) -> Any:
-    """The settings, where no --run was given with a name that tells them."""
-    if config.run != f'{config.preset}-{config.model}':
-        return config
-    name = '-'.join((config.preset, *words, core_name(config)))
-    return dataclasses.replace(config, run=f'{name}-{config.seed}')
 
 
 def core_name(config: Any) -> str:

@@ -16,7 +16,7 @@ import platform
 import subprocess
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -40,10 +40,13 @@ class Run:
         stages: all stages in order.
         defaults: of settings that a folder made before they came in lacks,
             as JSON has them.
+        idle: names of settings that a folder may have beyond ``config``,
+            because they do nothing.
 
     Raises:
         RunError: the folder was made with other settings (names each with
-            both values), or another process works on it.
+            both values) or with settings that there are none of, or another
+            process works on it.
     """
 
     def __init__(
@@ -54,12 +57,14 @@ class Run:
         extensions: dict[str, str] | None = None,
         stages: tuple[str, ...] = (),
         defaults: Mapping[str, Any] | None = None,
+        idle: Collection[str] = (),
     ):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._release = weakref.finalize(self, os.close, _lock(self.folder))
         self.stages = stages
         self._timer: tuple[str, float, float] | None = None
+        self._refuse_unknown(config, idle)
         self._reopen_changed(config, free, extensions or {}, defaults or {})
         self.config = config
         files.write_json(self.path('config.json'), config)
@@ -125,6 +130,16 @@ class Run:
     def _stage_table(self) -> dict[str, dict]:
         path = self.path('stages.json')
         return files.read_json(path) if path.exists() else {}
+
+    def _refuse_unknown(self, config: dict, idle: Collection[str]) -> None:
+        path = self.path('config.json')
+        old = files.read_json(path) if path.exists() else {}
+        gone = [f'{name} = {old[name]!r}' for name in old if name not in {*config, *idle}]
+        if gone:
+            raise RunError(
+                f'{path} has {"; ".join(gone)}, which this script does not have: '
+                'was the run made by another version of it? Give another --run'
+            )
 
     def _reopen_changed(
         self,

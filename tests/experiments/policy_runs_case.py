@@ -37,7 +37,7 @@ def killed(module, data, run, monkeypatch, *flags, after=3):
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr('chainer_wm.runs.Run.tick', tick)
+        patch.setattr('chainer_wm.runs.run_folder.Run.tick', tick)
         patch.setattr(ppo, 'train', functools.partial(train, snapshot_seconds=0.0))
         with pytest.raises(Killed):
             start(module, data, run, *flags)

@@ -1,13 +1,11 @@
 """The PPO check, run tiny: files, both games, resumed, compared."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from policy_runs_case import check_picture, killed, numbers, start
 
-from chainer_wm.runs import policy_runs
 from experiments import ppo_check
 
 TINY = (
@@ -40,10 +38,10 @@ def test_killed_and_resumed_is_unbroken(tmp_path, monkeypatch):
 
 
 def test_runs_without_a_name_do_not_meet():
-    config = ppo_check.Config(seed=3, run='smoke-lstm')
-    found = policy_runs.named(config, 'cartpole').run
-    assert found == 'smoke-cartpole-mlp-3'
-    assert policy_runs.named(replace(config, run='mine'), 'x').run == 'mine'
+    config = ppo_check.Config(seed=3)
+    assert config.default_run() == 'smoke-cartpole-mlp-3'
+    config = ppo_check.Config(env='pendulum', recurrent=True, model='dnc')
+    assert config.default_run() == 'smoke-pendulum-dnc-0'
 
 
 def test_pendulum_with_a_memory(tmp_path):

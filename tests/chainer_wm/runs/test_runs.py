@@ -76,7 +76,7 @@ def test_log_has_one_json_object_per_line(tmp_path):
 
 def test_second_process_is_told_who_holds_the_run(tmp_path):
     run = open_run(tmp_path)
-    program = f'from chainer_wm import runs; runs.Run({str(tmp_path)!r}, {{"size": 3}})'
+    program = f'from chainer_wm.runs.run_folder import Run; Run({str(tmp_path)!r}, {{"size": 3}})'
     other = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert other.returncode == 1
     assert f'in use by process {os.getpid()}' in other.stderr

@@ -5,11 +5,19 @@ import dataclasses
 import pytest
 
 from chainer_wm import files
-from chainer_wm.runs.command_line import CommonConfig, opt, parse, run_stages
+from chainer_wm.links.recurrent import make_core
+from chainer_wm.runs.command_line import (
+    CommonConfig,
+    MemoryConfig,
+    TrainingConfig,
+    opt,
+    parse,
+    run_stages,
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(CommonConfig):
+class Config(MemoryConfig, TrainingConfig):
     """A test."""
 
     size: int = opt(3, 'a size')
@@ -45,6 +53,39 @@ def test_flags_win_over_the_preset_and_it_over_the_defaults():
 def test_run_is_named_after_preset_and_model():
     assert read('--model', 'dnc').run == 'smoke-dnc'
     assert read('--run', 'mine').run == 'mine'
+    assert parse(CommonConfig, {'smoke': {}}, 'test', []).run == 'smoke'
+
+
+def test_a_preset_that_a_script_lacks_is_not_offered(capsys):
+    for argv in (['--preset', 'paper'], ['--help']):
+        with pytest.raises(SystemExit):
+            parse(Config, {'smoke': {}, 'laptop': {'size': 2}}, 'test', argv)
+    said = capsys.readouterr()
+    assert "invalid choice: 'paper' (choose from 'smoke', 'laptop')" in said.err
+    assert '--preset {smoke,laptop}' in said.out and 'paper' not in said.out
+
+
+def test_a_setting_that_the_script_decides_is_no_flag(capsys):
+    @dataclasses.dataclass(frozen=True)
+    class Decided(TrainingConfig):
+        """A test."""
+
+        dtype: str = opt('float64', None)
+
+    assert parse(Decided, {'smoke': {}}, 'test', []).dtype == 'float64'
+    with pytest.raises(SystemExit):
+        parse(Decided, {'smoke': {}}, 'test', ['--dtype', 'float32'])
+    assert 'unrecognized arguments: --dtype' in capsys.readouterr().err
+
+
+def test_memory_is_built_from_its_flags():
+    sizes = '--memory-length', '5', '--memory-width', '3', '--read-heads', '1'
+    assert read(*sizes).core_options() == {}
+    config = read('--model', 'dnc', *sizes, '--link-sparsity', '2')
+    core = make_core(config.model, 4, 6, 0, 'fused', **config.core_options())
+    assert (core.memory_length, core.memory_width, core.read_heads) == (5, 3, 1)
+    assert core.link_sparsity == 2
+    assert read('--model', 'dnc').core_options()['link_sparsity'] is None
 
 
 def test_tuples_and_switches():
@@ -97,6 +138,17 @@ def test_setting_that_came_in_after_the_run_has_its_default(tmp_path):
     start(seen, tmp_path, '--run', 'mine')
     assert [name for name, _ in seen] == ['train', 'evaluate']
     assert files.read_json(path)['size'] == 3
+
+
+def test_settings_of_another_version_are_ignored_if_they_do_nothing(tmp_path):
+    start([], tmp_path, '--run', 'mine', '--stages', 'collect')
+    path = tmp_path / 'test/mine/config.json'
+    config = files.read_json(path)
+    files.write_json(path, {**config, 'workers': 7, 'summary': ['a']})
+    start([], tmp_path, '--run', 'mine', '--stages', 'train')
+    files.write_json(path, {**config, 'curiosity': 0.5})
+    with pytest.raises(ValueError, match='curiosity = 0.5, which this script does not have'):
+        start([], tmp_path, '--run', 'mine')
 
 
 def test_larger_budget_runs_its_stage_again(tmp_path):
