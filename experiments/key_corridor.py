@@ -4,41 +4,37 @@ The agent begins in the middle, the key lies at one end, and nothing but the
 door at the other end, opened with the key, is rewarded. PPO alone, curiosity
 alone (Random Network Distillation) and both are given the same steps.
 
-To compare runs: ``exploration.py --summary RUN RUN ...``.
+To compare runs: ``key_corridor.py --summary RUN RUN ...``.
 """
 
 from __future__ import annotations
 
+import dnc.runtime  # noqa: F401
+
 import dataclasses
 import functools
-import pathlib
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import dnc.runtime  # noqa: F401
+from typing import Any
 
 import numpy as np
 
 from chainer_wm import plots
-from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.agents.ppo.collect import Collector, Experience
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.agents.rnd import RND
 from chainer_wm.envs.key_corridor import KeyCorridor
 from chainer_wm.play.evaluation import summary
-from chainer_wm.runs import policy_report, policy_runs, run_folder
+from chainer_wm.runs import policy_report, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
-from chainer_wm.runs.policy_runs import REWARDS, CuriousConfig, Finished
+from chainer_wm.runs.ppo_settings import REWARDS, Finished, RNDConfig
 from chainer_wm.training import ppo
-from chainer_wm.training.watches import Visits
 
-NAME = 'exploration'
+NAME = 'key_corridor'
 TITLES = {'extrinsic': 'PPO', 'intrinsic': 'curiosity alone', 'both': 'PPO with RND'}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(CuriousConfig):
+class Config(RNDConfig):
     """PPO with and without curiosity in a corridor with a key and a door."""
 
     length: int = opt(31, 'columns of the corridor')
@@ -77,10 +73,10 @@ def make_env(config: Config, render_mode: str | None = None) -> KeyCorridor:
 
 def network(config: Config) -> ActorCritic:
     """One value head per kind of reward."""
-    return policy_runs.new_network(
+    return ppo_settings.new_network(
         config,
         make_env(config),
-        values=len(policy_runs.streams(config)),
+        values=len(ppo_settings.streams(config)),
         value_scale=0.01,  # before the first reward, nothing is expected
         separate=True,
     )
@@ -90,7 +86,32 @@ def curiosity(config: Config) -> RND | None:
     """RND on the one-hot vector, where it is asked for."""
     if config.rewards == 'extrinsic':
         return None
-    return policy_runs.new_rnd(config, make_env(config))
+    return ppo_settings.new_rnd(config, make_env(config))
+
+
+class Visits:
+    """Counts the states that steps led to: observations are one-hot vectors.
+
+    A ``ppo.Watch``.
+
+    Args:
+        states: length of an observation.
+
+    Attributes:
+        counts: (states,) int64.
+    """
+
+    def __init__(self, states: int) -> None:
+        self.counts = np.zeros(states, np.int64)
+
+    def see(self, experience: Experience) -> dict[str, float | None]:
+        """Count; says how many different 'states' were seen so far."""
+        self.counts += experience.following().sum(axis=(0, 1)).astype(np.int64)
+        return {'states': float((self.counts > 0).sum())}
+
+    def serialize(self, serializer: Any) -> None:
+        """Save or load the counts."""
+        self.counts = serializer('counts', self.counts)
 
 
 def train(config: Config, run: run_folder.Run) -> None:
@@ -100,7 +121,7 @@ def train(config: Config, run: run_folder.Run) -> None:
     visits = Visits(2 * env.walls.size)
     log = ppo.train(
         run.path('policy'),
-        policy_runs.new_learner(config, made, policy_runs.streams(config)),
+        ppo_settings.new_learner(config, made, ppo_settings.streams(config)),
         Collector(made, [make_env(config) for _ in range(config.lanes)]),
         updates=config.updates,
         rollout_length=config.rollout_length,
@@ -180,24 +201,24 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
 
 def summarise(config: Config) -> None:
     """Both curves over the seeds, where they were, and a table."""
-    found = policy_runs.finished_runs(config, NAME)
+    found = ppo_settings.finished_runs(config, NAME)
     groups = {
         TITLES[rewards]: [r for r in found if r.config['rewards'] == rewards]
         for rewards in REWARDS
     }
     groups = {name: group for name, group in groups.items() if group}
-    folder = policy_runs.summary_folder(config, NAME)
-    policy_runs.draw_seeds(
-        folder / 'exploration.png',
+    folder = ppo_settings.summary_folder(config, NAME)
+    ppo_settings.draw_seeds(
+        folder / 'key_corridor.png',
         {
-            'share of episodes that open the door': policy_runs.curves(groups, 'return'),
-            'different states seen': policy_runs.curves(groups, 'states'),
+            'share of episodes that open the door': ppo_settings.curves(groups, 'return'),
+            'different states seen': ppo_settings.curves(groups, 'states'),
         },
         'A corridor with a key and a door: one reward, at its end',
     )
     first = {name: group[0].results for name, group in groups.items()}
     draw_visits(folder / 'visits.png', KeyCorridor(found[0].config['length']), first)
-    policy_runs.write_summary(
+    ppo_settings.write_summary(
         folder, NAME, {name: _row(group) for name, group in groups.items()}, found
     )
 
@@ -205,7 +226,7 @@ def summarise(config: Config) -> None:
 def _row(group: list[Finished]) -> dict:
     results = [run.results for run in group]
     scores = {
-        name: policy_runs.spread([r['evaluation'][name] for r in results])
+        name: ppo_settings.spread([r['evaluation'][name] for r in results])
         for name in ('mean', 'with_key')
     }
     return {
@@ -216,7 +237,7 @@ def _row(group: list[Finished]) -> dict:
         'states': [r['states'] for r in results],
         'opened': scores['mean'],
         'with_key': scores['with_key'],
-        'minutes': policy_runs.minutes(group),
+        'minutes': ppo_settings.minutes(group),
     }
 
 

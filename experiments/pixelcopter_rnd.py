@@ -14,41 +14,45 @@ original game where it is installed. To compare runs:
 
 from __future__ import annotations
 
+import dnc.runtime  # noqa: F401
+
 import dataclasses
 import functools
 import pathlib
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import dnc.runtime  # noqa: F401
+from collections.abc import Sequence
+from typing import Any
 
 import gym
 import numpy as np
 
+from chainer_wm import plots
 from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.agents.controller import act_with, count_parameters
 from chainer_wm.agents.policies import Policy
-from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.agents.ppo.collect import Collector, Experience
 from chainer_wm.agents.ppo.networks import RND_CONVOLUTIONS, ActorCritic
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.agents.rnd import CONVOLUTIONS, RND
 from chainer_wm.envs import wrappers
 from chainer_wm.envs.pixelcopter import PixelCopter
 from chainer_wm.play.evaluation import summary
-from chainer_wm.runs import pilots, policy_report, policy_runs, run_folder
+from chainer_wm.runs import policy_report, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
-from chainer_wm.runs.policy_runs import CuriousConfig
+from chainer_wm.runs.ppo_settings import RNDConfig
 from chainer_wm.training import ppo, search
-from chainer_wm.training.watches import EndInfo
 from experiments import copter_report
 
 NAME = 'pixelcopter_rnd'
 CENTRE = (24, 0, 12, 12, 16, 24, 24)  # of the seven numbers, in pixels
 SCALE = (12, 2, 12, 12, 32, 12, 12)
+FALL = 15  # frames (half a second) without a climb at the end: a fall
+FILM_STEPS = 300
+FILM_BYTES = 140_000
+CELLS = 16  # pictures on the sheet of a flight
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(CuriousConfig):
+class Config(RNDConfig):
     """PixelCopter by PPO: for its score, out of curiosity, or both."""
 
     learner: str = opt('ppo', 'who learns', ('ppo', 'cma_es'))
@@ -139,10 +143,10 @@ def _convolutions(config: Config, paper: tuple) -> tuple:
 
 def network(config: Config) -> ActorCritic:
     """One value head per kind of reward."""
-    return policy_runs.new_network(
+    return ppo_settings.new_network(
         config,
         make_env(config),
-        values=len(policy_runs.streams(config)),
+        values=len(ppo_settings.streams(config)),
         convolutions=_convolutions(config, RND_CONVOLUTIONS),
         activation=config.activation,
         residual=config.residual,
@@ -154,7 +158,7 @@ def curiosity(config: Config) -> RND | None:
     """RND on the newest observation, where it is asked for."""
     if config.rewards == 'extrinsic':
         return None
-    return policy_runs.new_rnd(
+    return ppo_settings.new_rnd(
         config,
         make_env(config),
         convolutions=_convolutions(config, CONVOLUTIONS),
@@ -167,6 +171,21 @@ def clipped(limit: float, rewards: np.ndarray) -> np.ndarray:
     return np.clip(rewards, -limit, limit) if limit else rewards
 
 
+class Blocks:
+    """The mean number of blocks that episodes passed, as a column of the log.
+
+    A ``ppo.Watch``.
+    """
+
+    def see(self, experience: Experience) -> dict[str, float | None]:
+        """Over the episodes that ended; None where none did."""
+        blocks = [episode.info['blocks'] for episode in experience.episodes]
+        return {'episode_blocks': float(np.mean(blocks)) if blocks else None}
+
+    def serialize(self, serializer: Any) -> None:
+        """Nothing is kept from one update to the next."""
+
+
 def train(config: Config, run: run_folder.Run) -> None:
     """PPO with its rewards, or CMA-ES."""
     if config.learner == 'cma_es':
@@ -174,7 +193,7 @@ def train(config: Config, run: run_folder.Run) -> None:
     made = network(config)
     log = ppo.train(
         run.path('policy'),
-        policy_runs.new_learner(config, made, policy_runs.streams(config)),
+        ppo_settings.new_learner(config, made, ppo_settings.streams(config)),
         Collector(made, [make_env(config) for _ in range(config.lanes)]),
         updates=config.updates,
         rollout_length=config.rollout_length,
@@ -183,7 +202,7 @@ def train(config: Config, run: run_folder.Run) -> None:
         whitening_steps=config.whitening_steps,
         shape_rewards=functools.partial(clipped, config.reward_clip),
         restart_every=config.restart_every,
-        watch=EndInfo('blocks'),
+        watch=Blocks(),
         label=f'{config.rewards}, seed {config.seed}',
         debug=config.debug,
         tick=run.tick,
@@ -195,6 +214,43 @@ def train(config: Config, run: run_folder.Run) -> None:
     policy_report.draw(run.path('figures'), log, f'rewards: {config.rewards}', names)
 
 
+@dataclasses.dataclass(frozen=True)
+class LinearPolicy:
+    """Climbs (action 1) where w x + b > 0; one theta for all lanes, or each its own.
+
+    Attributes:
+        theta: (F + 1,), or (B, F + 1).
+    """
+
+    theta: np.ndarray
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> None:
+        """It remembers nothing, and draws nothing."""
+
+    def act(self, observations: np.ndarray, state: None) -> tuple[Any, None]:
+        """(B,) integers for observations (B, F)."""
+        features = np.asarray(observations, np.float64)
+        wanted = act_with(features, self.theta, (features.shape[1], 1))
+        return (wanted[:, 0] > 0).astype(np.int64), None
+
+
+def score(config: Config, candidates: np.ndarray, generation: int) -> search.Scored:
+    """Mean return of each candidate (P, F + 1), all in the same episodes."""
+    totals, steps = np.zeros((len(candidates), config.search_episodes)), 0
+    for episode in range(config.search_episodes):
+        played = policy_report.play(
+            LinearPolicy(candidates),
+            functools.partial(make_env, config),
+            len(candidates),
+            config.seed,
+            'search',
+            same=(generation, episode),
+        )
+        totals[:, episode] = played.returns
+        steps += int(played.lengths.sum())
+    return search.Scored(totals.mean(axis=1), steps)
+
+
 def evolve(config: Config, run: run_folder.Run) -> None:
     """CMA-ES on the weights of a linear controller."""
     if config.observation != 'state':
@@ -202,37 +258,81 @@ def evolve(config: Config, run: run_folder.Run) -> None:
             f'--learner cma_es --observation {config.observation}: the '
             'linear controller sees the seven numbers only (state)'
         )
-    size = pilots.LinearPilot.size(len(CENTRE) * config.stack)
+    size = count_parameters((len(CENTRE) * config.stack, 1))
     found = search.search(
         run.path('search'),
         CMAES(np.zeros(size), config.sigma, config.population, seed=config.seed),
-        functools.partial(_score, config),
+        functools.partial(score, config),
         generations=config.generations,
         label=f'cma-es, seed {config.seed}',
         tick=run.tick,
     )
     np.save(run.path('search', 'theta.npy'), found.theta)
     run.add_results(steps=found.log[-1]['steps'])
-    copter_report.draw_search(run.path('figures'), found.log)
-
-
-def _score(config: Config, candidates: np.ndarray, generation: int):
-    return pilots.score_pilots(
-        candidates,
-        functools.partial(make_env, config),
-        config.search_episodes,
-        config.seed,
-        generation,
+    at = np.array([row['generation'] for row in found.log])
+    plots.training_curves(
+        run.path('figures', 'search.png'),
+        {name: (at, np.array([row[name] for row in found.log])) for name in ('mean', 'max')},
+        ylabel='return of the candidates',
+        xlabel='generation',
+        title='CMA-ES, linear controller',
     )
 
 
 def player(config: Config, run: run_folder.Run) -> Policy:
-    """The trained policy, which draws its actions; or the found pilot."""
+    """The trained policy, which draws its actions; or the controller found."""
     if config.learner == 'cma_es':
-        return pilots.LinearPilot(np.load(run.path('search', 'theta.npy')))
+        return LinearPolicy(np.load(run.path('search', 'theta.npy')))
     made = network(config)
     ppo.load(run.path('policy'), made)
     return NetworkPolicy(made, make_env(config).action_space)
+
+
+@dataclasses.dataclass(frozen=True)
+class Falling:
+    """Never climbs."""
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> None:
+        """It remembers nothing, and draws nothing."""
+
+    def act(self, observations: np.ndarray, state: None) -> tuple[Any, None]:
+        """(B,) zeros."""
+        return np.zeros(len(observations), np.int64), None
+
+
+def flights(played: policy_report.Played) -> dict[str, Any]:
+    """Lengths of episodes and blocks passed: means, and what is usual.
+
+    'fell' is the share of flights that ended ``FALL`` frames or more after
+    the last climb: of "a few ups, then fall".
+    """
+    blocks, climbs, sinking = (
+        np.array([info[name] for info in played.lasts]) for name in ('blocks', 'climbs', 'sinking')
+    )
+    return {
+        'length': float(played.lengths.mean()),
+        'length_median': float(np.median(played.lengths)),
+        'lengths': played.lengths,
+        'blocks': float(blocks.mean()),
+        'without_block': float((blocks == 0).mean()),
+        'climbs': float(climbs.mean()),
+        'fell': float((sinking >= FALL).mean()),
+    }
+
+
+def draw_flight(figures: pathlib.Path, player: Policy, env: gym.Env, seed: int) -> None:
+    """A film of the first flight, and a sheet of it."""
+    frames, total = policy_report.film(player, env, seed, max_steps=FILM_STEPS)
+    plots.gif(figures / 'flight.gif', frames, fps=30, scale=3, max_bytes=FILM_BYTES)
+    last = len(frames) - 1
+    shown = np.unique(np.linspace(0, last, CELLS).astype(int))
+    plots.contact_sheet(
+        figures / 'flight.png',
+        frames[shown],
+        [f'step {step}' for step in shown],
+        marks=[''] * (len(shown) - 1) + [f'return {total:g}'],
+        scale=2,
+    )
 
 
 def evaluate(config: Config, run: run_folder.Run) -> None:
@@ -242,22 +342,20 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     players: dict[str, Policy] = {
         'evaluation': trained,
         'random_baseline': policy_report.RandomActions(space),
-        'falling_baseline': copter_report.Falling(),
+        'falling_baseline': Falling(),
     }
     for name, one in players.items():
         played = policy_report.play(
             one, functools.partial(make_env, config), config.test_episodes, config.seed
         )
-        found = {**summary(played.returns), **copter_report.flights(played)}
+        found = {**summary(played.returns), **flights(played)}
         run.add_results(**{name: found})
         print(
             f'{name.replace("_", " ")}: return {found["mean"]:.1f} ± '
             f'{found["std"]:.1f}, {found["length"]:.0f} steps, '
             f'{found["blocks"]:.1f} blocks, {found["fell"]:.0%} just fell'
         )
-    copter_report.draw_flights(
-        run.path('figures'), trained, make_env(config, 'rgb_array'), config.seed
-    )
+    draw_flight(run.path('figures'), trained, make_env(config, 'rgb_array'), config.seed)
 
 
 STAGES = {'train': train, 'evaluate': evaluate}

@@ -10,16 +10,12 @@ policy swings the pole up once and holds it; random play earns about -1,200.
 
 from __future__ import annotations
 
+import dnc.runtime  # noqa: F401
+
 import dataclasses
 import functools
-import pathlib
-import sys
 from collections.abc import Mapping
 from typing import Any
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import dnc.runtime  # noqa: F401
 
 import gym
 import numpy as np
@@ -31,9 +27,9 @@ from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.envs.wrappers import Scaled
 from chainer_wm.play.evaluation import summary
-from chainer_wm.runs import policy_report, policy_runs, run_folder
+from chainer_wm.runs import policy_report, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
-from chainer_wm.runs.policy_runs import Finished, PolicyConfig
+from chainer_wm.runs.ppo_settings import Finished, PPOConfig
 from chainer_wm.training import ppo
 
 NAME = 'ppo_check'
@@ -43,7 +39,7 @@ SPEED_SCALE = (1, 1, 4)  # cosine, sine, radians per second
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(PolicyConfig):
+class Config(PPOConfig):
     """PPO on CartPole-v1 or Pendulum-v1."""
 
     env: str = opt('cartpole', 'game', tuple(GAMES))
@@ -73,13 +69,13 @@ def make_env(config: Config) -> gym.Env:
 
 def network(config: Config) -> ActorCritic:
     """Policy and values have a body each, unless they share a memory."""
-    return policy_runs.new_network(config, make_env(config), separate=True)
+    return ppo_settings.new_network(config, make_env(config), separate=True)
 
 
 def train(config: Config, run: run_folder.Run) -> None:
     """PPO."""
     made = network(config)
-    learner = policy_runs.new_learner(config, made, [Stream(discount=config.discount)])
+    learner = ppo_settings.new_learner(config, made, [Stream(discount=config.discount)])
     log = ppo.train(
         run.path('policy'),
         learner,
@@ -127,21 +123,21 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
 def summarise(config: Config) -> None:
     """Curves of all seeds and a table, for each kind of policy."""
     found = [
-        run for run in policy_runs.finished_runs(config, NAME) if run.config['env'] == config.env
+        run for run in ppo_settings.finished_runs(config, NAME) if run.config['env'] == config.env
     ]
     if not found:
         raise SystemExit(f'--summary: none of these runs is of {config.env}')
-    groups = policy_runs.grouped(found, lambda run: policy_runs.core_name(run.config))
-    folder = policy_runs.summary_folder(config, NAME)
+    groups = ppo_settings.grouped(found, lambda run: ppo_settings.core_name(run.config))
+    folder = ppo_settings.summary_folder(config, NAME)
     ylabel, solved = 'return per episode', SOLVED[config.env]
-    policy_runs.draw_seeds(
+    ppo_settings.draw_seeds(
         folder / f'{config.env}.png',
-        {ylabel: policy_runs.curves(groups, 'return')},
+        {ylabel: ppo_settings.curves(groups, 'return')},
         f'PPO on {GAMES[config.env]}',
         {ylabel: {f'solved, {solved:g}': solved}},
     )
     table = {core: _row(group, solved) for core, group in groups.items()}
-    policy_runs.write_summary(folder, config.env, table, found)
+    ppo_settings.write_summary(folder, config.env, table, found)
 
 
 def _row(group: list[Finished], solved: float) -> dict:
@@ -151,10 +147,10 @@ def _row(group: list[Finished], solved: float) -> dict:
         'steps': [run.results['steps'] for run in group],
         'solved_after_steps': [run.results['solved_after_steps'] for run in group],
         'solved': sum(mean >= solved for mean in means),
-        'greedy': policy_runs.spread(means),
-        'drawn': policy_runs.spread([run.results['drawn']['mean'] for run in group]),
-        'random': policy_runs.spread([run.results['random_baseline']['mean'] for run in group]),
-        'minutes': policy_runs.minutes(group),
+        'greedy': ppo_settings.spread(means),
+        'drawn': ppo_settings.spread([run.results['drawn']['mean'] for run in group]),
+        'random': ppo_settings.spread([run.results['random_baseline']['mean'] for run in group]),
+        'minutes': ppo_settings.minutes(group),
     }
 
 

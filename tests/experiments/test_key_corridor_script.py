@@ -1,4 +1,4 @@
-"""The exploration check, run tiny: files, visits counted, resumed."""
+"""The corridor, run tiny: files, visits counted, resumed."""
 
 import json
 
@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from policy_runs_case import check_picture, killed, numbers, start
 
+from chainer_wm.agents.ppo.collect import Collector
 from experiments import key_corridor
 
 TINY = (
@@ -27,11 +28,26 @@ def test_files_and_visits(tmp_path):
     assert (visits[1, 1, 4] > 0) == (found['first_reward_after_steps'] is not None)
     for name in ('evaluation', 'random_baseline'):
         assert found[name]['mean'] <= found[name]['with_key'] <= 1
-    figures = tmp_path / 'exploration/a/figures'
+    figures = tmp_path / 'key_corridor/a/figures'
     for name in ('visits.png', 'policy_bonus.png'):
         check_picture(figures / name)
     with Image.open(figures / 'film.gif') as film:
         assert film.n_frames > 5
+
+
+def test_visits_are_what_steps_led_to():
+    made = key_corridor.Config(length=5)
+    collector = Collector(
+        key_corridor.network(made), [key_corridor.make_env(made) for _ in range(2)]
+    )
+    collector.start(np.random.default_rng(0))
+    visits = key_corridor.Visits(2 * 3 * 5)
+    experience = collector.collect(6)
+    assert visits.see(experience) == {'states': len(np.unique(experience.following().argmax(-1)))}
+    assert visits.counts.sum() == 2 * 6
+    start = made.length // 2
+    assert set(np.flatnonzero(visits.counts)) >= {np.argmax(experience.following()[0, 0])}
+    assert abs(np.argmax(experience.following()[0, 0]) % 5 - start) <= 1
 
 
 def test_killed_and_resumed_is_unbroken(tmp_path, monkeypatch):
@@ -56,8 +72,8 @@ def test_a_short_corridor_is_learned_and_compared(tmp_path):
     key_corridor.script(
         [*('--summary', 'both', 'ppo', '--data', str(tmp_path)), *('--results', str(tmp_path))]
     )
-    table = json.loads((tmp_path / 'exploration/exploration.json').read_text())
+    table = json.loads((tmp_path / 'key_corridor/key_corridor.json').read_text())
     assert list(table['table']) == ['PPO', 'PPO with RND']
     assert table['table']['PPO with RND']['opened']['mean'] > 0.9
-    for name in ('exploration.png', 'visits.png'):
-        check_picture(tmp_path / 'exploration' / name)
+    for name in ('key_corridor.png', 'visits.png'):
+        check_picture(tmp_path / 'key_corridor' / name)

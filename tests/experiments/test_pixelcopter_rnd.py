@@ -65,7 +65,7 @@ def test_paper_preset_is_the_papers():
     features = [link.W.shape[0] for link in rnd.predictor.head]
     assert features == [512, 512, 512]
     assert [link.W.shape[0] for link in rnd.target.head] == [512]
-    assert pixelcopter_rnd.policy_runs.streams(paper) == RND_STREAMS
+    assert pixelcopter_rnd.ppo_settings.streams(paper) == RND_STREAMS
     sizes = [link.W.shape[:1] + link.W.shape[2:] for link in network.body.convolutions]
     assert sizes == [(32, 8, 8), (64, 4, 4), (64, 4, 4)]
     assert [link.W.shape[0] for link in network.body.layers] == [256, 448]
@@ -120,6 +120,41 @@ def test_rewards_are_clipped():
     rewards = np.array([-5.0, 0.0, 1.0, 2.0])
     np.testing.assert_array_equal(clipped(1, rewards), [-1, 0, 1, 1])
     np.testing.assert_array_equal(clipped(0, rewards), rewards)
+
+
+def test_blocks_are_those_of_the_episodes_that_ended():
+    made = config('laptop', max_steps=3)
+    collector = Collector(
+        pixelcopter_rnd.network(made), [pixelcopter_rnd.make_env(made) for _ in range(2)]
+    )
+    collector.start(np.random.default_rng(0))
+    watch = pixelcopter_rnd.Blocks()
+    assert watch.see(collector.collect(1)) == {'episode_blocks': None}
+    ended = collector.collect(2)
+    assert [episode.info['blocks'] for episode in ended.episodes] == [0, 0]
+    assert watch.see(ended) == {'episode_blocks': 0.0}
+    for blocks, episode in enumerate(ended.episodes):
+        episode.info['blocks'] = 3 + blocks
+    assert watch.see(ended) == {'episode_blocks': 3.5}
+
+
+def test_linear_policy_by_hand():
+    policy = pixelcopter_rnd.LinearPolicy(np.array([1.0, -2.0, 0.5]))
+    seen = np.float32([[0, 0], [0, 1], [2, 1], [1.4, 1]])
+    actions, _ = policy.act(seen, policy.start([None] * 4))
+    assert actions.tolist() == [1, 0, 1, 0]
+
+
+def test_candidates_meet_the_same_games():
+    rng = np.random.default_rng(0)
+    candidates = rng.normal(size=(6, 8))
+    candidates[3] = candidates[0]
+    made = config('laptop', search_episodes=3, seed=1)
+    found, steps = pixelcopter_rnd.score(made, candidates, 4)
+    assert found.shape == (6,) and found[3] == found[0]
+    each = [pixelcopter_rnd.score(made, one[None], 4) for one in candidates]
+    assert [one.fitness[0] for one in each] == found.tolist()
+    assert sum(one.steps for one in each) == steps >= 6 * 3
 
 
 def test_killed_and_resumed_is_unbroken(tmp_path, monkeypatch):

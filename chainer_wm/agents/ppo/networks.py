@@ -220,7 +220,7 @@ class ActorCritic(chainer.Chain):
         convolutions, hidden, activation: see ``Body``.
         core: None, or a memory between body and heads: 'lstm' or 'dnc'.
         core_size: hidden units of the core.
-        core_options: of a DNC, see ``model.make_core``.
+        core_options: of a DNC, see ``recurrent.make_core``.
         separate: the value function has a body of its own; not with a core.
         residual: policy and values each add one layer of their own to what
             they share, as in the code of Random Network Distillation.

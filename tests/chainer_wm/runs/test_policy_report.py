@@ -5,17 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from ppo_case import Count, Cue, network
-from test_wrappers import _pilot
 
 from chainer_wm import plots
 from chainer_wm.agents.cma_es import CMAES
-from chainer_wm.agents.ppo.collect import Collector
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.envs.pixelcopter import PixelCopter
 from chainer_wm.play import evaluation
-from chainer_wm.runs import pilots, policy_report
+from chainer_wm.runs import policy_report
 from chainer_wm.training import search
-from chainer_wm.training.watches import EndInfo, Visits
 
 
 def row(steps, episodes, value, **more):
@@ -120,56 +117,7 @@ class TestCurves:
             plots.visit_maps(path, {'a': counts, 'b': counts[:1]})
 
 
-class TestWatches:
-    def test_visits_are_what_steps_led_to(self):
-        class Walk(Count):
-            """Walks along 4 cells, and dies on the last one."""
-
-            def __init__(self):
-                super().__init__(3, shape=(4,))
-
-            def _see(self):
-                return np.eye(4, dtype=np.float32)[self.t]
-
-        made = Collector(network(Walk()), [Walk(), Walk()])
-        made.start(np.random.default_rng(0))
-        visits = Visits(4)
-        assert visits.see(made.collect(2)) == {'states': 2}
-        assert visits.see(made.collect(4)) == {'states': 3}
-        np.testing.assert_array_equal(visits.counts, [0, 4, 4, 4])
-        with pytest.raises(ValueError, match='one-hot'):
-            Visits(5).see(made.collect(1))
-
-    def test_infos_of_ends(self):
-        made = Collector(network(Count(3)), [Count(3), Count(2)])
-        made.start(np.random.default_rng(0))
-        watch = EndInfo('t')
-        assert watch.see(made.collect(1)) == {'episode_t': None}
-        assert watch.see(made.collect(2)) == {'episode_t': 2.5}
-
-
 class TestSearch:
-    def test_pilot_by_hand(self):
-        pilot = pilots.LinearPilot(np.array([1.0, -2.0, 0.5]))
-        seen = np.float32([[0, 0], [0, 1], [2, 1], [1.4, 1]])
-        actions, _ = pilot.act(seen, pilot.start([None] * 4))
-        assert actions.tolist() == [1, 0, 1, 0]
-        assert pilots.LinearPilot.size(2) == 3
-
-    def test_pilots_meet_the_same_games(self):
-        rng = np.random.default_rng(0)
-        candidates = rng.normal(size=(6, 8))
-        candidates[3] = candidates[0]
-
-        def make():
-            return PixelCopter('state')
-
-        found, steps = pilots.score_pilots(candidates, make, 3, 1, 4)
-        assert found.shape == (6,) and found[3] == found[0]
-        each = [pilots.score_pilots(one[None], make, 3, 1, 4) for one in candidates]
-        assert [one.fitness[0] for one in each] == found.tolist()
-        assert sum(one.steps for one in each) == steps >= 6 * 3
-
     def test_interrupted_search_goes_on_to_the_same_numbers(self, tmp_path):
         def run(name, generations):
             return search.search(
@@ -188,17 +136,3 @@ class TestSearch:
         assert whole.log == parts.log
         assert [r['generation'] for r in whole.log] == [1, 2, 3, 4, 5, 6]
         assert [r['steps'] for r in whole.log] == [1, 3, 6, 10, 15, 21]
-
-
-def test_a_pilot_that_looks_ahead_passes_blocks():
-    """The game can be flown on the seven numbers: the tests need it to."""
-    env = PixelCopter('state')
-    lengths = []
-    for seed in range(5):
-        seen, _ = env.reset(seed=seed)
-        over, steps = False, 0
-        while not over and steps < 400:
-            seen, _, over, _, _ = env.step(_pilot(seen))
-            steps += 1
-        lengths.append(steps)
-    assert max(lengths) > 100

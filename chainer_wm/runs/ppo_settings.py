@@ -1,4 +1,4 @@
-"""What the experiments with PPO share: settings, networks, summaries."""
+"""What the experiments with PPO share: settings, networks and learners built from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 
 
 @dataclasses.dataclass(frozen=True)
-class PolicyConfig(MemoryConfig, TrainingConfig):
+class PPOConfig(MemoryConfig, TrainingConfig):
     """What every experiment with PPO offers on its command line."""
 
     summary: tuple[str, ...] = opt(
@@ -59,7 +59,7 @@ class PolicyConfig(MemoryConfig, TrainingConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class CuriousConfig(PolicyConfig):
+class RNDConfig(PPOConfig):
     """What the experiments with Random Network Distillation offer."""
 
     rewards: str = opt('both', 'what is learned from', REWARDS)
@@ -74,7 +74,7 @@ class CuriousConfig(PolicyConfig):
     whitening_steps: int = opt(128, 'steps of every lane before training')
 
 
-def streams(config: CuriousConfig) -> tuple[Stream, ...]:
+def streams(config: RNDConfig) -> tuple[Stream, ...]:
     """The kinds of reward, as in Random Network Distillation."""
     extrinsic = Stream('extrinsic', config.discount, config.coefficient, True)
     intrinsic = Stream('intrinsic', config.rnd_discount, 1.0, False)
@@ -85,7 +85,7 @@ def streams(config: CuriousConfig) -> tuple[Stream, ...]:
     }[config.rewards]
 
 
-def new_rnd(config: CuriousConfig, env: gym.Env, **options: Any) -> RND:
+def new_rnd(config: RNDConfig, env: gym.Env, **options: Any) -> RND:
     """Curiosity about this game's observations, on its device.
 
     Args:
@@ -108,7 +108,7 @@ def new_rnd(config: CuriousConfig, env: gym.Env, **options: Any) -> RND:
     return rnd
 
 
-def new_network(config: PolicyConfig, env: gym.Env, **options: Any) -> ActorCritic:
+def new_network(config: PPOConfig, env: gym.Env, **options: Any) -> ActorCritic:
     """A policy for this game, on its device."""
     if config.recurrent:
         options['core'] = config.model
@@ -127,7 +127,7 @@ def new_network(config: PolicyConfig, env: gym.Env, **options: Any) -> ActorCrit
     return network
 
 
-def new_learner(config: PolicyConfig, network: ActorCritic, streams: Sequence[Stream]) -> PPO:
+def new_learner(config: PPOConfig, network: ActorCritic, streams: Sequence[Stream]) -> PPO:
     """PPO with the settings of the command line."""
     return PPO(
         network,
@@ -164,7 +164,7 @@ class Finished:
         return self.results['config']
 
 
-def finished_runs(config: PolicyConfig, experiment: str) -> list[Finished]:
+def finished_runs(config: PPOConfig, experiment: str) -> list[Finished]:
     """The runs that --summary names.
 
     Raises:
@@ -224,7 +224,7 @@ def minutes(group: Sequence[Finished]) -> list[float]:
     return [round(sum(run.results['seconds'].values()) / 60, 1) for run in group]
 
 
-def summary_folder(config: PolicyConfig, experiment: str) -> pathlib.Path:
+def summary_folder(config: PPOConfig, experiment: str) -> pathlib.Path:
     """Where --summary writes."""
     return pathlib.Path(config.results or RESULTS, experiment)
 
