@@ -12,17 +12,12 @@ pictures and outcomes simply added.
 
 from __future__ import annotations
 
+import dnc.runtime  # noqa: F401
+
 import dataclasses
-import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import dnc.runtime  # noqa: F401
-
-# isort: split
 import numpy as np
 
 from chainer_wm import files
@@ -35,12 +30,20 @@ from chainer_wm.runs import run_folder
 from chainer_wm.runs.command_line import TrainingConfig, main, opt, parse, run_stages
 from chainer_wm.seeds import stream
 from chainer_wm.training import levels, lifelong
-from experiments.grid_navigation import train_model
-from experiments.grid_navigation_config import Config as AgentConfig
-from experiments.grid_navigation_config import new_model
 
 NAME = 'key_order'
-USUAL: dict[str, Any] = {'model_beta2': 0.999, 'outcome_weight': 1.0}
+RESOLUTION, MAX_STEPS = 10, 50  # of the pictures; of an episode
+EXPLORATION = (0.1, 0.5, 1.0)  # shares of random steps
+MEMORY: dict[str, Any] = {'memory_length': 16, 'memory_width': 16, 'read_heads': 2}  # of the DNC
+# how grid_navigation.py trains M, and what --usual has in the place of it
+TRAINING: dict[str, Any] = {
+    'lanes': 12,
+    'steps': MAX_STEPS,
+    'learning_rate': 4e-3,
+    'beta2': 0.98,
+    'outcome_weight': 10.0,
+}
+USUAL: dict[str, Any] = {'beta2': 0.999, 'outcome_weight': 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,15 +109,11 @@ def towards(env: OrderedKeys, wanted: Cell) -> int:
     return moves.index(after) if after in moves else 0
 
 
-def played(config: AgentConfig, name: str, count: int) -> list[Rollout]:
-    """Episodes of two keys."""
-    envs = [
-        OrderedKeys(1, resolution=config.resolution, max_steps=config.max_steps)
-        for _ in range(count)
-    ]
-    return levels.play(
-        envs, Guide(envs), [stream(config.seed, name, n) for n in range(count)], config.exploration
-    )
+def played(seed: int, name: str, count: int) -> list[Rollout]:
+    """Episodes of two keys, those of this name and seed."""
+    envs = [OrderedKeys(1, resolution=RESOLUTION, max_steps=MAX_STEPS) for _ in range(count)]
+    rngs = [stream(seed, name, n) for n in range(count)]
+    return levels.play(envs, Guide(envs), rngs, EXPLORATION)
 
 
 def first_keys(rollouts: Sequence[Rollout]) -> np.ndarray:
@@ -140,31 +139,23 @@ def right_about_order(model: PixelModel, rollouts: Sequence[Rollout]) -> float:
     return float(((good > bad) == in_turn).mean())
 
 
-def variants(config: Config) -> dict[str, AgentConfig]:
-    """Settings of M by the name of a curve."""
-    base: dict[str, Any] = dict(
-        resolution=10, model_updates=config.updates, device=config.device, debug=config.debug
-    )
-    return {
-        **{core: AgentConfig(**base, model=core) for core in config.models},
-        **{
-            f'{core}, trained as usual': AgentConfig(**base, **USUAL, model=core)
-            for core in config.usual
-        },
-    }
+def new_model(core: str, seed: int) -> PixelModel:
+    """M at its start, of the size that it has in grid_navigation.py."""
+    memory = MEMORY if core == 'dnc' else {}
+    return PixelModel(RESOLUTION, RESOLUTION, len(MOVES), core=core, seed=seed, **memory)
 
 
 def learn(config: Config, run: run_folder.Run) -> None:
     """Every number of episodes, every M, every seed."""
+    variants = [(core, core, TRAINING) for core in config.models] + [
+        (f'{core}, trained as usual', core, TRAINING | USUAL) for core in config.usual
+    ]
     rows = []
-    for name, agent in variants(config).items():
+    for name, core, training in variants:
         for count in config.episodes:
             for seed in range(config.seed, config.seed + config.seeds):
-                one = dataclasses.replace(agent, seed=seed)
-                known, new = cell(config, run, name, one, count)
-                rows.append(
-                    dict(model=name, episodes=count, seed=seed) | dict(training=known, new=new)
-                )
+                known, new = shares(config, run, name, core, training, count, seed)
+                rows.append(dict(model=name, episodes=count, seed=seed, training=known, new=new))
                 print(
                     f'{name}, {count} episodes, seed {seed}: right about '
                     f'{known:.2f} of the first keys learnt from, {new:.2f} '
@@ -173,23 +164,29 @@ def learn(config: Config, run: run_folder.Run) -> None:
     run.add_results(rows=rows)
 
 
-def cell(
-    config: Config, run: run_folder.Run, name: str, agent: AgentConfig, count: int
-) -> list[float]:
+def shares(config: Config, run, name, core, training, count, seed) -> list[float]:
     """One M: its shares on the episodes that it learnt from, and on new."""
-    folder = run.path(f'{name.replace(", ", "-")}-{count}-{agent.seed}')
+    folder = run.path(f'{name.replace(", ", "-")}-{count}-{seed}')
     if (folder / 'shares.json').exists():
         return files.read_json(folder / 'shares.json')
-    rollouts = played(agent, 'learnt from', count)
-    model = new_model(agent)
-    model.to_device(agent.device)
-    train_model(agent, run, folder, model, rollouts, agent.seed)
-    shares = [
-        right_about_order(model, part)
-        for part in (rollouts, played(agent, 'new', config.held_out))
+    rollouts = played(seed, 'learnt from', count)
+    model = new_model(core, seed)
+    model.to_device(config.device)
+    lifelong.train_model(
+        folder,
+        model,
+        lifelong.episodes_of(rollouts, model),
+        updates=config.updates,
+        seed=seed,
+        debug=config.debug,
+        tick=run.tick,
+        **training,
+    )
+    found = [
+        right_about_order(model, part) for part in (rollouts, played(seed, 'new', config.held_out))
     ]
-    files.write_json(folder / 'shares.json', shares)
-    return shares
+    files.write_json(folder / 'shares.json', found)
+    return found
 
 
 def figures(config: Config, run: run_folder.Run) -> None:

@@ -11,7 +11,6 @@ from chainer_wm.runs import run_folder
 from chainer_wm.runs.command_line import main
 from chainer_wm.training import levels, lifelong, ppo
 from experiments import grid_navigation
-from experiments.grid_navigation_config import Config
 
 TINY = {
     'preset': 'smoke',
@@ -145,7 +144,7 @@ def test_a_level_is_left_when_it_and_all_before_are_solved(tmp_path, monkeypatch
         files.write_json(folder / 'scores.json', row)
 
     monkeypatch.setattr(grid_navigation, 'iterate', iterate)
-    config = Config(levels=2, iterations=3)
+    config = grid_navigation.Config(levels=2, iterations=3)
     for level in (0, 1):
         grid_navigation.learn_level(level, config, run)
     assert seen == [

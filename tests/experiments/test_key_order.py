@@ -10,13 +10,15 @@ from PIL import Image
 from chainer_wm.links.pixel_model import Prediction
 from chainer_wm.training import levels, lifelong
 from experiments import key_order
-from experiments.grid_navigation_config import Config, new_model
-
-AGENT = Config(resolution=10, exploration=(0.0,))
 
 
-def test_the_guide_goes_to_either_key_and_on_if_it_was_right():
-    found = key_order.played(AGENT, 'test', 40)
+@pytest.fixture
+def without_chance(monkeypatch):
+    monkeypatch.setattr(key_order, 'EXPLORATION', (0.0,))
+
+
+def test_the_guide_goes_to_either_key_and_on_if_it_was_right(without_chance):
+    found = key_order.played(0, 'test', 40)
     keys = key_order.first_keys(found)
     assert len(keys) == 40
     assert 8 < keys[:, 2].sum() < 32
@@ -25,8 +27,8 @@ def test_the_guide_goes_to_either_key_and_on_if_it_was_right():
         assert len(one) == (one.info['shortest'] if in_turn else step + 1)
 
 
-def test_first_keys_by_hand():
-    (one,) = key_order.played(AGENT, 'test', 1)
+def test_first_keys_by_hand(without_chance):
+    (one,) = key_order.played(0, 'test', 1)
     for rewards, wanted in (
         ([-0.1, 0.9, -0.1, 0.9], [[0, 1, 1]]),
         ([-0.1, -0.1, -5.1], [[0, 2, 0]]),
@@ -50,9 +52,9 @@ class Knowing:
         return Prediction(*map(chainer.Variable, (scores, scores))), None
 
 
-def test_who_always_says_the_same_is_right_about_its_share():
-    found = key_order.played(AGENT, 'test', 40)
-    model = new_model(AGENT)
+def test_who_always_says_the_same_is_right_about_its_share(without_chance):
+    found = key_order.played(0, 'test', 40)
+    model = key_order.new_model('lstm', 0)
     lifelong.episodes_of(found, model)
     share = key_order.first_keys(found)[:, 2].mean()
     for reward, wanted in ((0.9, share), (-5.1, 1 - share)):
