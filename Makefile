@@ -63,7 +63,7 @@ format: $(VENV)/.installed
 	$(RUN) -m ruff format .
 
 benchmark: $(VENV)/.installed
-	$(RUN) experiments/benchmark.py $(ARGS)
+	$(RUN) experiments/benchmark/run.py $(ARGS)
 
 # The peers live in an environment of their own: one of them is a package
 # named dnc too. On Linux the newest PyTorch brings CUDA, several GB; name a CPU

@@ -8,14 +8,11 @@ post gives neither lengths nor sizes: those here are ours. ``--summary RUN
 
 from __future__ import annotations
 
+import dnc.runtime  # noqa: F401
+
 import dataclasses
 import pathlib
-import sys
 from typing import Any
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import dnc.runtime  # noqa: F401
 
 from chainer_wm import files
 from chainer_wm.runs import run_folder
@@ -28,6 +25,7 @@ from chainer_wm.runs.retention import (
     retained,
 )
 from chainer_wm.runs.task_figures import draw_panels
+from chainer_wm.runs.task_settings import MAY_DIFFER, TaskConfig, describe, new_net
 from chainer_wm.runs.task_summaries import (
     by_model,
     model_label,
@@ -39,13 +37,12 @@ from chainer_wm.seeds import stream
 from chainer_wm.tasks.curriculum import Curriculum
 from chainer_wm.tasks.sequence_tasks import make_task
 from chainer_wm.training.tasks import measure, train
-from experiments.dnc_tasks import MAY_DIFFER, SMALL, TINY, NetConfig, describe, new_net
 
 NAME = 'addition'
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(NetConfig):
+class Config(TaskConfig):
     """Sums that grow longer every 5,000 sequences: what is retained?"""
 
     lengths: tuple[int, ...] = opt((2, 4, 6, 8, 10, 12, 14), 'most symbols in a sum of each task')
@@ -55,10 +52,14 @@ class Config(NetConfig):
 
 
 # fmt: off
-PRESETS = {
-    'smoke': dict(TINY, lengths=(2, 3, 4), switch=160, sequences=640,
-                  batch=8),
-    'laptop': dict(SMALL, batch=10),
+PRESETS: dict[str, dict] = {
+    'smoke': dict(
+        hidden_size=16, memory_length=16, memory_width=8, read_heads=1,
+        batch=8, learning_rate=3e-3, clip=10.0, measure_every=10, held_out=20,
+        lengths=(2, 3, 4), switch=160, sequences=640),
+    'laptop': dict(
+        hidden_size=64, memory_length=64, memory_width=16, read_heads=2,
+        batch=10, learning_rate=1e-3, clip=10.0, measure_every=100),
     'paper': {},
 }
 # fmt: on

@@ -14,12 +14,8 @@ about three sigma of the start, here 5.
 from __future__ import annotations
 
 import dataclasses
-import pathlib
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,8 +26,8 @@ from matplotlib.patches import Ellipse
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.plots import gif, style
 from chainer_wm.plots.scores import wilson
-from chainer_wm.runs.command_line import main, opt, parse
-from chainer_wm.runs.toys import ToyConfig, ToyRun
+from chainer_wm.runs import run_folder
+from chainer_wm.runs.command_line import CommonConfig, main, opt, parse, run_stages
 from chainer_wm.seeds import stream
 
 NAME = 'cma_es_schaffer'
@@ -40,11 +36,11 @@ Box = tuple[float, float, float, float]  # left, right, bottom, top
 OPTIMUM = 10.0
 VIEW: Box = (-5.0, 15.0, -5.0, 15.0)
 FILM = 40  # generations that are shown
-PRESETS = {'smoke': {'run': 'smoke', 'seeds': 10}, 'laptop': {'run': 'laptop', 'seeds': 100}}
+PRESETS = {'smoke': {'seeds': 10}, 'laptop': {}}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(ToyConfig):
+class Config(CommonConfig):
     """CMA-ES on a shifted Schaffer function, with its film."""
 
     sigma: float = opt(0.3, 'first step size of the film and the main result')
@@ -255,18 +251,23 @@ def film_seed(config: Config) -> int:
     return 0
 
 
-def run(argv: Sequence[str] | None = None) -> None:
-    """The whole toy."""
-    config = parse(Config, PRESETS, NAME, argv)
-    toy = ToyRun(NAME, config)
+def climb(config: Config, run: run_folder.Run) -> None:
+    """All searches, and the film of one."""
     rows = table(config)
     shown = film_seed(config)
     history = search(config, config.sigma, shown)
     longer = search(config, config.sigma, shown, FILM)
-    still(toy.figure('schaffer.png'), history, rows)
-    film(toy.figure('schaffer.gif'), longer, 'CMA-ES, Schaffer function')
-    toy.finish(share=next(r for r in rows if r['sigma'] == config.sigma), table=rows)
+    still(run.path('figures', 'schaffer.png'), history, rows)
+    film(run.path('figures', 'schaffer.gif'), longer, 'CMA-ES, Schaffer function')
+    run.add_results(share=next(r for r in rows if r['sigma'] == config.sigma), table=rows)
+
+
+STAGES = {'climb': climb}
+
+
+def script(argv: Sequence[str] | None = None) -> None:
+    run_stages(parse(Config, PRESETS, NAME, argv), NAME, STAGES, ('matplotlib',)).close()
 
 
 if __name__ == '__main__':
-    main(run)
+    main(script)

@@ -7,22 +7,20 @@ finished runs of several models and seeds together.
 
 from __future__ import annotations
 
+import dnc.runtime  # noqa: F401
+
 import dataclasses
 import pathlib
-import sys
 from typing import Any
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import dnc.runtime  # noqa: F401
 
 import numpy as np
 
 from chainer_wm import files, plots
 from chainer_wm.files.archives import load_link
 from chainer_wm.runs import run_folder
-from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, main, opt, parse, run_stages
+from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.task_figures import draw_panels, learning_panel, lengths_panel
+from chainer_wm.runs.task_settings import MAY_DIFFER, TaskConfig, describe, new_net
 from chainer_wm.runs.task_summaries import (
     by_model,
     curve_seeds,
@@ -33,8 +31,8 @@ from chainer_wm.runs.task_summaries import (
     same_settings,
 )
 from chainer_wm.seeds import stream
-from chainer_wm.tasks.network import SequenceNet, make_net
-from chainer_wm.tasks.sequence_tasks import TASKS, Task, make_task
+from chainer_wm.tasks.network import SequenceNet
+from chainer_wm.tasks.sequence_tasks import TASKS, make_task
 from chainer_wm.training.tasks import BEST, error_over_length, held_out_curve, measure, train
 
 NAME = 'dnc_tasks'
@@ -42,28 +40,7 @@ LENGTHS = (4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 40, 50, 64, 80, 100)
 
 
 @dataclasses.dataclass(frozen=True)
-class NetConfig(MemoryConfig, TrainingConfig):
-    """The network, and how it is trained."""
-
-    width: int = opt(6, 'numbers in a row of a sequence')
-    hidden_size: int = opt(256, 'LSTM, or controller of the DNC')
-    match: bool = opt(False, 'LSTM: as many parameters as the DNC has')
-    memory_length: int = opt(256, 'DNC: memory slots N')
-    memory_width: int = opt(64, 'DNC: numbers per slot W')
-    read_heads: int = opt(4, 'DNC: read heads R')
-    batch: int = opt(1, 'sequences per update')
-    learning_rate: float = opt(1e-4, 'of Adam')
-    clip: float = opt(0.0, 'largest norm of the gradient, 0 for no limit')
-    measure_every: int = opt(500, 'updates between held-out scores')
-    held_out: int = opt(200, 'sequences of such a score')
-    summary: tuple[str, ...] = opt(
-        (), 'draw these finished runs together; nothing is trained', free=True
-    )
-    out: str = opt('', 'where the summary goes (default: data)', free=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(NetConfig):
+class Config(TaskConfig):
     """Addition, repeat and priority sort, learned by an LSTM or a DNC."""
 
     task: str = opt('addition', 'what is asked', TASKS)
@@ -75,37 +52,17 @@ class Config(NetConfig):
 
 
 # fmt: off
-SMALL = dict(hidden_size=64, memory_length=64, memory_width=16, read_heads=2,
-             batch=16, learning_rate=1e-3, clip=10.0, measure_every=100)
-TINY = dict(hidden_size=16, memory_length=16, memory_width=8, read_heads=1,
-            batch=8, learning_rate=3e-3, clip=10.0, measure_every=10,
-            held_out=20)
-PRESETS = {
-    'smoke': dict(TINY, updates=60, lengths=(4, 12, 24), test_lanes=8),
-    'laptop': dict(SMALL, updates=3000),
+PRESETS: dict[str, dict] = {
+    'smoke': dict(
+        hidden_size=16, memory_length=16, memory_width=8, read_heads=1,
+        batch=8, learning_rate=3e-3, clip=10.0, measure_every=10, held_out=20,
+        updates=60, lengths=(4, 12, 24), test_lanes=8),
+    'laptop': dict(
+        hidden_size=64, memory_length=64, memory_width=16, read_heads=2,
+        batch=16, learning_rate=1e-3, clip=10.0, measure_every=100, updates=3000),
     'paper': dict(link_sparsity=8),
 }
 # fmt: on
-
-
-# settings that make no task another one
-MAY_DIFFER = {
-    *('run', 'seed', 'model', 'match', 'link_sparsity', 'preset', 'stages'),
-    *('device', 'workers', 'data', 'debug', 'summary', 'out'),
-}
-
-
-def new_net(config: NetConfig, task: Task) -> SequenceNet:
-    """The net at its start, on its device."""
-    memory = dataclasses.replace(config, model='dnc').core_options()
-    net = make_net(task, config.model, config.hidden_size, config.seed, memory, config.match)
-    net.to_device(config.device)
-    return net
-
-
-def describe(net: SequenceNet) -> dict[str, Any]:
-    """The net's size, for results.json."""
-    return {'parameters': net.count_params(), **net.config}
 
 
 def learn(config: Config, run: run_folder.Run) -> None:

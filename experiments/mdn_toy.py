@@ -11,14 +11,11 @@ linear in x.
 
 from __future__ import annotations
 
+import dnc.runtime  # noqa: F401
+
 import dataclasses
 import pathlib
-import sys
 from collections.abc import Callable, Sequence
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import dnc.runtime  # noqa: F401
 
 # isort: split
 import chainer
@@ -33,16 +30,16 @@ from matplotlib.colors import to_rgb
 from chainer_wm import devices
 from chainer_wm.functions.mixture import LN_2PI, Mixture, mixture_nll, sample_mixture
 from chainer_wm.plots import style
-from chainer_wm.runs.command_line import main, opt, parse
-from chainer_wm.runs.toys import ToyConfig, ToyRun
+from chainer_wm.runs import run_folder
+from chainer_wm.runs.command_line import DeviceConfig, main, opt, parse, run_stages
 from chainer_wm.seeds import stream
 
 NAME = 'mdn_toy'
-PRESETS = {'smoke': {'run': 'smoke', 'epochs': 300}, 'laptop': {'run': 'laptop', 'epochs': 2000}}
+PRESETS = {'smoke': {'epochs': 300}, 'laptop': {}}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(ToyConfig):
+class Config(DeviceConfig):
     """Mixture density network against least squares on a folded curve."""
 
     points: int = opt(500, 'training points, and as many held out')
@@ -51,8 +48,6 @@ class Config(ToyConfig):
     epochs: int = opt(2000, 'passes over the points')
     batch: int = opt(100, 'points per update')
     learning_rate: float = opt(1e-3, 'of Adam')
-    device: str = opt('@numpy', '@numpy or @cupy:0', free=True)
-    dtype: str = opt('float32', 'precision', ('float32', 'float64'))
 
 
 class Net(chainer.Chain):
@@ -213,11 +208,9 @@ def training(axes: Axes, mixture: np.ndarray, squares: np.ndarray) -> None:
         )
 
 
-def run(argv: Sequence[str] | None = None) -> None:
-    """The whole toy."""
-    config = parse(Config, PRESETS, NAME, argv)
-    toy = ToyRun(NAME, config)
-    device = devices.use(config.device, config.dtype)
+def learn(config: Config, run: run_folder.Run) -> None:
+    """Train both nets; what they say of points that they never saw."""
+    device = devices.get_device(config.device)
     sets = [
         points(stream(config.seed, name), config.points, config.dtype)
         for name in ('train', 'held-out')
@@ -230,16 +223,16 @@ def run(argv: Sequence[str] | None = None) -> None:
         rng = stream(config.seed, 'order')
         curves.append(train(config, net, loss, data, held_out, rng))
         trained.append(net)
-    show(config, toy, trained, sets[0], held_out[0], curves)
+    show(config, run.path('figures', 'mdn.png'), trained, sets[0], held_out[0], curves)
     found = scores(trained[0], trained[1], held_out)
     print(
         'held out, nats per point: mixture {mixture_nll:.3f}, least squares '
         'as a Gaussian {least_squares_nll:.3f}'.format(**found)
     )
-    toy.finish(held_out=found)
+    run.add_results(held_out=found)
 
 
-def show(config: Config, toy: ToyRun, nets, data, new_x, curves) -> None:
+def show(config: Config, path: pathlib.Path, nets, data, new_x, curves) -> None:
     """Draw the picture from what the nets say."""
     mixture, squares = nets
     grid = np.linspace(-1, 1.6, 400, dtype=config.dtype)[:, None]
@@ -251,7 +244,7 @@ def show(config: Config, toy: ToyRun, nets, data, new_x, curves) -> None:
         *parts, line = (devices.to_cpu(part.array) for part in parts)
         samples = sample_mixture(mixture_of(mixture, new_x), stream(config.seed, 'samples'))
     picture(
-        toy.figure('mdn.png'),
+        path,
         data,
         (devices.to_cpu(new_x), devices.to_cpu(samples)),
         (grid[:, 0], line[:, 0]),
@@ -260,5 +253,12 @@ def show(config: Config, toy: ToyRun, nets, data, new_x, curves) -> None:
     )
 
 
+STAGES = {'learn': learn}
+
+
+def script(argv: Sequence[str] | None = None) -> None:
+    run_stages(parse(Config, PRESETS, NAME, argv), NAME, STAGES, ('matplotlib',)).close()
+
+
 if __name__ == '__main__':
-    main(run)
+    main(script)

@@ -13,27 +13,23 @@ takes ``ddof`` as an argument and is exact for both.
 from __future__ import annotations
 
 import dataclasses
-import pathlib
-import sys
 from collections.abc import Callable, Sequence
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from chainer_wm.agents.running_statistics import merge
 from chainer_wm.plots import style
-from chainer_wm.runs.command_line import main, opt, parse
-from chainer_wm.runs.toys import ToyConfig, ToyRun
+from chainer_wm.runs import run_folder
+from chainer_wm.runs.command_line import CommonConfig, main, opt, parse, run_stages
 from chainer_wm.seeds import stream
 
 NAME = 'running_statistics'
-PRESETS = {'smoke': {'run': 'smoke', 'repeats': 10}, 'laptop': {'run': 'laptop', 'repeats': 50}}
+PRESETS = {'smoke': {'repeats': 10}, 'laptop': {}}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(ToyConfig):
+class Config(CommonConfig):
     """Merged means and deviations: exact against the published formula."""
 
     values: int = opt(1024, 'values in all, a power of two')
@@ -149,18 +145,23 @@ def arriving(axes: Axes, config: Config, size: int) -> None:
     style.legend(axes, loc='best')
 
 
-def run(argv: Sequence[str] | None = None) -> None:
-    """The whole toy."""
-    config = parse(Config, PRESETS, NAME, argv)
-    toy = ToyRun(NAME, config)
+def compare(config: Config, run: run_folder.Run) -> None:
+    """The errors of both by the size of a part: a table and a picture."""
     sizes = [2**i for i in range(1, config.values.bit_length() - 1)]
     table = [{'size': size, **errors(config, size)} for size in sizes]
     print('values per part   published formula   exact merge')
     for row in table:
         print('{size:15d}   {published:16.2%}   {exact:12.0e}'.format(**row))
-    picture(toy.figure('running_statistics.png'), config, table)
-    toy.finish(relative_error=table)
+    picture(run.path('figures', 'running_statistics.png'), config, table)
+    run.add_results(relative_error=table)
+
+
+STAGES = {'compare': compare}
+
+
+def script(argv: Sequence[str] | None = None) -> None:
+    run_stages(parse(Config, PRESETS, NAME, argv), NAME, STAGES, ('matplotlib',)).close()
 
 
 if __name__ == '__main__':
-    main(run)
+    main(script)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import chainer
@@ -12,7 +11,7 @@ import numpy as np
 from chainer import initializers
 
 from chainer_wm.links.recurrent import make_core
-from chainer_wm.tasks.sequence_tasks import Batch, Task
+from chainer_wm.tasks.sequence_tasks import Batch
 
 
 class SequenceNet(chainer.Chain):
@@ -112,31 +111,6 @@ class SequenceNet(chainer.Chain):
 
     def _send(self, array: np.ndarray):
         return self.device.send(np.ascontiguousarray(array, self.dtype))
-
-
-def make_net(
-    task: Task,
-    core: str,
-    hidden_size: int,
-    seed: int,
-    memory: Mapping[str, Any],
-    match: bool = False,
-) -> SequenceNet:
-    """The net of a task.
-
-    Args:
-        core: 'lstm' or 'dnc'.
-        memory: sizes of the DNC, see ``recurrent.make_core``.
-        match: an LSTM with as many parameters as the DNC of these sizes has,
-            whatever ``hidden_size``.
-    """
-    sizes = task.input_size, task.output_size
-    if core == 'dnc':
-        return SequenceNet(*sizes, hidden_size, 'dnc', seed, **memory)
-    if match:
-        dnc = SequenceNet(*sizes, hidden_size, 'dnc', **memory)
-        hidden_size = matched_hidden_size(dnc.count_params(), *sizes)
-    return SequenceNet(*sizes, hidden_size, core, seed)
 
 
 def matched_hidden_size(parameters: int, input_size: int, output_size: int) -> int:

@@ -1,10 +1,7 @@
-"""Small tasks over whole sequences, and the network that learns them.
+"""Addition, repeat and priority sort: sequences, what is asked, scores.
 
-Addition, repeat and priority sort ask for what was shown many steps before;
-their length is free, so that a network trained on short sequences can be
-asked for long ones.
-
-Addition, repeat and priority sort: sequences, what is asked, scores.
+They ask for what was shown many steps before; their length is free, so that a
+network trained on short sequences can be asked for long ones.
 
 The tasks are those of the toy experiments published with the blog's Chainer
 DNC; priority sort comes from Graves et al. 2014, "Neural Turing Machines",

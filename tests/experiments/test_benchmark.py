@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def test_without_peers(tmp_path):
     found = subprocess.run(
         [
-            *(sys.executable, 'experiments/benchmark.py', '--repeats', '1'),
+            *(sys.executable, 'experiments/benchmark/run.py', '--repeats', '1'),
             *('--peers', str(tmp_path / 'none'), '--only', 'dream'),
             *('--json', str(tmp_path / 'found.json')),
         ],

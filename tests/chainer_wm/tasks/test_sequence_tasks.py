@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from chainer_wm.files.archives import load_link, save_link
-from chainer_wm.tasks.network import SequenceNet, make_net, matched_hidden_size
+from chainer_wm.tasks.network import SequenceNet, matched_hidden_size
 from chainer_wm.tasks.sequence_tasks import TASKS, make_task
 
 MEMORY = {'memory_length': 8, 'memory_width': 4, 'read_heads': 2}
@@ -231,15 +231,3 @@ def test_the_matched_lstm_is_the_closest(sizes):
         assert abs(counts[hidden] - parameters) == closest
     with pytest.raises(ValueError, match='3 parameters'):
         matched_hidden_size(3, *sizes)
-
-
-def test_make_net_matches_the_dnc_only_when_asked():
-    task = make_task('addition')
-    dnc, lstm, matched = (
-        make_net(task, core, 12, 0, MEMORY, match)
-        for core, match in (('dnc', False), ('lstm', False), ('lstm', True))
-    )
-    assert lstm.config['hidden_size'] == dnc.config['hidden_size'] == 12
-    assert matched.config['core'] == 'lstm'
-    assert lstm.count_params() < 0.7 * dnc.count_params()
-    assert matched.count_params() == pytest.approx(dnc.count_params(), rel=0.08)

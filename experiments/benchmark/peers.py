@@ -1,6 +1,6 @@
 """The peers' side of the benchmark, run by the peers' own interpreter.
 
-``python benchmark_peers.py WORKLOAD THREADS ARGUMENT...`` makes the workload,
+``python peers.py WORKLOAD THREADS ARGUMENT...`` makes the workload,
 prints ``ready``, and answers every line on its standard input with the
 seconds of one iteration. It has an environment of its own because one of the
 peers is a package named ``dnc`` too.

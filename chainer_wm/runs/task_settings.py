@@ -1,0 +1,58 @@
+"""What the experiments on sequence tasks share: settings, and the network built from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, opt
+from chainer_wm.tasks.network import SequenceNet, matched_hidden_size
+from chainer_wm.tasks.sequence_tasks import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig(MemoryConfig, TrainingConfig):
+    """The network, and how it is trained."""
+
+    width: int = opt(6, 'numbers in a row of a sequence')
+    hidden_size: int = opt(256, 'LSTM, or controller of the DNC')
+    match: bool = opt(False, 'LSTM: as many parameters as the DNC has')
+    memory_length: int = opt(256, 'DNC: memory slots N')
+    memory_width: int = opt(64, 'DNC: numbers per slot W')
+    batch: int = opt(1, 'sequences per update')
+    learning_rate: float = opt(1e-4, 'of Adam')
+    clip: float = opt(0.0, 'largest norm of the gradient, 0 for no limit')
+    measure_every: int = opt(500, 'updates between held-out scores')
+    held_out: int = opt(200, 'sequences of such a score')
+    summary: tuple[str, ...] = opt(
+        (), 'draw these finished runs together; nothing is trained', free=True
+    )
+    out: str = opt('', 'where the summary goes (default: data)', free=True)
+
+
+# settings that make no task another one
+MAY_DIFFER = {
+    *('run', 'seed', 'model', 'match', 'link_sparsity', 'preset', 'stages'),
+    *('device', 'workers', 'data', 'debug', 'summary', 'out'),
+}
+
+
+def new_net(config: TaskConfig, task: Task) -> SequenceNet:
+    """The net at its start, on its device.
+
+    With ``match`` an LSTM has as many parameters as the DNC of these sizes,
+    whatever ``hidden_size``.
+    """
+    sizes, hidden = (task.input_size, task.output_size), config.hidden_size
+    if config.match and config.model == 'lstm':
+        memory = dataclasses.replace(config, model='dnc').core_options()
+        parameters = SequenceNet(*sizes, hidden, 'dnc', **memory).count_params()
+        hidden = matched_hidden_size(parameters, *sizes)
+    net = SequenceNet(*sizes, hidden, config.model, config.seed, **config.core_options())
+    net.to_device(config.device)
+    return net
+
+
+def describe(net: SequenceNet) -> dict[str, Any]:
+    """The net's size, for results.json."""
+    return {'parameters': net.count_params(), **net.config}
