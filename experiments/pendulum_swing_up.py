@@ -193,12 +193,14 @@ def evolve(config: Config, run: run_folder.Run, number: int) -> None:
         outcome = evolution.evolve(
             here.folder / name,
             search,
-            dream_of(config, here, curiosity),
-            agent.act,
+            evolution.in_dream(
+                dream_of(config, here, curiosity),
+                agent.act,
+                episodes=config.dreams,
+                seed=config.seed,
+                features=config.features,
+            ),
             generations=config.generations * number,
-            episodes=config.dreams,
-            seed=config.seed,
-            features=config.features,
             tick=run.tick,
         )
         if name == 'controller':

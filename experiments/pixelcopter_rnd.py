@@ -19,7 +19,7 @@ import dnc.runtime  # noqa: F401
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gym
@@ -39,7 +39,7 @@ from chainer_wm.play.evaluation import summary
 from chainer_wm.runs import policy_report, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.ppo_settings import RNDConfig
-from chainer_wm.training import ppo, search
+from chainer_wm.training import evolution, ppo
 from experiments import copter_report
 
 NAME = 'pixelcopter_rnd'
@@ -234,10 +234,16 @@ class LinearPolicy:
         return (wanted[:, 0] > 0).astype(np.int64), None
 
 
-def score(config: Config, candidates: np.ndarray, generation: int) -> search.Scored:
+def score(
+    config: Config,
+    candidates: np.ndarray,
+    generation: int,
+    show: Callable[[str], None] = lambda text: None,
+) -> evolution.Scored:
     """Mean return of each candidate (P, F + 1), all in the same episodes."""
     totals, steps = np.zeros((len(candidates), config.search_episodes)), 0
     for episode in range(config.search_episodes):
+        show(f'episode {episode + 1} of {config.search_episodes}')
         played = policy_report.play(
             LinearPolicy(candidates),
             functools.partial(make_env, config),
@@ -248,7 +254,7 @@ def score(config: Config, candidates: np.ndarray, generation: int) -> search.Sco
         )
         totals[:, episode] = played.returns
         steps += int(played.lengths.sum())
-    return search.Scored(totals.mean(axis=1), steps)
+    return evolution.Scored(totals.mean(axis=1), steps)
 
 
 def evolve(config: Config, run: run_folder.Run) -> None:
@@ -259,7 +265,7 @@ def evolve(config: Config, run: run_folder.Run) -> None:
             'linear controller sees the seven numbers only (state)'
         )
     size = count_parameters((len(CENTRE) * config.stack, 1))
-    found = search.search(
+    found = evolution.evolve(
         run.path('search'),
         CMAES(np.zeros(size), config.sigma, config.population, seed=config.seed),
         functools.partial(score, config),
@@ -268,11 +274,11 @@ def evolve(config: Config, run: run_folder.Run) -> None:
         tick=run.tick,
     )
     np.save(run.path('search', 'theta.npy'), found.theta)
-    run.add_results(steps=found.log[-1]['steps'])
-    at = np.array([row['generation'] for row in found.log])
+    run.add_results(steps=found.history[-1]['steps'])
+    at = np.array([row['generation'] for row in found.history])
     plots.training_curves(
         run.path('figures', 'search.png'),
-        {name: (at, np.array([row[name] for row in found.log])) for name in ('mean', 'max')},
+        {name: (at, np.array([row[name] for row in found.history])) for name in ('mean', 'max')},
         ylabel='return of the candidates',
         xlabel='generation',
         title='CMA-ES, linear controller',

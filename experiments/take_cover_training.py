@@ -152,12 +152,10 @@ def search(
     outcome = evolution.evolve(
         found.home / 'controller',
         start,
-        dream,
-        linear.act,
+        evolution.in_dream(
+            dream, linear.act, episodes=config.dreams, seed=config.seed, features=config.features
+        ),
         generations=generations,
-        episodes=config.dreams,
-        seed=config.seed,
-        features=config.features,
         evaluate=score,
         evaluate_every=config.evaluate_every,
         choose=config.choose,

@@ -101,12 +101,10 @@ def evolve(
     return evolution.evolve(
         folder,
         start,
-        dream,
-        linear.act,
+        evolution.in_dream(
+            dream, linear.act, episodes=budget.dreams, seed=seed, features=cell.features
+        ),
         generations=budget.generations,
-        episodes=budget.dreams,
-        seed=seed,
-        features=cell.features,
         tick=tick,
     )
 

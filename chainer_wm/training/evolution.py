@@ -1,4 +1,4 @@
-"""Evolve C inside the dream."""
+"""Evolve a controller's parameters by CMA-ES, in a dream or in a game."""
 
 from __future__ import annotations
 
@@ -13,9 +13,19 @@ import tqdm
 from chainer_wm import files
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.dream.population import evaluate_population
-from chainer_wm.dream.simulator import DOOM_FEATURES, Dream
+from chainer_wm.dream.simulator import Dream
 from chainer_wm.seeds import stream
+from chainer_wm.training import loop
 
+
+class Scored(NamedTuple):
+    """What the candidates of a generation are worth."""
+
+    fitness: np.ndarray  # (P,), higher is better
+    steps: int | None = None  # of the game that this took
+
+
+Fitness = Callable[[np.ndarray, int, Callable[[str], None]], Scored]
 Evaluate = Callable[[np.ndarray, int], dict[str, Any]]
 
 STATE, TABLE = 'cma_es.npz', 'history.json'
@@ -33,19 +43,16 @@ class Evolution(NamedTuple):
 def evolve(
     folder: str | os.PathLike,
     es: CMAES,
-    dream: Dream,
-    act: Callable,
+    fitness: Fitness,
     *,
     generations: int,
-    episodes: int,
-    seed: int,
-    features: Sequence[str] = DOOM_FEATURES,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 10,
     choose: str = 'last',
+    label: str = 'evolve',
     tick: Callable[[], None] = lambda: None,
 ) -> Evolution:
-    """Run CMA-ES in the dream up to ``generations``, resuming from a save.
+    """Run CMA-ES up to ``generations``, resuming from a save.
 
     Generations are counted over all searches that led here, see ``inherit``.
     The mean of the search distribution, not a lucky candidate, is what gets
@@ -54,13 +61,19 @@ def evolve(
     Args:
         folder: holds the whole state of the search after every generation.
         es: the search at its start; a saved one takes its place.
-        act: ``(features (B, F), theta (B, n)) -> actions (B, A)``.
-        episodes: dreams per candidate, shared by all of a generation.
+        fitness: ``(candidates (P, n), generation, show) -> Scored``, by its
+            first two arguments alone; ``show`` takes a text about how far it
+            is. For a dream see ``in_dream``.
         evaluate: scores a theta in the real game (``{'mean', 'std',
             'episodes', ...}``) every ``evaluate_every`` generations, and at
             the last one.
         choose: 'last' keeps the last mean, which never uses the game's
             scores; 'game' keeps the mean with the best evaluation.
+
+    Returns:
+        The chosen mean, and the history: rows of 'generation', 'mean', 'std',
+        'min' and 'max' of the fitness, 'sigma', and 'steps' of the game so
+        far where the fitness tells them.
 
     Raises:
         ValueError: ``choose`` is unknown, or 'game' without ``evaluate``.
@@ -69,51 +82,38 @@ def evolve(
         raise ValueError(
             f'choose is {choose!r} but must be last, or game with evaluations in the game'
         )
-    log = _Log(pathlib.Path(folder))
-    es = log.resume(es)
-    with tqdm.tqdm(
-        total=generations,
-        initial=log.count(es),
-        desc='evolve',
-        unit='generation',
-        dynamic_ncols=True,
-    ) as bar:
-        while True:
-            count = log.count(es)
-            due = count == generations or (count and count % evaluate_every == 0)
-            if evaluate and due and not log.evaluated(count):
-                log.add_evaluation(es, evaluate(es.mean, count))
-            if count >= generations:
-                break
-            rng = stream(seed, 'dream', count)
-            returns = _generation(es, dream, act, episodes, rng, features, bar)
-            log.add_generation(es, returns)
-            tick()
-    return log.outcome(es, choose)
-
-
-def _generation(
-    es: CMAES,
-    dream: Dream,
-    act: Callable,
-    episodes: int,
-    rng: np.random.Generator,
-    features: Sequence[str],
-    bar,
-) -> np.ndarray:
-    candidates = es.ask()
-
-    def show(steps: int, alive: int) -> None:
-        if steps % 100 == 0:
-            bar.set_postfix_str(f'step {steps}, {alive} dreams alive')
-
-    returns = evaluate_population(
-        dream, act, candidates, episodes, features=features, progress=show, rng=rng
+    search = _Generations(pathlib.Path(folder), es, fitness, evaluate)
+    search.due = lambda count: count == generations or (count > 0 and count % evaluate_every == 0)
+    loop.resumable(
+        search.folder, search, generations, label, saves=search, save_seconds=0.0, tick=tick
     )
-    es.tell(candidates, returns.mean(axis=1))
-    bar.update()
-    bar.set_description(f'evolve (dream mean {returns.mean():.0f})')
-    return returns
+    search.judge()
+    return search.outcome(choose)
+
+
+def in_dream(
+    dream: Dream, act: Callable, *, episodes: int, seed: int, features: Sequence[str]
+) -> Fitness:
+    """The mean return of every candidate in a dream.
+
+    Args:
+        act: ``(features (B, F), theta (B, n)) -> actions (B, A)``.
+        episodes: dreams per candidate, shared by all of a generation.
+        features: what ``act`` sees.
+    """
+
+    def fitness(candidates: np.ndarray, generation: int, show: Callable[[str], None]) -> Scored:
+        def progress(steps: int, alive: int) -> None:
+            if steps % 100 == 0:
+                show(f'step {steps}, {alive} dreams alive')
+
+        rng = stream(seed, 'dream', generation)
+        returns = evaluate_population(
+            dream, act, candidates, episodes, features=features, progress=progress, rng=rng
+        )
+        return Scored(returns.mean(axis=1))
+
+    return fitness
 
 
 def inherit(before: str | os.PathLike, folder: str | os.PathLike, anew: bool = False) -> None:
@@ -145,7 +145,7 @@ def against_zero(
     act: Callable,
     episodes: int,
     rng: np.random.Generator,
-    features: Sequence[str] = DOOM_FEATURES,
+    features: Sequence[str],
 ) -> dict[str, float]:
     """Mean returns of a C and of one whose parameters are all 0.
 
@@ -169,67 +169,85 @@ def read_history(folder: str | os.PathLike) -> tuple[list[dict], list[dict]]:
     return table['generations'], table['evaluations']
 
 
-class _Log:
-    """The search's state and its history, saved so that they agree."""
+class _Generations(loop.Steps):
+    """The search and its history, saved so that they agree.
 
-    def __init__(self, folder: pathlib.Path):
-        self.folder = folder
+    Attributes:
+        due: whether the mean after so many generations is to be evaluated.
+    """
+
+    unit = 'generation'
+
+    def __init__(
+        self, folder: pathlib.Path, es: CMAES, fitness: Fitness, evaluate: Evaluate | None
+    ):
+        super().__init__()
+        self.folder, self.es = folder, es
+        self.fitness, self.evaluate = fitness, evaluate
         self.state, self.table = folder / STATE, folder / TABLE
         self.history: list[dict[str, float]] = []
         self.evaluations: list[dict[str, Any]] = []
         self.before = 0  # generations of the searches before this one
+        self.due: Callable[[int], bool] = lambda count: False
 
-    def count(self, es: CMAES) -> int:
-        """Generations so far, of this search and of those before it."""
-        return self.before + es.generation
+    def step(self) -> None:
+        self.judge()
+        candidates = self.es.ask()
+        fitness, steps = self.fitness(candidates, self.iteration, self.show)
+        self.es.tell(candidates, fitness)
+        row = {
+            'generation': self.iteration + 1,
+            'mean': float(fitness.mean()),
+            'std': float(fitness.std()),
+            'min': float(fitness.min()),
+            'max': float(fitness.max()),
+            'sigma': float(self.es.sigma),
+        }
+        if steps is not None:
+            row['steps'] = steps + (self.history[-1]['steps'] if self.history else 0)
+        self.history.append(row)
+        self.show(f'mean {row["mean"]:.4g}')
 
-    def resume(self, es: CMAES) -> CMAES:
-        if self.state.exists():
-            es = CMAES.load(self.state)
-        if not self.table.exists():
-            return es
-        table = files.read_json(self.table)
-        self.before = table.get('before', 0)
-        count = self.count(es)
-        # the table is written first: rows past the saved state are redone
-        self.history = table['generations'][:count]
-        self.evaluations = [row for row in table['evaluations'] if row['generation'] <= count]
-        if count:
-            print(f'evolve: resumed at generation {count}')
-        return es
-
-    def add_generation(self, es: CMAES, returns: np.ndarray) -> None:
-        fitness = returns.mean(axis=1)
-        self.history.append(
-            {
-                'generation': self.count(es),
-                'mean': float(fitness.mean()),
-                'std': float(fitness.std()),
-                'min': float(fitness.min()),
-                'max': float(fitness.max()),
-                'sigma': float(es.sigma),
-            }
-        )
-        self._save()
-        es.save(self.state)
-
-    def evaluated(self, generation: int) -> bool:
-        return any(row['generation'] == generation for row in self.evaluations)
-
-    def add_evaluation(self, es: CMAES, score: dict[str, Any]) -> None:
-        count = self.count(es)
+    def judge(self) -> None:
+        """Evaluate the mean in the game, where that is due and not yet done."""
+        count = self.iteration
+        done = any(row['generation'] == count for row in self.evaluations)
+        if self.evaluate is None or done or not self.due(count):
+            return
+        score = self.evaluate(self.es.mean, count)
         with files.atomic_write(self._mean_path(count)) as file:
-            np.save(file, es.mean)
+            np.save(file, self.es.mean)
         self.evaluations.append({'generation': count, **score})
-        self._save()
+        self._write_table()
         tqdm.tqdm.write(
             f'generation {count}: {score["mean"]:.0f} ± '
             f'{score["std"]:.0f} over {score["episodes"]} '
             'episodes of the game'
         )
 
-    def outcome(self, es: CMAES, choose: str) -> Evolution:
-        theta, generation = es.mean, self.count(es)
+    def save(self, trainer: Any) -> None:
+        self._write_table()
+        self.es.save(self.state)
+
+    def resume(self, trainer: Any, usable: Callable[[int], bool]) -> pathlib.Path | None:
+        if self.state.exists():
+            self.es = CMAES.load(self.state)
+            self.iteration = self.es.generation
+        if not self.table.exists():
+            return None
+        table = files.read_json(self.table)
+        self.before = table.get('before', 0)
+        self.iteration = count = self.before + self.es.generation
+        # the table is written first: rows past the saved state are redone
+        self.history = table['generations'][:count]
+        self.evaluations = [row for row in table['evaluations'] if row['generation'] <= count]
+        return self.table if count else None
+
+    def paths(self) -> list[pathlib.Path]:
+        return [self.state] if self.state.exists() else []
+
+    def outcome(self, choose: str) -> Evolution:
+        theta, generation = self.es.mean, self.iteration
         if choose == 'game':
             mine = [row for row in self.evaluations if self._mean_path(row['generation']).exists()]
             best = max(mine, key=lambda row: row['mean'])
@@ -240,7 +258,7 @@ class _Log:
     def _mean_path(self, generation: int) -> pathlib.Path:
         return self.folder / 'means' / f'{generation:06d}.npy'
 
-    def _save(self) -> None:
+    def _write_table(self) -> None:
         files.write_json(
             self.table,
             {'generations': self.history, 'evaluations': self.evaluations, 'before': self.before},

@@ -1,8 +1,13 @@
-"""Training loops on Chainer's Trainer: seeded, shown, kept, resumed.
+"""The one loop of every training: numbered steps, shown, saved, resumed.
 
-An update is a function of its number alone (its batch and its noise come from
-streams named by it), so a run that was killed and resumed gives the numbers
-of an unbroken one.
+A step is a function of its number and of what the steps before it left (its
+batch, its episodes and its noise come from streams named by its number), and a
+save holds all that they left. So a run that was killed and resumed gives the
+numbers of an unbroken one, and so does one whose budget is raised later.
+
+The loop is Chainer's Trainer, and ``Steps`` its Updater. Updates of a network
+are one kind of them (``NumberedUpdater``), rounds of PPO another, generations
+of CMA-ES a third.
 """
 
 from __future__ import annotations
@@ -10,24 +15,289 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import chainer
 import numpy as np
 import tqdm
 from chainer import training
-from chainer.training import extensions, triggers
+from chainer.training import extensions
 
+from chainer_wm import files
 from chainer_wm.files.archives import save_link
 from chainer_wm.training.non_finite import NonFiniteError, find_non_finite
-from chainer_wm.training.snapshots import Snapshots
 
 Loss = Callable[[int, Any], tuple[chainer.Variable, Any]]
 
 
-class NumberedUpdater(training.Updater):
+class Steps(training.Updater):
+    """One step after the other, as Chainer's Trainer takes them.
+
+    A kind of steps says what ``step`` does, and what ``serialize`` saves.
+
+    Attributes:
+        iteration: how many are done.
+        unit, size: what the progress bar counts, and how much a step is of it.
+        tick_every: steps between two calls of the loop's ``tick``.
+        debug: name the first non-finite value, at the cost of speed.
+        show: ``(text, refresh=True)``, says something beside the progress bar.
+    """
+
+    unit = 'update'
+    size = 1
+    tick_every = 1
+
+    def __init__(self, debug: bool = False) -> None:
+        self.iteration = 0
+        self.debug = debug
+        self.show: Callable[..., None] = _unseen
+
+    @property
+    def links(self) -> Sequence[chainer.Link]:
+        """What trains, for the search for non-finite values."""
+        return ()
+
+    def begin(self) -> None:
+        """Before the first step of all: called unless a save was found."""
+
+    def step(self) -> None:
+        """Do step number ``iteration``."""
+        raise NotImplementedError
+
+    def update(self) -> None:
+        watch = find_non_finite(*self.links) if self.debug else contextlib.nullcontext()
+        with watch:
+            self.step()
+        self.iteration += 1
+
+    @property
+    def epoch(self) -> int:
+        """For the logs."""
+        return self.iteration
+
+    def connect_trainer(self, trainer) -> None:
+        pass
+
+    def finalize(self) -> None:
+        self.show = _unseen
+
+    def get_all_optimizers(self) -> dict[str, chainer.Optimizer]:
+        return {}
+
+
+def _unseen(text: str, refresh: bool = True) -> None:
+    """Says nothing: there is no progress bar."""
+
+
+class Saves(Protocol):
+    """Where a loop is saved, and found again."""
+
+    def save(self, trainer: training.Trainer) -> None:
+        """Save all that the steps done so far left."""
+
+    def resume(
+        self, trainer: training.Trainer, usable: Callable[[int], bool]
+    ) -> pathlib.Path | None:
+        """Load the last save that is usable, by the number of steps done."""
+
+    def paths(self) -> list[pathlib.Path]:
+        """All saves, the newest first."""
+
+
+def resumable(
+    folder: str | os.PathLike,
+    steps: Steps,
+    total: int,
+    label: str,
+    *,
+    saves: Saves | None = None,
+    save_seconds: float = 60.0,
+    between: Callable[[int], bool] = lambda number: True,
+    finished: Callable[[], bool] = lambda: False,
+    more: Iterable[training.Extension] = (),
+    tick: Callable[[], None] = lambda: None,
+) -> training.Trainer:
+    """Go on up to ``total`` steps, from the last save if there is one.
+
+    Args:
+        folder: of the training.
+        steps: at their start; what was saved takes their place.
+        total: a later call with a larger one goes on.
+        label: for the progress bar, and for errors.
+        saves: None keeps the last two ``snapshots`` in the folder.
+        save_seconds: least time between two saves; the end is always saved.
+        between: the numbers of steps done at which a run may be cut and taken
+            up again. An end of another number serves only whoever asks for no
+            more steps.
+        finished: ends the loop before ``total``.
+        more: extensions of Chainer's.
+        tick: called now and then, see ``Steps.tick_every``.
+
+    Raises:
+        NonFiniteError: a number is not finite. It carries the label and the
+            path of the last good save.
+    """
+    saves = saves or Snapshots(pathlib.Path(folder) / 'snapshots')
+
+    def done(trainer: Any = None) -> bool:
+        return steps.iteration >= total or finished()
+
+    trainer = training.Trainer(steps, done, out=os.fspath(folder))
+    for extension in more:
+        trainer.extend(extension)
+    keep = _Keep(saves, save_seconds, between)
+    trainer.extend(keep, trigger=keep.due)
+    trainer.extend(ProgressBar(total, label, tick))
+    resumed = saves.resume(trainer, lambda number: number >= total or between(number))
+    if resumed is None:
+        steps.begin()
+    else:
+        print(f'{label}: resumed at {steps.unit} {steps.iteration}, from {resumed}')
+    if not done():
+        try:
+            trainer.run(show_loop_exception_msg=False)
+        except NonFiniteError as error:
+            error.stage = label
+            error.snapshot = next(iter(saves.paths()), None)
+            raise
+        keep(trainer)
+    return trainer
+
+
+class Every:
+    """A trigger: true when so many seconds have passed since it last was."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._last = time.monotonic()
+
+    def __call__(self, trainer: training.Trainer) -> bool:
+        if time.monotonic() - self._last < self.seconds:
+            return False
+        self._last = time.monotonic()
+        return True
+
+
+class _Keep(training.Extension):
+    """Saves a loop, each number of steps once."""
+
+    name = 'save'
+    priority = -100
+
+    def __init__(self, saves: Saves, seconds: float, between: Callable[[int], bool]) -> None:
+        self._saves, self._between, self._every = saves, between, Every(seconds)
+        self._saved: int | None = None
+
+    def due(self, trainer: training.Trainer) -> bool:
+        return self._between(trainer.updater.iteration) and self._every(trainer)
+
+    def __call__(self, trainer) -> None:
+        if self._saved != trainer.updater.iteration:
+            self._saves.save(trainer)
+            self._saved = trainer.updater.iteration
+
+
+class ProgressBar(training.Extension):
+    """Steps done, their rate, the time left and what the steps say."""
+
+    trigger = 1, 'iteration'
+    name = 'progress'
+    priority = training.PRIORITY_READER
+
+    def __init__(self, total: int, label: str, tick: Callable[[], None] = lambda: None):
+        self._total, self._label, self._tick = total, label, tick
+        self._bar: tqdm.tqdm | None = None
+
+    def initialize(self, trainer) -> None:
+        steps = trainer.updater
+        self._bar = tqdm.tqdm(
+            total=self._total * steps.size,
+            initial=steps.iteration * steps.size,
+            desc=self._label,
+            unit=steps.unit if steps.size == 1 else 'step',
+            unit_scale=steps.size > 1,
+            mininterval=1.0,
+            file=sys.stderr,
+            dynamic_ncols=True,
+        )
+        steps.show = self._bar.set_postfix_str
+
+    def __call__(self, trainer) -> None:
+        assert self._bar is not None
+        self._bar.update(trainer.updater.size)
+        if trainer.updater.iteration % trainer.updater.tick_every == 0:
+            self._tick()
+
+    def finalize(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class Snapshots:
+    """The last two snapshots of a trainer, each whole or absent."""
+
+    KEPT = 2
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = pathlib.Path(folder)
+
+    def paths(self) -> list[pathlib.Path]:
+        """Snapshots, the newest first."""
+        return [path for _, path in self._numbered()]
+
+    def _numbered(self) -> list[tuple[int, pathlib.Path]]:
+        found = [
+            (int(match[1]), path)
+            for path in self.folder.glob('*.npz')
+            if (match := re.fullmatch(r'update-(\d+)\.npz', path.name))
+        ]
+        return sorted(found, reverse=True)
+
+    def save(self, trainer: training.Trainer) -> None:
+        """Write a snapshot, then drop the ones before the last two."""
+        path = self.folder / f'update-{trainer.updater.iteration:08d}.npz'
+        with files.atomic_write(path) as file:
+            chainer.serializers.save_npz(file, trainer, compression=False)
+        for old in self.paths()[self.KEPT :]:
+            old.unlink()
+
+    def resume(
+        self, trainer: training.Trainer, usable: Callable[[int], bool]
+    ) -> pathlib.Path | None:
+        """Load the newest readable snapshot; name each unreadable one.
+
+        Args:
+            usable: says, by the number of updates done, which ones may be taken.
+
+        Returns:
+            The one that was taken, None without any.
+        """
+        for number, path in self._numbered():
+            if not usable(number):
+                continue
+            try:
+                with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
+                    arrays = {name: archive[name] for name in archive.files}
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                warnings.warn(
+                    f'{path} is damaged ({error}): set aside, going '
+                    'on from the snapshot before it',
+                    stacklevel=2,
+                )
+                path.rename(path.with_suffix('.damaged'))
+                continue
+            chainer.serializers.NpzDeserializer(arrays).load(trainer)
+            return path
+        return None
+
+
+class NumberedUpdater(Steps):
     """Update ``i`` minimises ``loss(i, state)`` once.
 
     Args:
@@ -42,6 +312,8 @@ class NumberedUpdater(training.Updater):
         rate: update number -> Adam's step size alpha; None leaves it.
     """
 
+    tick_every = 20
+
     def __init__(
         self,
         optimizer: chainer.Optimizer,
@@ -51,29 +323,20 @@ class NumberedUpdater(training.Updater):
         debug: bool = False,
         rate: Callable[[int], float] | None = None,
     ):
-        self.iteration = 0
+        super().__init__(debug)
         self.state = state
-        self.is_new_epoch = False
-        self.previous_epoch_detail: float | None = None
         self._optimizer = optimizer
         self._loss = loss
         self._updates_per_epoch = updates_per_epoch
-        self._debug = debug
         self._rate = rate
 
     @property
-    def epoch_detail(self) -> float:
-        return self.iteration / self._updates_per_epoch
+    def epoch(self) -> int:
+        return int(self.iteration / self._updates_per_epoch)
 
     @property
-    def epoch(self) -> int:
-        return int(self.epoch_detail)
-
-    def connect_trainer(self, trainer) -> None:
-        pass
-
-    def finalize(self) -> None:
-        pass
+    def links(self) -> Sequence[chainer.Link]:
+        return (self._optimizer.target,)
 
     def get_optimizer(self, name: str) -> chainer.Optimizer:
         return self.get_all_optimizers()[name]
@@ -81,24 +344,20 @@ class NumberedUpdater(training.Updater):
     def get_all_optimizers(self) -> dict[str, chainer.Optimizer]:
         return {'main': self._optimizer}
 
-    def update(self) -> None:
-        link = self._optimizer.target
-        watch = find_non_finite(link) if self._debug else contextlib.nullcontext()
-        with watch:
-            loss, state = self._loss(self.iteration, self.state)
-            value = float(loss.array)
-            if not np.isfinite(value):
-                raise NonFiniteError(f'the loss is {value} at update {self.iteration}')
-            link.cleargrads()
-            loss.backward()
-            del loss
-            if self._rate is not None:
-                self._optimizer.alpha = self._rate(self.iteration)
-            self._optimizer.update()
+    def step(self) -> None:
+        loss, state = self._loss(self.iteration, self.state)
+        value = float(loss.array)
+        if not np.isfinite(value):
+            raise NonFiniteError(f'the loss is {value} at update {self.iteration}')
+        self._optimizer.target.cleargrads()
+        loss.backward()
+        del loss
+        if self._rate is not None:
+            self._optimizer.alpha = self._rate(self.iteration)
+        self._optimizer.update()
         self.state = detached(state)
-        epoch, self.previous_epoch_detail = self.epoch, self.epoch_detail
-        self.iteration += 1
-        self.is_new_epoch = self.epoch != epoch
+        if self.iteration % self.tick_every == 0:
+            self.show(f'loss {value:.4g}', refresh=False)
 
     def serialize(self, serializer) -> None:
         self.iteration = int(serializer('iteration', self.iteration))
@@ -111,6 +370,13 @@ class NumberedUpdater(training.Updater):
                     for name, array in zip(self.state._fields, self.state)
                 )
             )
+
+
+def detached(state: Any) -> Any:
+    """A recurrent state's arrays, without the graph that made them."""
+    if state is None:
+        return None
+    return type(state)(*(getattr(field, 'array', field) for field in state))
 
 
 def linear_rate(first: float, last: float, updates: int) -> Callable[[int], float]:
@@ -132,13 +398,6 @@ def linear_rate(first: float, last: float, updates: int) -> Callable[[int], floa
     return lambda number: first - fall * min(1.0, number / max(1, updates))
 
 
-def detached(state: Any) -> Any:
-    """A recurrent state's arrays, without the graph that made them."""
-    if state is None:
-        return None
-    return type(state)(*(getattr(field, 'array', field) for field in state))
-
-
 class HeldOut(training.Extension):
     """Measures on held-out data, keeps the best weights, knows when to stop.
 
@@ -149,6 +408,7 @@ class HeldOut(training.Extension):
         patience: measurements without a new best before ``exhausted``.
     """
 
+    name = 'held_out'
     priority = training.PRIORITY_WRITER
 
     def __init__(
@@ -183,45 +443,6 @@ class HeldOut(training.Extension):
         self.since_best = int(serializer('since_best', self.since_best))
 
 
-class ProgressBar(training.Extension):
-    """Updates done, their rate, the time left and the last loss."""
-
-    trigger = 1, 'iteration'
-    priority = training.PRIORITY_READER
-
-    def __init__(self, total: int, label: str, tick: Callable[[], None] = lambda: None):
-        self._total, self._label, self._tick = total, label, tick
-        self._bar: tqdm.tqdm | None = None
-
-    def initialize(self, trainer) -> None:
-        self._bar = tqdm.tqdm(
-            total=self._total,
-            initial=trainer.updater.iteration,
-            desc=self._label,
-            unit='update',
-            mininterval=1.0,
-            file=sys.stderr,
-            dynamic_ncols=True,
-        )
-
-    def __call__(self, trainer) -> None:
-        assert self._bar is not None
-        self._bar.update(trainer.updater.iteration - self._bar.n)
-        if trainer.updater.iteration % 20 == 0:
-            loss = trainer.observation.get('main/loss')
-            if loss is not None:
-                self._bar.set_postfix_str(f'loss {_number(loss):.4g}', refresh=False)
-            self._tick()
-
-    def finalize(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _number(value: Any) -> float:
-    return float(getattr(value, 'array', value))
-
-
 def fit(
     folder: str | os.PathLike,
     updater: NumberedUpdater,
@@ -232,7 +453,6 @@ def fit(
     log_every: int = 20,
     snapshot_seconds: float = 60.0,
     tick: Callable[[], None] = lambda: None,
-    extra: Iterable[training.Extension] = (),
 ) -> training.Trainer:
     """Train up to ``updates`` updates, from the last snapshot if there is one.
 
@@ -240,50 +460,26 @@ def fit(
     A later call with more updates goes on.
 
     Raises:
-        devices.NonFiniteError: a loss, and under debug any value, is not
-            finite. It carries the stage and the last good snapshot's path.
+        NonFiniteError: a loss, and under debug any value, is not finite. It
+            carries the stage and the last good snapshot's path.
     """
-    snapshots = Snapshots(pathlib.Path(folder) / 'snapshots')
-
-    def finished(trainer) -> bool:
-        return trainer.updater.iteration >= updates or (
-            held_out is not None and held_out.exhausted
-        )
-
-    trainer = training.Trainer(updater, finished, out=os.fspath(folder))
+    log = extensions.LogReport(
+        trigger=(max(1, min(log_every, updates)), 'iteration'), filename='log.json'
+    )
+    more: list[training.Extension] = [log]
     if held_out is not None:
-        trainer.extend(held_out, name='held_out', trigger=(measure_every, 'iteration'))
-    trainer.extend(
-        extensions.LogReport(
-            trigger=(max(1, min(log_every, updates)), 'iteration'), filename='log.json'
-        )
+        held_out.trigger = (measure_every, 'iteration')
+        more.insert(0, held_out)
+    return resumable(
+        folder,
+        updater,
+        updates,
+        label,
+        save_seconds=snapshot_seconds,
+        finished=lambda: held_out is not None and held_out.exhausted,
+        more=more,
+        tick=tick,
     )
-    trainer.extend(
-        lambda trainer: snapshots.save(trainer),
-        name='snapshot',
-        trigger=triggers.TimeTrigger(snapshot_seconds),
-        priority=-100,
-    )
-    trainer.extend(ProgressBar(updates, label, tick), name='progress')
-    for extension in extra:
-        trainer.extend(extension)
-    resumed = snapshots.resume(trainer)
-    if resumed is not None:
-        print(f'{label}: resumed from {resumed}')
-    if not finished(trainer):
-        _run(trainer, label, snapshots)
-        snapshots.save(trainer)
-    return trainer
-
-
-def _run(trainer: training.Trainer, label: str, snapshots: Snapshots) -> None:
-    try:
-        trainer.run(show_loop_exception_msg=False)
-    except NonFiniteError as error:
-        last = next(iter(snapshots.paths()), None)
-        error.stage = label
-        error.snapshot = last
-        raise
 
 
 def history(trainer: training.Trainer) -> list[dict[str, float]]:

@@ -8,17 +8,15 @@ gives the numbers of an unbroken one without any environment being saved.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pathlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import chainer
 import numpy as np
-import tqdm
+from chainer import training
 
 from chainer_wm import files
 from chainer_wm.agents.ppo.collect import Collector, Experience
@@ -26,8 +24,8 @@ from chainer_wm.agents.ppo.learner import PPO
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.rnd import RND
 from chainer_wm.seeds import stream
-from chainer_wm.training.non_finite import NonFiniteError, find_non_finite
-from chainer_wm.training.snapshots import Snapshots
+from chainer_wm.training import loop
+from chainer_wm.training.non_finite import NonFiniteError
 
 _WHITENING_CHUNK = 128  # steps at a time
 
@@ -106,32 +104,28 @@ def train(
             and the last good snapshot's path.
     """
     _check(learner, collector, rnd, updates, rollout_length, restart_every)
-    loop = _Loop(learner, collector, seed, rnd, watch, rollout_length)
-    loop.shape_rewards, loop.debug = shape_rewards, debug
-    keeper = _Keeper(pathlib.Path(folder), loop, snapshot_seconds)
-    resumed = keeper.resume(restart_every, updates)
-    if resumed is not None:
-        print(f'{label}: resumed from {resumed}')
-    elif rnd is not None:
-        loop.whiten(whitening_steps)
-    with tqdm.tqdm(
-        total=updates * loop.steps,
-        initial=loop.number * loop.steps,
-        desc=label,
-        unit='step',
-        unit_scale=True,
-        mininterval=1.0,
-        dynamic_ncols=True,
-    ) as bar:
-        while loop.number < updates:
-            if loop.number % restart_every == 0:
-                keeper.save_if_due()
-                collector.start(stream(seed, 'episodes', loop.number))
-            _named_update(loop, label, keeper)
-            _show(bar, loop)
-            tick()
-    keeper.finish()
-    return loop.log
+    folder = pathlib.Path(folder)
+    steps = _Rounds(learner, collector, seed, rnd, watch, rollout_length, whitening_steps, debug)
+    steps.shape_rewards, steps.restart_every = shape_rewards, restart_every
+
+    @training.make_extension(trigger=loop.Every(snapshot_seconds), default_name='log')
+    def write_log(trainer: Any = None) -> None:
+        files.write_json(folder / 'log.json', steps.log)
+
+    loop.resumable(
+        folder,
+        steps,
+        updates,
+        label,
+        save_seconds=snapshot_seconds,
+        between=lambda number: number % restart_every == 0,
+        more=[write_log],
+        tick=tick,
+    )
+    write_log()
+    with files.atomic_write(folder / 'policy.npz') as file:
+        chainer.serializers.save_npz(file, learner.network)
+    return steps.log
 
 
 def _check(learner, collector, rnd, updates, length, restart_every) -> None:
@@ -155,8 +149,8 @@ def _check(learner, collector, rnd, updates, length, restart_every) -> None:
         )
 
 
-class _Loop:
-    """The training as far as it got: one update after the other."""
+class _Rounds(loop.Steps):
+    """Rounds of playing and learning, one update after the other."""
 
     def __init__(
         self,
@@ -166,31 +160,37 @@ class _Loop:
         rnd: RND | None,
         watch: Watch | None,
         rollout_length: int,
+        whitening_steps: int,
+        debug: bool,
     ):
+        super().__init__(debug)
         self.learner, self.collector = learner, collector
         self.rnd, self.watch = rnd, watch
         self.seed, self.rollout_length = seed, rollout_length
+        self.whitening_steps = whitening_steps
         self.shape_rewards: Callable = as_they_are
-        self.debug = False
-        self.number = 0
+        self.restart_every = 1
+        self.size = rollout_length * collector.lanes.num_envs  # game steps
         self.log: list[dict[str, Any]] = []
 
     @property
-    def steps(self) -> int:
-        """Of one update, in all lanes together."""
-        return self.rollout_length * self.collector.lanes.num_envs
+    def links(self) -> Sequence[chainer.Link]:
+        return (self.learner.network,)
 
-    def whiten(self, steps: int) -> None:
+    def begin(self) -> None:
         """Let the untrained policy show RND what is usual."""
-        assert self.rnd is not None
+        if self.rnd is None:
+            return
         self.collector.start(stream(self.seed, 'whitening'))
-        for start in range(0, steps, _WHITENING_CHUNK):
-            part = min(_WHITENING_CHUNK, steps - start)
+        for start in range(0, self.whitening_steps, _WHITENING_CHUNK):
+            part = min(_WHITENING_CHUNK, self.whitening_steps - start)
             seen = self.collector.collect(part)
             self.rnd.observe(seen.following(self.rnd.channels))
 
-    def update(self) -> None:
+    def step(self) -> None:
         """Collect, learn, and write a row."""
+        if self.iteration % self.restart_every == 0:
+            self.collector.start(stream(self.seed, 'episodes', self.iteration))
         seen = self.collector.collect(self.rollout_length)
         rewards = {'extrinsic': self.shape_rewards(seen.rewards)}
         metrics: dict[str, float | None] = {}
@@ -201,15 +201,17 @@ class _Loop:
         metrics |= self.learner.update(
             seen,
             {name: rewards[name] for name in names},
-            stream(self.seed, 'minibatches', self.number),
+            stream(self.seed, 'minibatches', self.iteration),
         )
         if self.rnd is not None:
-            rng = stream(self.seed, 'curiosity', self.number)
+            rng = stream(self.seed, 'curiosity', self.iteration)
             metrics |= self.rnd.update(following, rng)
         if self.watch is not None:
             metrics |= self.watch.see(seen)
-        self.number += 1
         self.log.append(self._row(seen, metrics))
+        returns = [row['return'] for row in self.log[-20:] if row['return'] is not None]
+        if returns:
+            self.show(f'return {np.mean(returns):.4g}', refresh=False)
 
     def _curiosity(self, following) -> tuple[np.ndarray, dict[str, Any]]:
         assert self.rnd is not None
@@ -224,8 +226,8 @@ class _Loop:
     def _row(self, seen: Experience, metrics: Mapping[str, float | None]) -> dict[str, Any]:
         ended = seen.episodes
         row = {
-            'update': self.number,
-            'steps': self.number * self.steps,
+            'update': self.iteration + 1,
+            'steps': (self.iteration + 1) * self.size,
             'episodes': len(ended),
             'return': _mean([episode.total for episode in ended]),
             'length': _mean([episode.length for episode in ended]),
@@ -234,7 +236,7 @@ class _Loop:
         }
         for name, value in row.items():
             if value is not None and not np.isfinite(value):
-                raise NonFiniteError(f'{name} is {value} at update {self.number}')
+                raise NonFiniteError(f'{name} is {value} at update {self.iteration + 1}')
         return row
 
     def serialize(self, serializer: Any) -> None:
@@ -243,7 +245,7 @@ class _Loop:
         for name in ('rnd', 'watch'):
             if getattr(self, name) is not None:
                 getattr(self, name).serialize(serializer[name])
-        self.number = int(serializer('number', np.asarray(self.number)))
+        self.iteration = int(serializer('number', np.asarray(self.iteration)))
         if isinstance(serializer, chainer.Deserializer):
             self.log = json.loads(bytes(serializer('log', None)))
         else:
@@ -253,61 +255,6 @@ class _Loop:
 
 def _mean(values: list) -> float | None:
     return float(np.mean(values)) if values else None
-
-
-def _named_update(loop: _Loop, label: str, keeper: _Keeper) -> None:
-    """One update; an error about numbers says where to go on from."""
-    try:
-        network = loop.learner.network
-        looking = find_non_finite(network) if loop.debug else None
-        with looking or contextlib.nullcontext():
-            loop.update()
-    except NonFiniteError as error:
-        error.stage = label
-        error.snapshot = next(iter(keeper.snapshots.paths()), None)
-        raise
-
-
-def _show(bar: tqdm.tqdm, loop: _Loop) -> None:
-    last = [row['return'] for row in loop.log[-20:]]
-    if known := [value for value in last if value is not None]:
-        bar.set_postfix_str(f'return {np.mean(known):.4g}', refresh=False)
-    bar.update(loop.steps)
-
-
-class _Keeper:
-    """When and where the loop is saved."""
-
-    def __init__(self, folder: pathlib.Path, loop: _Loop, seconds: float):
-        self.folder, self.loop, self.seconds = folder, loop, seconds
-        self.snapshots = Snapshots(folder / 'snapshots')
-        self._saved_at = time.monotonic()
-        self._saved: int | None = None
-
-    def resume(self, restart_every: int, updates: int) -> pathlib.Path | None:
-        """Load the newest snapshot that an unbroken run passes through."""
-        path = self.snapshots.resume(
-            self.loop, lambda number: number >= updates or number % restart_every == 0
-        )
-        if path is not None:
-            self._saved = self.loop.number
-        return path
-
-    def save_if_due(self) -> None:
-        if time.monotonic() - self._saved_at >= self.seconds:
-            self._save()
-
-    def _save(self) -> None:
-        files.write_json(self.folder / 'log.json', self.loop.log)
-        self.snapshots.save(self.loop, self.loop.number)
-        self._saved_at, self._saved = time.monotonic(), self.loop.number
-
-    def finish(self) -> None:
-        """Save the end, and the network by itself."""
-        if self._saved != self.loop.number:
-            self._save()
-        with files.atomic_write(self.folder / 'policy.npz') as file:
-            chainer.serializers.save_npz(file, self.loop.learner.network)
 
 
 def load(folder: str | os.PathLike, network: ActorCritic) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Episodes played side by side, curves by hand, searches resumed."""
+"""Episodes played side by side, curves by hand."""
 
 import gym
 import numpy as np
@@ -7,12 +7,10 @@ from PIL import Image
 from ppo_case import Count, Cue, network
 
 from chainer_wm import plots
-from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.envs.pixelcopter import PixelCopter
 from chainer_wm.play import evaluation
 from chainer_wm.runs import policy_report
-from chainer_wm.training import search
 
 
 def row(steps, episodes, value, **more):
@@ -115,24 +113,3 @@ class TestCurves:
             assert np.asarray(picture.convert('L')).std() > 5
         with pytest.raises(ValueError, match='one'):
             plots.visit_maps(path, {'a': counts, 'b': counts[:1]})
-
-
-class TestSearch:
-    def test_interrupted_search_goes_on_to_the_same_numbers(self, tmp_path):
-        def run(name, generations):
-            return search.search(
-                tmp_path / name,
-                CMAES(np.ones(3), 0.5, 6, seed=2),
-                lambda candidates, number: search.Scored(
-                    -((candidates - number) ** 2).sum(axis=1), number + 1
-                ),
-                generations=generations,
-            )
-
-        whole = run('whole', 6)
-        run('parts', 2)
-        parts = run('parts', 6)
-        np.testing.assert_array_equal(whole.theta, parts.theta)
-        assert whole.log == parts.log
-        assert [r['generation'] for r in whole.log] == [1, 2, 3, 4, 5, 6]
-        assert [r['steps'] for r in whole.log] == [1, 3, 6, 10, 15, 21]

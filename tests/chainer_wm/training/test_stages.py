@@ -5,6 +5,7 @@ import pytest
 
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import LinearController
+from chainer_wm.agents.world_model import FEATURES
 from chainer_wm.dream.foresight import foresee
 from chainer_wm.dream.simulator import Dream
 from chainer_wm.links.mdn_rnn import MDNRNN
@@ -68,11 +69,8 @@ def evolve(folder, generations, evaluate=None, choose='last'):
     return evolution.evolve(
         folder,
         CMAES(np.zeros(13), 0.5, 6, seed=2),
-        dream,
-        linear.act,
+        evolution.in_dream(dream, linear.act, episodes=2, seed=4, features=FEATURES),
         generations=generations,
-        episodes=2,
-        seed=4,
         evaluate=evaluate,
         evaluate_every=2,
         choose=choose,
@@ -85,6 +83,26 @@ def test_interrupted_evolution_goes_on_to_the_same_numbers(tmp_path):
     parts = evolve(tmp_path / 'parts', 5)
     np.testing.assert_array_equal(whole.theta, parts.theta)
     assert whole.history == parts.history and len(whole.history) == 5
+
+
+def test_interrupted_search_in_a_game_goes_on_to_the_same_numbers(tmp_path):
+    def run(name, generations):
+        return evolution.evolve(
+            tmp_path / name,
+            CMAES(np.ones(3), 0.5, 6, seed=2),
+            lambda candidates, number, show: evolution.Scored(
+                -((candidates - number) ** 2).sum(axis=1), number + 1
+            ),
+            generations=generations,
+        )
+
+    whole = run('whole', 6)
+    run('parts', 2)
+    parts = run('parts', 6)
+    np.testing.assert_array_equal(whole.theta, parts.theta)
+    assert whole.history == parts.history
+    assert [row['generation'] for row in whole.history] == [1, 2, 3, 4, 5, 6]
+    assert [row['steps'] for row in whole.history] == [1, 3, 6, 10, 15, 21]
 
 
 def test_a_search_that_begins_anew_counts_on(tmp_path):
@@ -110,7 +128,12 @@ def test_zeros_are_held_against_a_controller_in_the_same_dreams():
     dream = Dream(model, (np.zeros((4, 3)), np.zeros((4, 3))), max_steps=15)
     found = [
         evolution.against_zero(
-            theta, dream, LinearController(13, 1, bias=False).act, 3, np.random.default_rng(0)
+            theta,
+            dream,
+            LinearController(13, 1, bias=False).act,
+            3,
+            np.random.default_rng(0),
+            FEATURES,
         )
         for theta in (np.zeros(13), np.full(13, 9.0))
     ]
