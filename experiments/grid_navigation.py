@@ -38,7 +38,6 @@ from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, main, opt
 from chainer_wm.seeds import stream
 from chainer_wm.training import levels, lifelong, ppo
 from chainer_wm.training.levels import Game
-from chainer_wm.training.lifelong_baseline import RealPractice
 
 NAME = 'grid_navigation'
 ENVS = {
@@ -304,7 +303,7 @@ def train_model(config, run, folder, model, rollouts, seed) -> None:
 
 def practise(config, run, folder, network, model, rollouts, seed) -> None:
     """The policy, inside M alone."""
-    dream = lifelong.simulation(
+    dream = lifelong.dream_of(
         model,
         rollouts,
         lanes=config.lanes,
@@ -330,9 +329,9 @@ def practise(config, run, folder, network, model, rollouts, seed) -> None:
     )
 
 
-def practice(config: Config, run: run_folder.Run, name: str) -> RealPractice:
+def practice(config: Config, run: run_folder.Run, name: str) -> lifelong.RealPractice:
     """PPO in the real game, in a folder of this name."""
-    return RealPractice(
+    return lifelong.RealPractice(
         run.path(name),
         game(config),
         functools.partial(new_policy, config),

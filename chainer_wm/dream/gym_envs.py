@@ -12,6 +12,33 @@ from gym.utils import seeding
 from chainer_wm.dream.simulator import DOOM_FEATURES, Dream
 
 
+def lane_generators(
+    old: Sequence[np.random.Generator | None], seed: int | Sequence[int | None] | None
+) -> list[np.random.Generator]:
+    """A generator per lane of a vector environment, at its reset.
+
+    Args:
+        old: those of the lanes so far, None where there is none yet.
+        seed: an integer (lane n gets seed + n), one integer or None per lane,
+            or None: a lane without a seed goes on with its old generator.
+
+    Raises:
+        ValueError: as many seeds as lanes are needed.
+    """
+    if seed is None:
+        seeds: list[int | None] = [None] * len(old)
+    elif isinstance(seed, int):
+        seeds = [seed + n for n in range(len(old))]
+    else:
+        seeds = list(seed)
+    if len(seeds) != len(old):
+        raise ValueError(f'{len(seeds)} seeds for {len(old)} lanes')
+    return [
+        rng if rng is not None and one is None else seeding.np_random(one)[0]
+        for rng, one in zip(old, seeds)
+    ]
+
+
 def _spaces(dream: Dream, features: Sequence[str]):
     sizes = dream.model.feature_sizes
     unknown = set(features) - set(sizes)
@@ -101,20 +128,7 @@ class DreamVectorEnv(gym.vector.VectorEnv):
                 Nones, or None: the lanes' generators go on.
             options: ignored.
         """
-        seeds = (
-            [None] * self.num_envs
-            if seed is None
-            else [seed + n for n in range(self.num_envs)]
-            if isinstance(seed, int)
-            else list(seed)
-        )
-        if len(seeds) != self.num_envs:
-            raise ValueError(f'{len(seeds)} seeds for {self.num_envs} lanes')
-        old = self._rngs or [None] * self.num_envs
-        self._rngs = [
-            rng if rng is not None and one is None else seeding.np_random(one)[0]
-            for rng, one in zip(old, seeds)
-        ]
+        self._rngs = lane_generators(self._rngs or [None] * self.num_envs, seed)
         self.dream.reset(self.num_envs, self._rngs)
         return _observation(self.dream, self.features), {}
 

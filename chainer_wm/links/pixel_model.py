@@ -1,10 +1,8 @@
-"""A model of a game's pictures, and the simulation that it is.
+"""The pixel model: a picture and an action in, what follows out, as classes.
 
-Rewards and ends as small integers.
-
-Pictures of few colours as small integers.
-
-The global model: a picture and an action in, what follows out.
+A game of cells has few colours and few rewards. ``Palette`` numbers the
+colours, ``Outcomes`` the pairs of reward and end; ``PixelModel`` gives each of
+them a score at each step, and ``choose`` draws what happens from the scores.
 """
 
 from __future__ import annotations
@@ -20,68 +18,10 @@ from chainer import initializers
 
 from chainer_wm.links.recurrent import make_core
 
-
-class Outcomes:
-    """What a step can bring: (reward, end) <-> a number.
-
-    A game of cells knows few rewards, and an end has a reward of its own.
-    Predicted as one class, no reward comes out that the game does not give
-    (a policy would find the places where a mean is a little too high and stay
-    there), and no goal without its end.
-
-    Args:
-        capacity: how many there may ever be.
-        known: those seen already, (n, 2): reward, and 0 or 1 for the end.
-    """
-
-    def __init__(self, capacity: int, known: Sequence[Sequence[float]] = ()) -> None:
-        self.capacity = capacity
-        self.known: list[list[float]] = []
-        self._add([list(map(float, one)) for one in known])
-
-    def learn(self, rewards: np.ndarray, ends: np.ndarray) -> None:
-        """Number the pairs of (N,) and (N,) that are new, as they come."""
-        pairs = _pairs(rewards, ends)
-        _, first = np.unique(pairs, axis=0, return_index=True)
-        found = pairs[np.sort(first)].tolist()
-        self._add([one for one in found if one not in self.known])
-
-    def _add(self, new: list[list[float]]) -> None:
-        if len(self.known) + len(new) > self.capacity:
-            raise ValueError(
-                f'{len(self.known) + len(new)} pairs of reward and end, but '
-                f'there is room for {self.capacity}: does this game give '
-                'rewards of any size?'
-            )
-        self.known += new
-
-    def encode(self, rewards: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """(N,) rewards and (N,) ends -> (N,) int32.
-
-        Raises:
-            ValueError: a pair that was never learnt.
-        """
-        found = [
-            self.known.index(pair) if pair in self.known else -1
-            for pair in _pairs(rewards, ends).tolist()
-        ]
-        if -1 in found:
-            at = found.index(-1)
-            raise ValueError(
-                f'reward {rewards[at]} with end {bool(ends[at])} is not among '
-                f'the {len(self.known)} known outcomes: call learn() first'
-            )
-        return np.array(found, np.int32)
-
-    def decode(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(...) numbers -> rewards (...) float64 and ends (...) bool."""
-        table = np.array(self.known).reshape(-1, 2)
-        return table[numbers, 0], table[numbers, 1] > 0
-
-
-def _pairs(rewards: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """(N, 2) float64, rewards as float32 holds them."""
-    return np.stack([np.float32(rewards), np.float32(ends)], 1).astype(float)
+RARE = 0.1
+"""What is less likely than this never happens in a dream."""
+STAY = 4.0
+"""Head start of a pixel's own colour over the others, in nats: most stay."""
 
 
 class Palette:
@@ -183,8 +123,67 @@ def _packed(colours: np.ndarray) -> np.ndarray:
     return colours.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
 
 
-STAY = 4.0
-"""Head start of a pixel's own colour over the others, in nats: most stay."""
+class Outcomes:
+    """What a step can bring: (reward, end) <-> a number.
+
+    A game of cells knows few rewards, and an end has a reward of its own.
+    Predicted as one class, no reward comes out that the game does not give
+    (a policy would find the places where a mean is a little too high and stay
+    there), and no goal without its end.
+
+    Args:
+        capacity: how many there may ever be.
+        known: those seen already, (n, 2): reward, and 0 or 1 for the end.
+    """
+
+    def __init__(self, capacity: int, known: Sequence[Sequence[float]] = ()) -> None:
+        self.capacity = capacity
+        self.known: list[list[float]] = []
+        self._add([list(map(float, one)) for one in known])
+
+    def learn(self, rewards: np.ndarray, ends: np.ndarray) -> None:
+        """Number the pairs of (N,) and (N,) that are new, as they come."""
+        pairs = _pairs(rewards, ends)
+        _, first = np.unique(pairs, axis=0, return_index=True)
+        found = pairs[np.sort(first)].tolist()
+        self._add([one for one in found if one not in self.known])
+
+    def _add(self, new: list[list[float]]) -> None:
+        if len(self.known) + len(new) > self.capacity:
+            raise ValueError(
+                f'{len(self.known) + len(new)} pairs of reward and end, but '
+                f'there is room for {self.capacity}: does this game give '
+                'rewards of any size?'
+            )
+        self.known += new
+
+    def encode(self, rewards: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """(N,) rewards and (N,) ends -> (N,) int32.
+
+        Raises:
+            ValueError: a pair that was never learnt.
+        """
+        found = [
+            self.known.index(pair) if pair in self.known else -1
+            for pair in _pairs(rewards, ends).tolist()
+        ]
+        if -1 in found:
+            at = found.index(-1)
+            raise ValueError(
+                f'reward {rewards[at]} with end {bool(ends[at])} is not among '
+                f'the {len(self.known)} known outcomes: call learn() first'
+            )
+        return np.array(found, np.int32)
+
+    def decode(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(...) numbers -> rewards (...) float64 and ends (...) bool."""
+        table = np.array(self.known).reshape(-1, 2)
+        return table[numbers, 0], table[numbers, 1] > 0
+
+
+def _pairs(rewards: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(N, 2) float64, rewards as float32 holds them."""
+    return np.stack([np.float32(rewards), np.float32(ends)], 1).astype(float)
 
 
 class Prediction(NamedTuple):
@@ -333,7 +332,7 @@ class PixelModel(chainer.Chain):
         """How far the predictions are from what followed.
 
         Args:
-            batch: an ``episodes.Batch``.
+            batch: a ``rollouts.pixel_episodes.PixelBatch``.
             state: of before its first step.
         """
         found, state = self.sequence(batch.codes, batch.actions, state, batch.reset)
@@ -370,6 +369,34 @@ class PixelModel(chainer.Chain):
                 f'(T, B) = {codes.shape[:2]}'
             )
         return codes.shape[:2]
+
+
+def choose(scores: np.ndarray, chance: np.ndarray | float, known: int) -> np.ndarray:
+    """Draw a class from each row of scores, rare ones left out.
+
+    The classes whose softmax is at least ``RARE``, and the likeliest in any
+    case, divide [0, 1) between them in the order of their numbers; the one in
+    whose share ``chance`` falls is taken. So a picture whose pixels all get
+    the same chance is of one piece: a door of which the model knows that it
+    will be red or yellow becomes all red or all yellow, and what the model is
+    nearly sure of is not speckled by the rest.
+
+    Args:
+        scores: (..., K).
+        chance: in [0, 1), broadcast to (...).
+        known: classes from this number on do not exist yet.
+
+    Returns:
+        (...) integers.
+    """
+    scores = scores[..., :known].astype(np.float64)
+    top = scores.max(axis=-1, keepdims=True)
+    shares = np.exp(scores - top)
+    total = shares.sum(axis=-1, keepdims=True)
+    shares[(shares < RARE * total) & (scores < top)] = 0
+    edges = shares.cumsum(axis=-1)
+    at = np.broadcast_to(chance, scores.shape[:-1])[..., None]
+    return (at * edges[..., -1:] >= edges[..., :-1]).sum(axis=-1)
 
 
 def _one_hot(numbers: np.ndarray, count: int) -> np.ndarray:

@@ -11,9 +11,8 @@ import chainer
 import numpy as np
 
 from chainer_wm import plots
-from chainer_wm.dream.pixel_simulation import PixelSimulation, choose
-from chainer_wm.dream.pixel_starts import Starts
-from chainer_wm.links.pixel_model import PixelModel
+from chainer_wm.dream.pixel_dream import PixelDream, Starts
+from chainer_wm.links.pixel_model import PixelModel, choose
 from chainer_wm.plots.matrices import share_matrices
 from chainer_wm.runs.lifelong_summary import retention
 from chainer_wm.seeds import stream
@@ -72,7 +71,7 @@ def film_of_dream(
 ) -> tuple[np.ndarray, str]:
     """An episode of M's own, from a real first picture (H, W, 3)."""
     start = Starts(model.palette.encode(first[None]), model.initial_state(1), np.zeros(1, bool))
-    dream = PixelSimulation(model, start, 1, max_steps)
+    dream = PixelDream(model, start, 1, max_steps)
     seen, _ = dream.reset(seed=int(rng.integers(2**31)))
     frames, state, over = [seen[0]], policy.start([rng]), False
     while not over:

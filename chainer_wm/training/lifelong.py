@@ -2,7 +2,8 @@
 
 As the post on the Neural Computer Agent tells it: act in the real task, store,
 train one global model on all data so far, train the policy inside the model
-alone, return to the real task, go on to the next level.
+alone, return to the real task, go on to the next level. ``RealPractice`` is
+what it is compared with: PPO on the real levels alone.
 
 Everything is named by (seed, level, iteration): a loop that was interrupted
 and goes on gives the numbers of an unbroken one.
@@ -11,7 +12,9 @@ and goes on gives the numbers of an unbroken one.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
+import math
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -20,31 +23,33 @@ from typing import Any
 import chainer
 import numpy as np
 
-from chainer_wm.dream.pixel_curiosity import curiosity
-from chainer_wm.dream.pixel_simulation import PixelSimulation, choose
-from chainer_wm.dream.pixel_starts import draw_points, starts_at
+from chainer_wm import files
+from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.agents.ppo.learner import PPO
+from chainer_wm.agents.ppo.networks import ActorCritic
+from chainer_wm.dream.pixel_dream import PixelDream, curiosity, draw_points, starts_at
 from chainer_wm.files.archives import save_link
 from chainer_wm.functions.adam import Adam
-from chainer_wm.links.pixel_model import PixelModel, Prediction
+from chainer_wm.links.pixel_model import PixelModel, Prediction, choose
 from chainer_wm.rollouts import Rollout
-from chainer_wm.rollouts.pictures import Batch, Episodes
+from chainer_wm.rollouts.pixel_episodes import PixelBatch, PixelEpisodes
 from chainer_wm.seeds import stream
-from chainer_wm.training import loop
-from chainer_wm.training.levels import Game, RandomPolicy, play, succeeded
+from chainer_wm.training import loop, ppo
+from chainer_wm.training.levels import Game, RandomPolicy, play, scores, succeeded
 
 
-def episodes_of(rollouts: Sequence[Rollout], model: PixelModel) -> Episodes:
-    """Episodes for a model; it gets numbers for what is new in them."""
+def episodes_of(rollouts: Sequence[Rollout], model: PixelModel) -> PixelEpisodes:
+    """Episodes as a model takes them; it gets numbers for what is new in them."""
     for rollout in rollouts:
         model.palette.learn(rollout.observations)
         model.outcomes.learn(rollout.rewards, rollout.terminated)
-    return Episodes(rollouts, model.palette, model.outcomes)
+    return PixelEpisodes(rollouts, model.palette, model.outcomes)
 
 
 def train_model(
     folder: str | os.PathLike,
     model: PixelModel,
-    episodes: Episodes,
+    episodes: PixelEpisodes,
     *,
     updates: int,
     lanes: int,
@@ -85,7 +90,7 @@ def train_model(
     return loop.history(trainer)
 
 
-def predicted(model: PixelModel, episodes: Episodes) -> tuple[Batch, Prediction]:
+def predicted(model: PixelModel, episodes: PixelEpisodes) -> tuple[PixelBatch, Prediction]:
     """All episodes whole, side by side, and what the model says at each step.
 
     The prediction's fields are NumPy arrays.
@@ -99,7 +104,7 @@ def predicted(model: PixelModel, episodes: Episodes) -> tuple[Batch, Prediction]
     return batch, Prediction(*(send(field.array) for field in found))
 
 
-def probe(model: PixelModel, episodes: Episodes) -> dict[str, Any]:
+def probe(model: PixelModel, episodes: PixelEpisodes) -> dict[str, Any]:
     """How well the model predicts one step of episodes it never saw.
 
     Returns:
@@ -120,7 +125,7 @@ def probe(model: PixelModel, episodes: Episodes) -> dict[str, Any]:
     }
 
 
-def simulation(
+def dream_of(
     model: PixelModel,
     rollouts: Sequence[Rollout],
     *,
@@ -131,14 +136,14 @@ def simulation(
     rng: np.random.Generator,
     surprise: float = 0.0,
     starts: int = 512,
-) -> PixelSimulation:
+) -> PixelDream:
     """The model as a game of all levels seen so far.
 
     Args:
         rollouts: all real episodes, each with its 'level'.
-        newest, anywhere: see ``pixel_model.draw_points``.
+        newest, anywhere: see ``pixel_dream.draw_points``.
         surprise: reward of a dream that does what was never tried in the
-            real game, see ``pixel_model.Curiosity``. In the newest level
+            real game, see ``pixel_dream.Curiosity``. In the newest level
             only, and only while no real episode of it succeeded; 0 is never.
         starts: how many points of real episodes are drawn to begin at.
     """
@@ -148,7 +153,7 @@ def simulation(
     newer = levels == levels.max()
     won = any(map(succeeded, itertools.compress(rollouts, newer)))
     curious = newer[points[:, 0]] & bool(surprise and not won)
-    return PixelSimulation(
+    return PixelDream(
         model,
         starts_at(model, episodes, points, curious),
         lanes,
@@ -169,3 +174,101 @@ def probe_level(
     # a copy learns the numbers of what the model never saw: these it misses
     model = copy.deepcopy(model)
     return probe(model, episodes_of(rollouts, model))
+
+
+@dataclasses.dataclass(frozen=True)
+class RealPractice:
+    """One policy that learns in the real game, one level after the other.
+
+    Attributes:
+        folder: gets one folder per level.
+        game: the real levels.
+        make: a new policy.
+        improve: a PPO for it.
+        lanes, rollout_length: B and T of an update.
+        shape_rewards: see ``ppo.train``.
+        episodes: of a score.
+        seed: of the run.
+        restart_every: updates between fresh episodes in all lanes.
+        tick: called after every update.
+    """
+
+    folder: pathlib.Path
+    game: Game
+    make: Callable[[], ActorCritic]
+    improve: Callable[[ActorCritic], PPO]
+    lanes: int
+    rollout_length: int
+    shape_rewards: Callable[[np.ndarray], np.ndarray]
+    episodes: int
+    seed: int
+    restart_every: int = 4
+    tick: Callable[[], None] = lambda: None
+
+    @property
+    def steps(self) -> int:
+        """Real steps of an update."""
+        return self.lanes * self.rollout_length
+
+    def same_budget(self, budgets: Sequence[int]) -> list[dict[str, Any]]:
+        """So many real steps on each level, rounded up to whole updates.
+
+        Returns:
+            Per level: 'real_steps' and the 'scores' on all levels after it.
+        """
+        return [
+            self.on(level, math.ceil(budget / self.steps)) for level, budget in enumerate(budgets)
+        ]
+
+    def until_solved(self, solved: float, limit: int) -> list[dict[str, Any]]:
+        """Each level until it is solved.
+
+        Args:
+            solved: share of successes that is enough; looked at whenever
+                fresh episodes begin.
+            limit: real steps per level at most.
+
+        Returns:
+            As ``same_budget``, and 'solved' for each level.
+        """
+        chunk = self.restart_every
+        most = max(chunk, limit // self.steps // chunk * chunk)
+        found = []
+        for level in range(self.game.levels):
+            for updates in range(chunk, most + 1, chunk):
+                row = self.on(level, updates)
+                done = row['scores'][level]['success'] >= solved
+                if done:
+                    break
+            found.append({**row, 'solved': done})
+        return found
+
+    def on(self, level: int, updates: int) -> dict[str, Any]:
+        """Practise a level up to so many updates, and score all levels."""
+        folder = self.folder / f'level-{level}'
+        kept = folder / f'scores-{updates}.json'
+        if kept.exists():
+            return files.read_json(kept)
+        network = self.make()
+        if level:
+            ppo.load(self.folder / f'level-{level - 1}', network)
+        envs = [self.game.make(level) for _ in range(self.lanes)]
+        ppo.train(
+            folder,
+            self.improve(network),
+            Collector(network, envs),
+            updates=updates,
+            rollout_length=self.rollout_length,
+            seed=self.seed + level,
+            shape_rewards=self.shape_rewards,
+            restart_every=self.restart_every,
+            label=f'{self.folder.name}, level {level}',
+            tick=self.tick,
+        )
+        row = {
+            'level': level,
+            'real_steps': updates * self.steps,
+            'scores': scores(self.game, network, self.episodes, self.seed),
+        }
+        files.write_json(kept, row)
+        return row

@@ -5,7 +5,7 @@ import numpy as np
 from chainer_wm.envs.grid_navigation import GridNavigation
 from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.rollouts import Rollout
-from chainer_wm.rollouts.pictures import Episodes
+from chainer_wm.rollouts.pixel_episodes import PixelEpisodes
 
 CORES = {'lstm': {}, 'dnc': {'memory_length': 4, 'memory_width': 4, 'read_heads': 1}}
 
@@ -46,4 +46,4 @@ def taught(model, rollouts):
     for one in rollouts:
         model.palette.learn(one.observations)
         model.outcomes.learn(one.rewards, one.terminated)
-    return Episodes(rollouts, model.palette, model.outcomes)
+    return PixelEpisodes(rollouts, model.palette, model.outcomes)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from pixel_case import rollout, taught
 
-from chainer_wm.dream.pixel_simulation import RARE, choose
-from chainer_wm.links.pixel_model import Outcomes, Palette, PixelModel
-from chainer_wm.rollouts.pictures import Episodes
+from chainer_wm.links.pixel_model import RARE, Outcomes, Palette, PixelModel, choose
+from chainer_wm.rollouts.pixel_episodes import PixelEpisodes
 
 
 class TestPalette:
@@ -145,4 +144,4 @@ class TestEpisodes:
 
     def test_none_is_refused(self):
         with pytest.raises(ValueError, match='no episodes'):
-            Episodes([], Palette(2, 2, 2), Outcomes(2))
+            PixelEpisodes([], Palette(2, 2, 2), Outcomes(2))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pixel_case import CORES, played, small_model, taught
 
-from chainer_wm.dream.pixel_starts import starts_at
+from chainer_wm.dream.pixel_dream import starts_at
 from chainer_wm.files.archives import load_link, save_link
 from chainer_wm.functions.adam import Adam
 from chainer_wm.links.pixel_model import STAY, PixelModel

@@ -5,9 +5,8 @@ from lifelong_case import DOWN, RIGHT, Script, game, network, rngs
 
 from chainer_wm.agents.ppo.learner import PPO
 from chainer_wm.links.pixel_model import PixelModel
-from chainer_wm.rollouts.pictures import Episodes
+from chainer_wm.rollouts.pixel_episodes import PixelEpisodes
 from chainer_wm.training import levels, lifelong
-from chainer_wm.training.lifelong_baseline import RealPractice
 
 
 def trained(tmp_path, name, updates, stop_at=None):
@@ -29,7 +28,7 @@ def trained(tmp_path, name, updates, stop_at=None):
         lifelong.train_model(
             tmp_path / name,
             model,
-            Episodes(rollouts, model.palette, model.outcomes),
+            PixelEpisodes(rollouts, model.palette, model.outcomes),
             updates=goal,
             lanes=2,
             steps=20,
@@ -55,7 +54,7 @@ def test_probe_and_simulation(tmp_path):
     for one in rollouts:
         one.info['level'] = 0
     rollouts[-1].info['level'] = 1
-    dream = lifelong.simulation(
+    dream = lifelong.dream_of(
         model,
         rollouts,
         lanes=40,
@@ -81,7 +80,7 @@ def test_dreams_are_curious_until_a_real_episode_succeeds(tmp_path):
     older[0].info['level'] = 0
     for newest, curious in ((lost, True), (won, False)):
         newest.info['level'] = 1
-        dream = lifelong.simulation(
+        dream = lifelong.dream_of(
             model,
             [*older, newest],
             lanes=30,
@@ -107,7 +106,7 @@ def test_a_probe_does_not_teach_the_model_new_outcomes(tmp_path):
 
 
 def practice(folder):
-    return RealPractice(
+    return lifelong.RealPractice(
         folder,
         game(),
         network,

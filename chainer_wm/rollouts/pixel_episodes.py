@@ -1,4 +1,4 @@
-"""Recorded episodes in memory, and batches of them."""
+"""Recorded episodes in memory, their pictures as a palette's codes, and batches of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chainer_wm.links.pixel_model import Outcomes, Palette
 from chainer_wm.rollouts import Rollout
 
 
-class Batch(NamedTuple):
+class PixelBatch(NamedTuple):
     """T steps of B lanes; a lane holds episodes one after the other.
 
     Fields:
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     seen: np.ndarray
 
 
-class Episodes:
+class PixelEpisodes:
     """All steps of some episodes, side by side.
 
     Args:
@@ -62,7 +62,7 @@ class Episodes:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def draw(self, steps: int, lanes: int, rng: np.random.Generator) -> Batch:
+    def draw(self, steps: int, lanes: int, rng: np.random.Generator) -> PixelBatch:
         """Fill each lane with whole episodes drawn at random; the last is cut.
 
         Args:
@@ -80,7 +80,7 @@ class Episodes:
                 filled += count
         return self._batch(rows, reset, np.ones((steps, lanes)))
 
-    def whole(self, chosen: Sequence[int]) -> Batch:
+    def whole(self, chosen: Sequence[int]) -> PixelBatch:
         """These episodes, one per lane, filled up to the longest."""
         lengths = self.lengths[list(chosen)]
         at = np.arange(lengths.max())[:, None]
@@ -90,9 +90,9 @@ class Episodes:
         reset[0] = 1
         return self._batch(rows, reset, played)
 
-    def _batch(self, rows, reset, played) -> Batch:
+    def _batch(self, rows, reset, played) -> PixelBatch:
         following = np.minimum(rows + 1, len(self.codes) - 1)
-        return Batch(
+        return PixelBatch(
             self.codes[rows],
             self.codes[following],
             self.actions[rows],

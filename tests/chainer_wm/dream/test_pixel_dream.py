@@ -3,9 +3,7 @@
 import numpy as np
 from pixel_case import played, rollout, small_model, taught
 
-from chainer_wm.dream.pixel_curiosity import curiosity
-from chainer_wm.dream.pixel_simulation import PixelSimulation
-from chainer_wm.dream.pixel_starts import Starts, draw_points, starts_at
+from chainer_wm.dream.pixel_dream import PixelDream, Starts, curiosity, draw_points, starts_at
 from chainer_wm.envs.grid_navigation import OrderedKeys
 from chainer_wm.functions.adam import Adam
 from chainer_wm.links.pixel_model import PixelModel
@@ -47,7 +45,7 @@ class TestSimulation:
         episodes = taught(model, [played(1, seed, OrderedKeys) for seed in range(3)])
         points = np.array([[0, 0], [1, 0], [2, 1]])
         starts = starts_at(model, episodes, points)
-        return PixelSimulation(model, starts, lanes, max_steps)
+        return PixelDream(model, starts, lanes, max_steps)
 
     def test_is_a_function_of_its_seeds(self):
         def film(sim):
@@ -101,7 +99,7 @@ class TestSimulation:
             loss.total().backward()
             optimizer.update()
         starts = Starts(batch.codes[0], model.initial_state(1), np.zeros(1, bool))
-        sim = PixelSimulation(model, starts, 1, 99)
+        sim = PixelDream(model, starts, 1, 99)
         frames, _ = sim.reset(seed=0)
         for t in range(len(one) - 1):
             np.testing.assert_array_equal(frames[0], one.observations[t])
@@ -133,7 +131,7 @@ class TestCuriosity:
         here = (episodes.codes == episodes.codes[0]).all(axis=1)
         tried = set(one.actions[here, 0].astype(int))
         new = min(set(range(4)) - tried)
-        dream = PixelSimulation(model, starts, 40, 9, curiosity(episodes, 7.0))
+        dream = PixelDream(model, starts, 40, 9, curiosity(episodes, 7.0))
         dream.reset(seed=0)
         curious = dream._curious.copy()
         assert 5 < curious.sum() < 35
