@@ -75,6 +75,7 @@ def parse_interface(xi: Array, heads: int, width: int) -> Interface:
     batch = len(xi)
     raw = Interface(*(xi[:, part] for part in interface_slices(heads, width)))
     modes = F.softmax(raw.read_modes.reshape(batch, heads, 3), axis=2)
+    # hats of the paper are the raw parts: beta = oneplus(beta^), e = sigmoid(e^), ...
     return Interface(
         read_keys=raw.read_keys.reshape(batch, heads, width),
         read_strengths=addressing.oneplus(raw.read_strengths),
@@ -105,24 +106,27 @@ def access(
     Returns:
         read vectors (B, R, W), the new state, and the addresses in between.
     """
-    psi = addressing.retention(xi.free_gates, state.read_weights)
-    usage = addressing.usage(state.usage, state.write_weights, psi)
-    allocated = addressing.allocation(usage)
+    psi = addressing.retention(xi.free_gates, state.read_weights)  # psi_t
+    usage = addressing.usage(state.usage, state.write_weights, psi)  # u_t
+    allocated = addressing.allocation(usage)  # a_t
+    # c_t^w on M_{t-1}, c_t^r below on M_t
     content = addressing.content_weighting(state.memory, xi.write_key, xi.write_strength, epsilon)[
         :, 0
     ]
-    write_weights = addressing.write_weighting(
+    write_weights = addressing.write_weighting(  # w_t^w
         xi.write_gate, xi.allocation_gate, allocated, content
     )
+    # M_t
     memory = addressing.erase_and_write(state.memory, write_weights, xi.erase, xi.write_vector)
-    link = link_update(state.link, state.precedence, write_weights)
-    precedence = addressing.precedence(state.precedence, write_weights)
-    forward = addressing.forward_weighting(link, state.read_weights)
-    backward = addressing.backward_weighting(link, state.read_weights)
+    link = link_update(state.link, state.precedence, write_weights)  # L_t, from p_{t-1}
+    precedence = addressing.precedence(state.precedence, write_weights)  # p_t
+    forward = addressing.forward_weighting(link, state.read_weights)  # f_t = L_t w_{t-1}^r
+    backward = addressing.backward_weighting(link, state.read_weights)  # b_t = L_t^T w_{t-1}^r
     read_content = addressing.content_weighting(memory, xi.read_keys, xi.read_strengths, epsilon)
+    # w_t^r
     read_weights = addressing.read_weighting(xi.read_modes, backward, read_content, forward)
     return (
-        addressing.read(memory, read_weights),
+        addressing.read(memory, read_weights),  # r_t
         AccessState(memory, usage, precedence, link, write_weights, read_weights),
         Addresses(psi, allocated, content, read_content, forward, backward),
     )

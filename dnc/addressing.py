@@ -99,7 +99,9 @@ def allocation(u: Array) -> Array:
     order = _stable_argsort(xp, u.array)
     ascending = u[batch, order]
     ones = xp.ones_like(u.array[:, :1])
+    # prod_{i<j} u[phi_i]
     before = F.concat([ones, F.cumprod(ascending, axis=1)[:, :-1]], axis=1)
+    # a[phi_j], each back at its own slot
     return ((1 - ascending) * before)[batch, xp.argsort(order, axis=1)]
 
 

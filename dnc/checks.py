@@ -19,15 +19,20 @@ def checked_engine(engine: str) -> str:
     return engine
 
 
-def check_sequence(xs: Any, reset: Any, input_size: int, dtype: Any) -> None:
-    """xs must be (T, B, X) of dtype, reset (T, B) or None."""
-    if xs.ndim != 3 or xs.shape[2] != input_size or not len(xs):
+def check_sequence(xs: Any, reset: Any, lanes: int | None, input_size: int, dtype: Any) -> None:
+    """xs must be (T, B, X) of dtype, reset (T, B) or None, the state's lanes B or None."""
+    if xs.ndim != 3 or xs.shape[2] != input_size or not xs.shape[0]:
         raise ValueError(
             f'xs is {xs.shape} but must be (T, B, {input_size}) with T at '
-            f'least 1: was the DNC built for other inputs?'
+            f'least 1: is time the first axis and the feature count right?'
         )
     if xs.dtype != dtype:
         raise ValueError(f'xs is {xs.dtype} but the parameters are {dtype}: cast one of them')
+    if lanes is not None and lanes != xs.shape[1]:
+        raise ValueError(
+            f'state has {lanes} lanes but xs has {xs.shape[1]}: are time and batch swapped, or '
+            f'was it made for another batch?'
+        )
     if reset is not None and reset.shape != xs.shape[:2]:
         raise ValueError(
             f'reset is {reset.shape} but xs has T, B = {xs.shape[:2]}: one '

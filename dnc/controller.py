@@ -34,6 +34,6 @@ def deep_lstm(
         own = slice(index * size, (index + 1) * size)
         gates = layer(F.concat([chi, h[:, own], *outputs[-1:]]))
         i, f, o, g = F.split_axis(gates, 4, axis=1)
-        cells.append(F.sigmoid(f) * c[:, own] + F.sigmoid(i) * F.tanh(g))
-        outputs.append(F.sigmoid(o) * F.tanh(cells[-1]))
+        cells.append(F.sigmoid(f) * c[:, own] + F.sigmoid(i) * F.tanh(g))  # s_t^l
+        outputs.append(F.sigmoid(o) * F.tanh(cells[-1]))  # h_t^l = o tanh(s_t^l)
     return F.concat(cells), F.concat(outputs)

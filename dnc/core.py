@@ -204,15 +204,17 @@ class DNC(chainer.Chain):
 
     def _step(self, x: Array, state: DNCState) -> tuple[Array, DNCState, Interface, Addresses]:
         batch = len(state.h)
+        # chi_t = [x_t; r_{t-1}^1; ..; r_{t-1}^R]
         chi = F.concat([x, F.reshape(state.read_vectors, (batch, -1))])
         c, h = deep_lstm(self.gates, chi, state.c, state.h)
+        # xi_t = W_xi [h_t^1; ..; h_t^L]
         xi = parse_interface(self.interface(h), self.read_heads, self.memory_width)
         r, memory, addresses = access(
             xi, AccessState(*state[2:-1]), self._link_update(), self.epsilon
         )
         flat = F.reshape(r, (batch, -1))
         if hasattr(self, 'output'):
-            y = self.output(h) + self.read_output(flat)
+            y = self.output(h) + self.read_output(flat)  # y_t = nu_t + W_r [r_t^1; ..; r_t^R]
         else:
             y = F.concat([h, flat])
         return y, DNCState(c, h, *memory, r), xi, addresses
@@ -228,13 +230,9 @@ class DNC(chainer.Chain):
         )
 
     def _checked(self, xs, state, reset):
-        check_sequence(xs, reset, self.input_size, self.interface.W.dtype)
+        lanes = None if state is None else state.memory.shape[0]
+        check_sequence(xs, reset, lanes, self.input_size, self.interface.W.dtype)
         state = state or self.initial_state(xs.shape[1])
-        lanes = state.memory.shape[0]
-        if lanes != xs.shape[1]:
-            raise ValueError(
-                f'state has {lanes} lanes but xs has {xs.shape[1]}: was it made for another batch?'
-            )
         return state, None if reset is None else self.xp.asarray(reset)
 
 

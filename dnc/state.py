@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
+
+import chainer
+import chainer.functions as F
 
 from dnc.addressing import Array
+
+State = TypeVar('State', bound=tuple)
 
 
 class DNCState(NamedTuple):
@@ -21,11 +26,21 @@ class DNCState(NamedTuple):
     read_vectors: Array  # r, (B, R, W)
 
 
-def reset_state(state: DNCState, reset: Any) -> DNCState:
-    """Zero the whole state of the lanes where reset (B,) is 1."""
-    return type(state)(
-        *(
-            field * (1 - reset).astype(field.dtype).reshape(-1, *(1,) * (field.ndim - 1))
-            for field in state
-        )
-    )
+def reset_state(state: State, reset) -> State:
+    """Zero the state of the lanes that start anew.
+
+    Args:
+        state: NamedTuple of arrays or Variables, every field (B, ...).
+        reset: (B,) of 0 and 1; 1 zeroes the lane.
+
+    Returns:
+        A state of the same type. No gradient crosses a reset.
+    """
+
+    def keep(field):
+        field = chainer.as_variable(field)
+        starts = reset.reshape((-1,) + (1,) * (field.ndim - 1)) != 0
+        xp = chainer.backend.get_array_module(starts)
+        return F.where(xp.broadcast_to(starts, field.shape), xp.zeros_like(field.array), field)
+
+    return type(state)(*(keep(field) for field in state))

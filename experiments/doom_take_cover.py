@@ -61,7 +61,7 @@ def train_vision(config: Config, run: run_folder.Run) -> None:
         run.tick,
     )
     if config.latent_nats:
-        vae = vision.drop_silent(vae, store, episodes, config.latent_nats)
+        vae = vision.drop_inactive(vae, store, episodes, config.latent_nats)
         save_link(found.home / 'vision/vision.npz', vae)
     run.add_results(vision=vision.measure(vae, store, held_out))
     figures.draw_vision(run.path('figures'), log, vae, store, held_out)

@@ -8,7 +8,7 @@ import pytest
 from chainer.backends import cuda
 from cuda_compiler import compiled, elementwise_source, missing
 
-from chainer_wm.functions import kernels_gpu
+from chainer_wm.functions import lstm_kernels, mixture_kernels
 from dnc.cuda.launch import OPTIONS
 from dnc.cuda.source import cuda_source
 
@@ -33,19 +33,19 @@ class Recorder:
 
 
 def call_every_kernel(dtype):
-    """Each function of `chainer_wm.functions.kernels_gpu`, as the project calls it."""
+    """Each kernel of `chainer_wm.functions`, as the project calls it."""
     batch, size, mixtures = 3, 4, 5
     square = np.zeros((batch, size), dtype)
     wide = np.zeros((batch, 4 * size), dtype)
     row = np.zeros(batch, dtype)
     out = np.zeros((batch, 3 * mixtures * size + 1), dtype)
     bias = np.zeros(3 * mixtures * size, dtype)
-    kernels_gpu.lstm_forward(wide, square, row, row, square, square, wide)
-    kernels_gpu.lstm_activate(wide)
-    kernels_gpu.lstm_backward(*(wide, square, square, row, row, square, square, square, wide))
-    kernels_gpu.mixture_loss(out, bias, square, row, True)
+    lstm_kernels._forward_on_gpu(wide, square, row, row, square, square, wide)
+    lstm_kernels._activate_on_gpu(wide)
+    lstm_kernels._backward_on_gpu(*(wide, square, square, row, row, square, square, square, wide))
+    mixture_kernels._mixture_loss_on_gpu(out, bias, square, row, True)
     stream = np.zeros(batch, np.int32)
-    kernels_gpu.sample_mixture(out, bias, square, square, stream, row)
+    mixture_kernels._sample_on_gpu(out, bias, square, square, stream, row)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def kernel_makers():
 @pytest.mark.parametrize('calls', [np.float32], indirect=True)
 def test_no_kernel_is_left_out(calls):
     made = list(kernel_makers())
-    gpu_file = 'chainer_wm/kernels/gpu.py'
-    assert {file for file, _ in made} == {gpu_file, 'dnc/cuda_launch.py'}
-    names = {node.args[3].value for file, node in made if file == gpu_file}
+    ours = {f'chainer_wm/functions/{name}_kernels.py' for name in ('lstm', 'mixture')}
+    assert {file for file, _ in made} == {*ours, 'dnc/cuda/launch.py'}
+    names = {node.args[3].value for file, node in made if file in ours}
     assert names == set(calls)

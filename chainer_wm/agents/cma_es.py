@@ -6,16 +6,9 @@ which keeps only the diagonal of C and therefore learns (n + 2) / 3 times
 faster. Higher fitness is better throughout.
 
 Symbols: m mean, sigma step size, C covariance, y = (x - m) / sigma, p_s and
-p_c the two evolution paths.
-
-The constants of CMA-ES (Hansen's tutorial, arXiv 1604.00772, table 1).
-
-The covariance C of a search distribution, and its root: full or diagonal.
-
-C = B D^2 B^T. Sampling and whitening use B and D of the last refresh, which
-may lag behind C.
-
-The (mu/mu_w, lambda) evolution strategy with covariance adaptation.
+p_c the two evolution paths; numbers of equations are the tutorial's.
+C = B D^2 B^T, full or diagonal. Sampling and whitening use B and D of the last
+refresh, which may lag behind C.
 """
 
 from __future__ import annotations
@@ -31,7 +24,7 @@ from chainer_wm.files.archives import read_archive, write_archive
 
 
 class Constants(NamedTuple):
-    """The strategy's constants, in the tutorial's symbols."""
+    """The strategy's constants, in the tutorial's symbols (its table 1)."""
 
     weights: np.ndarray  # (mu,) positive, falling, sum 1
     mu_eff: float
@@ -61,18 +54,18 @@ def strategy_constants(
             f'parent_fraction {parent_fraction} leaves no parent'
         )
     ranks = np.arange(1, int(parents) + 1)
-    weights = np.log(parents + 0.5) - np.log(ranks)
-    weights /= weights.sum()
-    mu = 1 / float((weights**2).sum())
-    c_c = (4 + mu / n) / (n + 4 + 2 * mu / n)
-    c_s = (mu + 2) / (n + mu + 5)
-    c_1 = 2 / ((n + 1.3) ** 2 + mu)
-    c_mu = min(1 - c_1, 2 * (mu - 2 + 1 / mu) / ((n + 2) ** 2 + mu))
-    if separable:
+    weights = np.log(parents + 0.5) - np.log(ranks)  # eq. 49; (lambda + 1) / 2 = mu + 1 / 2
+    weights /= weights.sum()  # eq. 53
+    mu = 1 / float((weights**2).sum())  # mu_eff = 1 / sum_i w_i^2
+    c_c = (4 + mu / n) / (n + 4 + 2 * mu / n)  # eq. 56
+    c_s = (mu + 2) / (n + mu + 5)  # eq. 55
+    c_1 = 2 / ((n + 1.3) ** 2 + mu)  # eq. 57, alpha_cov = 2
+    c_mu = min(1 - c_1, 2 * (mu - 2 + 1 / mu) / ((n + 2) ** 2 + mu))  # eq. 58
+    if separable:  # Ros and Hansen: learning rates (n + 2) / 3 times as large
         c_1 = min(1.0, c_1 * (n + 2) / 3)
         c_mu = min(1 - c_1, c_mu * (n + 2) / 3)
-    damping = 1 + 2 * max(0.0, math.sqrt((mu - 1) / (n + 1)) - 1) + c_s
-    chi_n = math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2))
+    damping = 1 + 2 * max(0.0, math.sqrt((mu - 1) / (n + 1)) - 1) + c_s  # d_s, eq. 55
+    chi_n = math.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2))  # about E |N(0, I)|
     refresh = population_size / (c_1 + c_mu) / n / 10
     return Constants(weights, mu, c_c, c_s, c_1, c_mu, damping, chi_n, refresh)
 
@@ -141,7 +134,7 @@ class Full(_Stored):
         return np.dot(z * self.axes, self.basis.T)
 
     def whiten(self, y):
-        return np.dot(self.basis, np.dot(y, self.basis) / self.axes)
+        return np.dot(self.basis, np.dot(y, self.basis) / self.axes)  # B D^-1 B^T y
 
     def update(self, decay, rows):
         # one matrix product, in blocks that stay in the cache: no N x N
@@ -156,7 +149,7 @@ class Full(_Stored):
             block += product
 
     def refresh(self):
-        values, basis = np.linalg.eigh(self.c)
+        values, basis = np.linalg.eigh(self.c)  # C = B D^2 B^T
         self.basis = np.ascontiguousarray(basis)
         self.axes = _roots(values)
 
@@ -288,9 +281,9 @@ class CMAES:
     def sample(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Vectors of the distribution as it is, (count, N), for other uses."""
         z = rng.standard_normal((count, self._mean.size))
-        vectors = self._covariance.colour(z)
+        vectors = self._covariance.colour(z)  # y = B D z, eq. 39
         vectors *= self._sigma
-        vectors += self._mean
+        vectors += self._mean  # x = m + sigma y, eq. 40
         return vectors
 
     def tell(self, candidates, fitness) -> None:
@@ -312,24 +305,27 @@ class CMAES:
         parents = candidates[order[: self.constants.weights.size]]
         self._remember(candidates[order[0]], fitness[order[0]])
         self.evaluations += self.population_size
-        steps = (parents - self._mean) / self._sigma
-        step = np.dot(self.constants.weights, steps)
-        self._mean = self._mean + self._sigma * step
+        steps = (parents - self._mean) / self._sigma  # y_i of the mu best
+        step = np.dot(self.constants.weights, steps)  # <y>_w = sum_i w_i y_i, eq. 41
+        self._mean = self._mean + self._sigma * step  # eq. 42, c_m = 1
         self._adapt(step, steps)
         self._pending = None
 
     def _adapt(self, step: np.ndarray, steps: np.ndarray) -> None:
         """Paths, C and sigma (tutorial, figure 6)."""
         k, covariance = self.constants, self._covariance
+        # p_s <- (1 - c_s) p_s + sqrt(c_s (2 - c_s) mu_eff) C^-1/2 <y>_w, eq. 43
         self._path_sigma *= 1 - k.c_s
         self._path_sigma += math.sqrt(k.c_s * (2 - k.c_s) * k.mu_eff) * covariance.whiten(step)
         length = math.sqrt(np.dot(self._path_sigma, self._path_sigma))
         unbiased = length / math.sqrt(1 - (1 - k.c_s) ** (2 * self.generation))
-        calm = unbiased / k.chi_n < 1.4 + 2 / (step.size + 1)  # h_sigma
+        calm = unbiased / k.chi_n < 1.4 + 2 / (step.size + 1)  # h_s
         spread = k.c_c * (2 - k.c_c)
+        # p_c <- (1 - c_c) p_c + h_s sqrt(c_c (2 - c_c) mu_eff) <y>_w, eq. 45
         self._path_c *= 1 - k.c_c
         if calm:
             self._path_c += math.sqrt(spread * k.mu_eff) * step
+        # C <- decay C + c_1 p_c p_c^T + c_mu sum_i w_i y_i y_i^T, eq. 47
         decay = 1 - k.c_1 - k.c_mu + (0.0 if calm else k.c_1 * spread)
         covariance.update(
             decay,
@@ -337,7 +333,7 @@ class CMAES:
                 [math.sqrt(k.c_1) * self._path_c, np.sqrt(k.c_mu * k.weights)[:, None] * steps]
             ),
         )
-        self._sigma *= math.exp(k.c_s / k.damping * (length / k.chi_n - 1))
+        self._sigma *= math.exp(k.c_s / k.damping * (length / k.chi_n - 1))  # eq. 44
         if self.separable or self.evaluations - self._decomposed_at > k.refresh:
             covariance.refresh()
             self._decomposed_at = self.evaluations

@@ -24,22 +24,19 @@ from typing import Any
 
 import chainer
 import chainer.functions as F
-import chainer.links as L
 import numpy as np
-from chainer import initializers
 
+from chainer_wm.agents.ppo.networks import Body
 from chainer_wm.agents.ppo.returns import check_time_batch, forward_discounted
 from chainer_wm.agents.running_statistics import RunningStatistics
 
 CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 """(filters, kernel, stride) in the paper, for pictures of 84x84."""
 
-_SCALE = 2**0.5
-_SLOPE = 0.2  # of the leaky ReLU below 0
 _CHUNK = 1024  # observations at a time
 
 
-class FeatureNet(chainer.Chain):
+class FeatureNet(Body):
     """Convolutions and layers with leaky ReLU, then linear ones with ReLU.
 
     Args:
@@ -59,39 +56,14 @@ class FeatureNet(chainer.Chain):
         head: Sequence[int],
         rng: np.random.RandomState,
     ) -> None:
-        super().__init__()
-        init = initializers.Orthogonal(_SCALE, rng=rng)
+        super().__init__(shape, convolutions, layers, 'leaky_relu', rng)
         with self.init_scope():
-            self.convolutions = chainer.ChainList()
-            self.layers = chainer.ChainList()
             self.head = chainer.ChainList()
-        size = tuple(shape)
-        for filters, kernel, stride in convolutions:
-            height, width = ((n - kernel) // stride + 1 for n in size[:2])
-            if height < 1 or width < 1:
-                raise ValueError(
-                    f'pictures of {tuple(shape)} are too small for the '
-                    f'convolutions {tuple(convolutions)}'
-                )
-            self.convolutions.append(
-                L.Convolution2D(size[2], filters, kernel, stride, initialW=init)
-            )
-            size = height, width, filters
-        inputs = int(np.prod(size))
-        for links, widths in ((self.layers, layers), (self.head, head)):
-            for units in widths:
-                links.append(L.Linear(inputs, units, initialW=init))
-                inputs = units
+        self._append(self.head, self.output_size, head, rng)
 
     def forward(self, x):
         """(N, *shape) floats -> (N, head[-1])."""
-        if len(self.convolutions):
-            x = self.xp.ascontiguousarray(x.transpose(0, 3, 1, 2))
-        for convolution in self.convolutions:
-            x = F.leaky_relu(convolution(x), _SLOPE)
-        x = F.reshape(x, (len(x), -1))
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), _SLOPE)
+        x = super().forward(x)
         *inner, last = self.head
         for layer in inner:
             x = F.relu(layer(x))
@@ -203,7 +175,7 @@ class RND(chainer.Chain):
         bonus = np.asarray(bonus, np.float64)
         filtered, self._filter = forward_discounted(bonus, self.discount, self._filter)
         self.spread.update(filtered.ravel())
-        return bonus / (self.spread.std() + 1e-8)
+        return bonus / (self.spread.std() + 1e-8)  # i_t / std of R_t = gamma R_{t-1} + i_t
 
     def update(self, following: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
         """Teach the predictor what was seen; call it after ``observe``.
@@ -259,8 +231,9 @@ class RND(chainer.Chain):
     def _errors(self, observations: np.ndarray):
         """Mean squared error of each of (N, *shape), (N,) Variable."""
         dtype = self.predictor.head[0].W.dtype
+        # clip((x - mean) / deviation, -5, 5)
         white = self.seen.normalize(observations.astype(dtype), clip=self.clip)
         x = self.device.send(white)
         with chainer.no_backprop_mode():
             wanted = self.target(x).array
-        return F.mean((self.predictor(x) - wanted) ** 2, axis=1)
+        return F.mean((self.predictor(x) - wanted) ** 2, axis=1)  # |f^(x) - f(x)|^2 / features

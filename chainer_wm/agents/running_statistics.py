@@ -81,7 +81,8 @@ def _join(first, second):
     (n1, mean1, squares1), (n2, mean2, squares2) = first, second
     n = n1 + n2
     gap = mean2 - mean1
-    mean = mean1 + gap * (n2 / n)
+    mean = mean1 + gap * (n2 / n)  # (n1 mean1 + n2 mean2) / n
+    # S = S1 + S2 + gap^2 n1 n2 / n, Chan, Golub and LeVeque
     return n, mean, squares1 + squares2 + gap * gap * (n1 * (n2 / n))
 
 

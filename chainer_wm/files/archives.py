@@ -1,6 +1,6 @@
 """One npz file of arrays and JSON settings that says what it holds.
 
-A link in one file: its weights and how to build it.
+A link goes into one such file too: its weights and how to build it.
 """
 
 from __future__ import annotations

@@ -105,9 +105,9 @@ def _step(param, grad, m, v, clip, rate1, rate2, alpha, eps, keep, eta):
     for i in range(param.size):
         g = grad[i]
         g = clip if g > clip else -clip if g < -clip else g
-        m[i] += rate1 * (g - m[i])
-        v[i] += rate2 * (g * g - v[i])
-        step = alpha / (np.sqrt(v[i]) + eps) * m[i]
+        m[i] += rate1 * (g - m[i])  # m_t = beta1 m_{t-1} + (1 - beta1) g
+        v[i] += rate2 * (g * g - v[i])  # v_t = beta2 v_{t-1} + (1 - beta2) g^2
+        step = alpha / (np.sqrt(v[i]) + eps) * m[i]  # alpha_t corrects the bias of m and v
         param[i] = keep * param[i] - eta * step
 
 

@@ -1,6 +1,6 @@
 """V's encoder and decoder, each as one function with an analytic backward.
 
-The layers of ``vision.ConvVAE`` on the CPU: channels last inside, bias and
+The layers of ``links.conv_vae.ConvVAE`` on the CPU: channels last inside, bias and
 rectification inside the convolutions, working memory taken from an ``Arena``.
 Weights keep Chainer's layouts. Maps to and from a single pixel are plain
 matrix products in Chainer's own order of features.
@@ -93,7 +93,7 @@ class Encode(_Engine):
                 total += g @ w
             found[first + 2 * i] = g.T @ flat
             found[first + 2 * i + 1] = g.sum(axis=0)
-        total *= flat > 0
+        total *= flat > 0  # the slope of the rectification
         return found, total
 
 
@@ -134,7 +134,7 @@ class Decode(_Engine):
         y = self.saved[0][-1]
         g = self.arena.take(y.shape, y.dtype)
         np.subtract(1, y, out=g)
-        g *= y
+        g *= y  # y (1 - y), the slope of the logistic function
         g *= grads[0].array.transpose(0, 2, 3, 1)
         return self.below(g, indexes, 1)
 

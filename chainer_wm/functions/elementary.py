@@ -1,7 +1,9 @@
 """exp and tanh for numba kernels, written so that loops vectorise.
 
 The C library's functions, which numba calls otherwise, take one number at a
-time and ten times as long. Whoever changes this file removes numba's caches of
+time and ten times as long. ``dnc.cpu.elementary`` has other polynomials, whose
+last digits differ: neither takes the other's place without moving every number
+that was measured with it. Whoever changes this file removes numba's caches of
 the kernels that use it (``__pycache__/*.nbi``).
 """
 
@@ -52,6 +54,7 @@ def _(x):
     series = tuple(real(1 / math.factorial(n)) for n in range(degree, 1, -1))
 
     def parts(x):
+        # e^x = 2^k e^r with |r| <= ln(2) / 2
         k = np.rint(x * inverse)
         r = (x - k * high) - k * low
         p = zero
@@ -82,7 +85,7 @@ def _(x):
 
     def function(x):
         p, scale = _exp_parts(max(-two * abs(x), limit))
-        u = p + (scale - one)
+        u = p + (scale - one)  # e^(-2 |x|) - 1; tanh |x| = -u / (2 + u)
         return math.copysign(u / (-two - u), x)
 
     return function

@@ -2,11 +2,10 @@
 
 Ha and Schmidhuber 2018, "World Models", section 2 and appendix A.1: four
 stride-2 convolutions, two linear maps to the mean and the log-variance of z,
-and four stride-2 transposed convolutions back. On the CPU the layers run
-through ``chainer_wm.functions.convolution``; plain Chainer functions are its oracle and
-the path on a GPU.
-
-A V without some of its latents: those that tell nothing of the frame.
+and four stride-2 transposed convolutions back (Kingma and Welling 2014). On
+the CPU the layers run through ``chainer_wm.functions.conv_vae``; plain Chainer
+functions are its oracle and the path on a GPU. A trained V may be had without
+the latents that tell nothing of the frame (``without_latents``).
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from chainer import initializers as init
 
 from chainer_wm.functions import conv_vae
 from chainer_wm.functions.arena import Arena
+from dnc.checks import checked_engine
 
 FRAME_SHAPE = (3, 64, 64)
 """Channels, height and width of a frame inside the model."""
@@ -61,9 +61,7 @@ class ConvVAE(chainer.Chain):
         super().__init__()
         if latent_size != int(latent_size) or latent_size < 1:
             raise ValueError(f'latent_size is {latent_size!r} but V needs at least one latent')
-        if engine not in ('fused', 'reference'):
-            raise ValueError(f"engine is {engine!r}, not 'fused' or 'reference'")
-        self.engine, self._arena = engine, Arena()
+        self.engine, self._arena = checked_engine(engine), Arena()
         self.latent_size, self.seed = int(latent_size), int(seed)
         w = init.LeCunNormal(rng=np.random.default_rng(self.seed))
         with self.init_scope():
@@ -165,11 +163,13 @@ class ConvVAE(chainer.Chain):
             kl_tolerance: nats per latent that cost nothing.
         """
         mu, ln_var = self.encode(frames)
+        # z = mu + sigma eps, the reparameterisation
         z = F.gaussian(mu, ln_var, eps=self._noise(mu.shape, eps, rng))
         error = self._reconstruction_error(z, frames)
         kl = kl_divergence(mu, ln_var)
         per_frame = F.sum(kl, axis=1)
         floor = kl_tolerance * self.latent_size
+        # max(KL, floor) = relu(KL - floor) + floor, per frame
         loss = error + F.mean(F.relu(per_frame - floor)) + floor
         chainer.report(
             {
@@ -212,6 +212,7 @@ class ConvVAE(chainer.Chain):
 
 def kl_divergence(mu: Any, ln_var: Any) -> Variable:
     """KL(N(mu, exp(ln_var)) || N(0, 1)) in nats, element-wise."""
+    # Kingma and Welling 2014, appendix B: -(1 + ln sigma^2 - mu^2 - sigma^2) / 2
     return 0.5 * (F.square(mu) + F.exp(ln_var) - ln_var - 1)
 
 
@@ -292,7 +293,7 @@ def to_frames(x: Any) -> np.ndarray:
     return np.ascontiguousarray(pixels.astype(np.uint8))
 
 
-def without(vision: ConvVAE, dropped: Any, means: Any) -> ConvVAE:
+def without_latents(vision: ConvVAE, dropped: Any, means: Any) -> ConvVAE:
     """The same V without some latents, decoding as if at their means.
 
     Args:
@@ -317,7 +318,7 @@ def without(vision: ConvVAE, dropped: Any, means: Any) -> ConvVAE:
         if layer.name in ('mu', 'ln_var'):
             W, b = W[~dropped], b[~dropped]
         elif layer.name == 'fc':
-            b = b + W[:, dropped] @ means[dropped]
+            b = b + W[:, dropped] @ means[dropped]  # W z + b with z = means there
             W = W[:, ~dropped]
         rest[layer.name].W.array = W.copy()
         rest[layer.name].b.array = b.copy()

@@ -1,13 +1,11 @@
-"""What M reads off its core's output beside the mixture: its parts, a reward.
-
-The reward of a step is read from the core's output after it consumed (z, a):
-the state of before the step and the action are both in there.
-
-M, the model of the world: an MDN-RNN whose core is an LSTM or a DNC.
+"""M, the model of the world: an MDN-RNN whose core is an LSTM or a DNC.
 
 It reads the latent picture z, the action a and, where it predicts death, a
-flag for the first step of an episode; it predicts a mixture for the next z
-and, if asked, the episode's end and the reward (Ha and Schmidhuber 2018).
+flag for the first step of an episode; it predicts a mixture for the next z,
+p(z_{t+1} | z_t, a_t, h_t), and, if asked, the episode's end and the reward
+(Ha and Schmidhuber 2018). The reward of a step is read from the core's output
+after it consumed (z, a): the state of before the step and the action are both
+in there.
 """
 
 from __future__ import annotations
@@ -21,16 +19,17 @@ import chainer.links as L
 import numpy as np
 from chainer import backend, initializers
 
-from chainer_wm.functions.kernels import kernels_for
-from chainer_wm.functions.mixture import Mixture, sample_mixture
-from chainer_wm.functions.mixture_loss import (
+from chainer_wm.functions import mixture_kernels
+from chainer_wm.functions.mdn_rnn_step import PackedStep
+from chainer_wm.functions.mixture import (
+    Mixture,
     MixtureLoss,
     check_targets,
     composed_loss,
     entropy_weight,
     nll_weight,
+    sample_mixture,
 )
-from chainer_wm.functions.sampler_cpu import PackedStep
 from chainer_wm.links.recurrent import LSTM, detach, make_core
 
 
@@ -52,6 +51,7 @@ def split_mixture(out, mixtures: int, latent_size: int) -> Mixture:
     """The first 3KZ columns of a head's output (..., >= 3KZ) as a mixture."""
     shape = (*out.shape[:-1], mixtures, latent_size)
     size = mixtures * latent_size
+    # logits of pi, mu, ln sigma
     fields = (F.reshape(out[..., n * size : (n + 1) * size], shape) for n in range(3))
     return Mixture(*fields)
 
@@ -97,6 +97,7 @@ class RewardHead(L.Linear):
         known = xp.isfinite(reward)
         target = xp.where(known, reward, 0).astype(ys.dtype)
         error = (self(ys) - target) / self.scale * known.astype(ys.dtype)
+        # -ln N(r; mu, scale) = ((mu - r) / scale)^2 / 2 + constant
         return 0.5 * F.sum(F.square(error)) / max(int(known.sum()), 1)
 
 
@@ -260,8 +261,8 @@ class MDNRNN(chainer.Chain):
         if self.engine == 'fused':
             W, b = self.head.W.array, self.head.b.array
             out = y @ W.T
-            draw = kernels_for(out).sample_mixture
-            z = draw(out, b, *noise, stream, temperature)
+            u, eps = noise
+            z = mixture_kernels.sample_mixture(out, b, u, eps, stream, temperature)
             return z, out[:, -1] + b[-1] if self.predict_done else None, state
         mixture, logit, _ = self.predict(y)
         noise = tuple(part[stream] for part in noise)

@@ -7,7 +7,7 @@ the other.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import chainer
 import chainer.functions as F
@@ -17,10 +17,10 @@ from chainer import initializers
 from chainer_wm.functions.arena import Arena
 from chainer_wm.functions.lstm import LSTMSequence
 from dnc import DNC
+from dnc.checks import check_sequence, checked_engine
+from dnc.state import State, reset_state
 
 CORES = ('lstm', 'dnc')
-ENGINES = ('fused', 'reference')
-State = TypeVar('State', bound=tuple)
 
 
 class LSTMState(NamedTuple):
@@ -35,52 +35,9 @@ class LSTMState(NamedTuple):
     h: Any
 
 
-def check_engine(engine: str) -> str:
-    """Return the engine's name, or raise ValueError for an unknown one."""
-    if engine not in ENGINES:
-        raise ValueError(f'engine is {engine!r}, but must be one of {ENGINES}')
-    return engine
-
-
-def reset_state(state: State, reset) -> State:
-    """Zero the state of the lanes that start anew.
-
-    Args:
-        state: NamedTuple of arrays or Variables, every field (B, ...).
-        reset: (B,) of 0 and 1; 1 zeroes the lane.
-
-    Returns:
-        A state of the same type. No gradient crosses a reset.
-    """
-
-    def keep(field):
-        field = chainer.as_variable(field)
-        starts = reset.reshape((-1,) + (1,) * (field.ndim - 1)) != 0
-        xp = chainer.backend.get_array_module(starts)
-        return F.where(xp.broadcast_to(starts, field.shape), xp.zeros_like(field.array), field)
-
-    return type(state)(*(keep(field) for field in state))
-
-
 def detach(state: State) -> State:
     """The same state as arrays: gradients stop here, numbers do not."""
     return type(state)(*(chainer.as_array(field) for field in state))
-
-
-def check_sequence(xs, state, reset, input_size: int) -> None:
-    """Raise ValueError unless xs, state and reset fit one another."""
-    if xs.ndim != 3 or xs.shape[2] != input_size or not xs.shape[0]:
-        raise ValueError(
-            f'xs has shape {xs.shape} but (T, B, {input_size}) with T >= 1 is '
-            f'wanted: is time the first axis and the feature count right?'
-        )
-    if state.c.shape[0] != xs.shape[1]:
-        raise ValueError(
-            f'xs has {xs.shape[1]} lanes but the state has '
-            f'{state.c.shape[0]}: are time and batch swapped?'
-        )
-    if reset is not None and reset.shape != xs.shape[:2]:
-        raise ValueError(f'reset has shape {reset.shape} but xs needs (T, B) = {xs.shape[:2]}')
 
 
 class LSTM(chainer.Chain):
@@ -121,7 +78,7 @@ class LSTM(chainer.Chain):
         super().__init__()
         self.input_size = input_size
         self.hidden_size = self.output_size = hidden_size
-        self.engine = check_engine(engine)
+        self.engine = checked_engine(engine)
         self.recompute = recompute
         self._arena = Arena()
         rng = np.random.RandomState(seed)
@@ -155,8 +112,8 @@ class LSTM(chainer.Chain):
         gates = F.linear(F.concat((state.h, x, one)), self.W)
         size = self.hidden_size
         i, f, o = F.split_axis(F.sigmoid(gates[:, : 3 * size]), 3, axis=1)
-        c = f * state.c + i * F.tanh(gates[:, 3 * size :])
-        h = o * F.tanh(c)
+        c = f * state.c + i * F.tanh(gates[:, 3 * size :])  # c' = f c + i g
+        h = o * F.tanh(c)  # h' = o tanh c'
         return h, LSTMState(c, h)
 
     def sequence(self, xs, state: LSTMState, reset=None):
@@ -174,7 +131,7 @@ class LSTM(chainer.Chain):
         Raises:
             ValueError: the shapes do not fit.
         """
-        check_sequence(xs, state, reset, self.input_size)
+        check_sequence(xs, reset, len(state.c), self.input_size, self.W.dtype)
         if self.engine == 'fused':
             return self._fused(xs, state, reset)
         ys = []

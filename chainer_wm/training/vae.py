@@ -14,7 +14,13 @@ import numpy as np
 
 from chainer_wm.files.archives import save_link
 from chainer_wm.functions.adam import Adam
-from chainer_wm.links.conv_vae import ConvVAE, active_latents, kl_divergence, to_input, without
+from chainer_wm.links.conv_vae import (
+    ConvVAE,
+    active_latents,
+    kl_divergence,
+    to_input,
+    without_latents,
+)
 from chainer_wm.rollouts import JoinedStores, RolloutStore
 from chainer_wm.rollouts.frames import FrameDataset
 from chainer_wm.seeds import stream
@@ -101,12 +107,12 @@ def measure(
     }
 
 
-def drop_silent(
+def drop_inactive(
     vision: ConvVAE, store: RolloutStore, episodes: Sequence[int], nats: float, most: int = 2000
 ) -> ConvVAE:
-    """V without its silent latents: those that carry fewer nats per frame.
+    """V without its inactive latents: those that carry fewer nats per frame.
 
-    A silent latent is drawn from the prior, whatever the frame shows: noise
+    An inactive latent is drawn from the prior, whatever the frame shows: noise
     of deviation 1 for M to predict and for C to act on, beside latents that
     tell of fireballs by a fraction of that.
 
@@ -115,20 +121,20 @@ def drop_silent(
         most: frames that it is measured on, evenly spread, at the most.
 
     Raises:
-        ValueError: all latents are silent.
+        ValueError: all latents are inactive.
     """
     kl, means = latent_nats(vision, store, episodes, most)
-    silent = kl < nats
-    if silent.all():
+    inactive = kl < nats
+    if inactive.all():
         raise ValueError(
-            f'all {len(silent)} latents carry fewer than {nats:g} nats, the '
+            f'all {len(inactive)} latents carry fewer than {nats:g} nats, the '
             f'best {kl.max():.2g}: V has collapsed, or was hardly trained'
         )
     print(
-        f'vision: {silent.sum()} of {len(silent)} latents carry fewer than '
-        f'{nats:g} nats, {kl[silent].sum():.2f} together, and go'
+        f'vision: {inactive.sum()} of {len(inactive)} latents carry fewer than '
+        f'{nats:g} nats, {kl[inactive].sum():.2f} together, and go'
     )
-    return without(vision, silent, means)
+    return without_latents(vision, inactive, means)
 
 
 def latent_nats(

@@ -27,8 +27,8 @@ def activate(xi, slopes, heads, width):
     for r in range(heads + 1):
         k = strengths + r if r < heads else write_strength
         x = xi[k]
-        slopes[r] = sigmoid(x)
-        xi[k] = one + max(x, one - one) + math.log1p(exp(-abs(x)))
+        slopes[r] = sigmoid(x)  # d oneplus / dx
+        xi[k] = one + max(x, one - one) + math.log1p(exp(-abs(x)))  # oneplus: 1 + ln(1 + e^x)
     erase = write_strength + 1
     gates = erase + 2 * width  # free, allocation, write
     modes = gates + heads + 2
@@ -67,8 +67,9 @@ def usage_forward(free, reads, usage, weights, out):
     """u_t from f (R,), and w^r (R, N), u, w^w (N,) of the step before."""
     one = free.dtype.type(1)
     for i in range(out.shape[0]):
-        out[i] = usage[i] + weights[i] - usage[i] * weights[i]
+        out[i] = usage[i] + weights[i] - usage[i] * weights[i]  # u + w^w - u w^w
     for r in range(free.shape[0]):
+        # times psi_t = prod_r (1 - f^r w_{t-1}^{r})
         gate, read = free[r], reads[r]
         for i in range(out.shape[0]):
             out[i] *= one - gate * read[i]
@@ -168,7 +169,7 @@ def allocation_forward(usage, order, out):
     one = usage.dtype.type(1)
     product = one
     for i in order:
-        out[i] = (one - usage[i]) * product
+        out[i] = (one - usage[i]) * product  # a_t[phi_j] = (1 - u_t[phi_j]) prod_{k<j} u_t[phi_k]
         product *= usage[i]
 
 
@@ -198,8 +199,8 @@ def content_forward(key, strength, norms, epsilon, cosine, out):
     """cosine (N,) comes in as M k and is scaled; out = softmax."""
     norm = inverse_norm(key, epsilon)
     for i in range(norms.shape[0]):
-        cosine[i] *= norm * norms[i]
-    softmax_into(cosine, strength, out)
+        cosine[i] *= norm * norms[i]  # D(k, M[i]) = k . M[i] / (|k| |M[i]|)
+    softmax_into(cosine, strength, out)  # C(M, k, beta)[i], softmax of beta D
 
 
 @njit(**OPTIONS)
@@ -217,7 +218,7 @@ def content_backward(key, strength, norms, epsilon, cosine, content, d_content, 
     mean = dot(content, d_content)
     d_strength = d_key_norm = content.dtype.type(0)
     for i in range(norms.shape[0]):
-        d_score = content[i] * (d_content[i] - mean)
+        d_score = content[i] * (d_content[i] - mean)  # of beta D, through the softmax
         d_strength += d_score * cosine[i]
         d_cosine = d_score * strength
         d_key_norm += d_cosine * cosine[i]

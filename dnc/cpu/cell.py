@@ -21,15 +21,15 @@ def cell_forward(sums, gates, c, new_c, new_h, fresh):
     i, f = gates[:size], gates[size : 2 * size]
     o, g = gates[2 * size : 3 * size], gates[3 * size :]
     for k in range(3 * size):
-        gates[k] = sigmoid(sums[k])
+        gates[k] = sigmoid(sums[k])  # i, f, o
     rest = sums[3 * size :]
     for k in range(size):
         g[k] = tanh(rest[k])
     keep = c.dtype.type(0 if fresh else 1)
     for k in range(size):
-        new_c[k] = i[k] * g[k] + keep * f[k] * c[k]
+        new_c[k] = i[k] * g[k] + keep * f[k] * c[k]  # s_t^l = f s_{t-1}^l + i tanh(.)
     for k in range(size):
-        new_h[k] = o[k] * tanh(new_c[k])
+        new_h[k] = o[k] * tanh(new_c[k])  # h_t^l = o tanh(s_t^l)
 
 
 @njit(**OPTIONS)

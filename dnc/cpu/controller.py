@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dnc.cpu.product import lay_out, panel_count, panel_width
+from dnc.cpu.register_tiles import lay_out, panel_count, panel_width
 from dnc.engine.tape import Arena, Net, NetGradients
 
 

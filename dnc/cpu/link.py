@@ -21,8 +21,9 @@ def link_rows(link, weights, precedence, start, stop, new, offset):
         w = weights[i]
         keep = one - w
         for j in range(weights.shape[0]):
+            # L_t[i, j] = (1 - w_t^w[i] - w_t^w[j]) L_{t-1}[i, j] + w_t^w[i] p_{t-1}[j]
             new[row, j] = (keep - weights[j]) * link[i, j] + w * precedence[j]
-        new[row, i] = 0
+        new[row, i] = 0  # L_t[i, i] = 0
 
 
 @njit(**OPTIONS)

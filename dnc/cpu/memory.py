@@ -100,6 +100,7 @@ def write(memory, new, weights, erase, vector):
     for j in range(memory.shape[0]):
         e, v = erase[j], vector[j]
         for i in range(memory.shape[1]):
+            # M_t[i, j] = M_{t-1}[i, j] (1 - w_t^w[i] e_t[j]) + w_t^w[i] v_t[j]
             new[j, i] = memory[j, i] * (one - e * weights[i]) + v * weights[i]
 
 

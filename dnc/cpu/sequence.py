@@ -9,7 +9,7 @@ from dnc.cpu.cell import cell_forward
 from dnc.cpu.elementary import INLINE, OPTIONS, copy_into
 from dnc.cpu.entry import entry
 from dnc.cpu.memory import inverse_norms
-from dnc.cpu.product import multiply
+from dnc.cpu.register_tiles import multiply
 from dnc.cpu.sparse import count_entries, list_entries
 
 
@@ -44,7 +44,7 @@ def _controller(t, lo, hi, net, fresh):
             )
     for b in range(lo, hi):
         net.xi[b, :] = 0
-    multiply(out[:, :units], net.interface, 0, net.xi, lo, hi)
+    multiply(out[:, :units], net.interface, 0, net.xi, lo, hi)  # xi_t = W_xi [h^1 .. h^L]
 
 
 @njit(**OPTIONS)

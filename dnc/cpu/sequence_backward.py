@@ -8,7 +8,7 @@ from dnc.cpu.access_backward import access_backward, access_backward_sparse
 from dnc.cpu.cell import cell_backward
 from dnc.cpu.elementary import INLINE, OPTIONS, copy_into
 from dnc.cpu.entry import entry
-from dnc.cpu.product import multiply
+from dnc.cpu.register_tiles import multiply
 
 
 @njit(**OPTIONS)

@@ -164,6 +164,7 @@ def sparse_forward(
         i, j = index // size, index % size
         before = link[i, j]
         old[e] = before
+        # the dense link's update, from the sharpened w^w and p; what is below 1 / K drops out
         value = (one - weights[i] - weights[j]) * before + weights[i] * precedence[j]
         if i != j and value >= threshold:
             record[e] = index

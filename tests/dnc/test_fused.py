@@ -15,7 +15,7 @@ from numba import njit
 from dnc import DNC, DNCState
 from dnc.cpu.address import ascending_order
 from dnc.cpu.elementary import exp, tanh
-from dnc.cpu.product import lay_out, multiply, panel_count, panel_width
+from dnc.cpu.register_tiles import lay_out, multiply, panel_count, panel_width
 from dnc.engine.tape import Arena, Arenas
 
 X = 3

@@ -11,7 +11,8 @@ import numpy as np
 
 from chainer_wm.agents.ppo.lanes import Lanes, Step, as_lanes
 from chainer_wm.agents.ppo.networks import ActorCritic
-from chainer_wm.links.recurrent import detach, reset_state
+from chainer_wm.links.recurrent import detach
+from dnc.state import reset_state
 
 
 class Episode(NamedTuple):

@@ -1,10 +1,9 @@
-"""What PPO makes small: strictly (T, B), nothing is broadcast.
-
-Proximal policy optimisation (Schulman et al., 2017), several rewards.
+"""Proximal policy optimisation (Schulman et al., 2017), several rewards.
 
 As in Random Network Distillation (Burda et al., 2018): each reward stream has
 a value head, a discount and a coefficient of its own, and the advantages are
-added up: A = 2 A_extrinsic + A_intrinsic there.
+added up: A = 2 A_extrinsic + A_intrinsic there. Losses are strictly (T, B):
+nothing is broadcast.
 """
 
 from __future__ import annotations
@@ -37,7 +36,8 @@ def clipped_objective(log_probs, old_log_probs, advantages, clip: float):
         ValueError: the shapes are not one (T, B).
     """
     check_time_batch(log_probs=log_probs, old_log_probs=old_log_probs, advantages=advantages)
-    ratio = F.exp(log_probs - old_log_probs)
+    ratio = F.exp(log_probs - old_log_probs)  # r_t = pi(a_t | s_t) / pi_old(a_t | s_t)
+    # L^CLIP, eq. 7 of Schulman et al.: min(r A, clip(r, 1 - eps, 1 + eps) A)
     return F.minimum(ratio * advantages, F.clip(ratio, 1 - clip, 1 + clip) * advantages)
 
 
@@ -160,6 +160,7 @@ class PPO:
         if set(names) != set(rewards):
             raise ValueError(f'rewards of {sorted(rewards)} for the streams {names}')
         found = [self._advantages(experience, n, rewards[name]) for n, name in enumerate(names)]
+        # A = sum over streams of coefficient A_stream
         total = sum(
             stream.coefficient * one.advantages for stream, one in zip(self.streams, found)
         )
@@ -259,6 +260,7 @@ class PPO:
         )
         error = value_loss(output.values, batch.returns.astype(dtype))
         entropy = F.mean(output.policy.entropy())
+        # -(L^CLIP - c_1 L^VF + c_2 S), their eq. 9
         loss = self.value * error - objective - self.entropy * entropy
         network.cleargrads()
         loss.backward()
@@ -270,7 +272,7 @@ class PPO:
             'value_loss': float(error.array),
             'entropy': float(entropy.array),
             'ratio_clipped': float((abs(ratio - 1) > self.clip).mean()),
-            'kl': float((ratio - 1 - change).mean()),
+            'kl': float((ratio - 1 - change).mean()),  # KL(old || new) = E[r - 1 - ln r]
         }
 
 

@@ -1,8 +1,7 @@
-"""What a policy says: the chances of discrete or continuous actions.
+"""Policy and value functions: pixels or numbers, with or without memory.
 
-Observations to features: convolutions, if any, then linear layers.
-
-Policy and value functions: pixels or numbers, with or without memory.
+A body makes features of observations, a core may remember, heads say the
+chances of discrete or continuous actions and the values.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Categorical(NamedTuple):
     def entropy(self) -> chainer.Variable:
         """In nats, (...)."""
         ln = F.log_softmax(self.logits, axis=-1)
-        return -F.sum(F.exp(ln) * ln, axis=-1)
+        return -F.sum(F.exp(ln) * ln, axis=-1)  # -sum_a p ln p
 
     def sample(self, rng: Generator) -> np.ndarray:
         """Actions (...) int64 on the CPU, from one uniform number each."""
@@ -75,12 +74,12 @@ class DiagonalGaussian(NamedTuple):
         """ln of the density at actions (..., A), summed over A, (...)."""
         _check(actions, self.mu.shape)
         scaled = (actions - self.mu) * F.exp(-self.ln_sigma)
-        each = scaled**2 / 2 + self.ln_sigma + math.log(2 * math.pi) / 2
+        each = scaled**2 / 2 + self.ln_sigma + math.log(2 * math.pi) / 2  # -ln N(a; mu, sigma)
         return -F.sum(each, axis=-1)
 
     def entropy(self) -> chainer.Variable:
         """In nats, summed over A, (...)."""
-        each = self.ln_sigma + (1 + math.log(2 * math.pi)) / 2
+        each = self.ln_sigma + (1 + math.log(2 * math.pi)) / 2  # ln(2 pi e sigma^2) / 2
         return F.sum(each, axis=-1)
 
     def sample(self, rng: Generator) -> np.ndarray:
@@ -106,7 +105,7 @@ def _check(actions: Array, shape: tuple[int, ...]) -> None:
         )
 
 
-ACTIVATIONS = {'tanh': F.tanh, 'relu': F.relu}
+ACTIVATIONS = {'tanh': F.tanh, 'relu': F.relu, 'leaky_relu': F.leaky_relu}  # slope 0.2
 RND_CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 4, 1))
 """(filters, kernel, stride) of the policy in the code of Random Network
 Distillation; its paper has 3 for the last kernel."""
@@ -120,9 +119,10 @@ class Body(chainer.Chain):
     Args:
         shape: of one observation: (H, W, C) where there are convolutions,
             anything otherwise.
-        convolutions: (filters, kernel, stride) of each, followed by ReLU.
+        convolutions: (filters, kernel, stride) of each.
         hidden: widths of the linear layers.
-        activation: after the linear layers, 'tanh' or 'relu'.
+        activation: 'tanh', 'relu' or 'leaky_relu'; convolutions that would
+            have tanh have ReLU.
         rng: for the orthogonal initial weights (scale sqrt 2, biases 0).
 
     Bytes (uint8) are divided by 255.
@@ -149,19 +149,25 @@ class Body(chainer.Chain):
         self._activation = activation
         self._dtype = np.dtype(chainer.get_dtype())
         width = int(np.prod(shape))
-        init = initializers.Orthogonal(_HIDDEN_SCALE, rng=rng)
         with self.init_scope():
             self.convolutions = chainer.ChainList()
             self.layers = chainer.ChainList()
         if convolutions:
-            width = self._add_convolutions(convolutions, init)
-        for units in hidden:
-            self.layers.append(L.Linear(width, units, initialW=init))
-            width = units
-        self.output_size = width
+            width = self._add_convolutions(convolutions, rng)
+        self.output_size = self._append(self.layers, width, hidden, rng)
 
-    def _add_convolutions(self, convolutions, init) -> int:
+    @staticmethod
+    def _append(links: chainer.ChainList, width: int, hidden: Sequence[int], rng) -> int:
+        """Append linear layers to links; returns how many numbers they leave."""
+        init = initializers.Orthogonal(_HIDDEN_SCALE, rng=rng)
+        for units in hidden:
+            links.append(L.Linear(width, units, initialW=init))
+            width = units
+        return width
+
+    def _add_convolutions(self, convolutions, rng) -> int:
         """Append them; returns how many numbers they leave."""
+        init = initializers.Orthogonal(_HIDDEN_SCALE, rng=rng)
         height, width, channels = self.shape
         for filters, kernel, stride in convolutions:
             self.convolutions.append(
@@ -181,12 +187,13 @@ class Body(chainer.Chain):
         """(N, *shape) of bytes or floats -> (N, output_size)."""
         scale = 255 if x.dtype == np.uint8 else 1
         x = x.astype(self._dtype) / self._dtype.type(scale)
+        activation = ACTIVATIONS[self._activation]
         if len(self.convolutions):
+            rectify = F.relu if self._activation == 'tanh' else activation
             x = self.xp.ascontiguousarray(x.transpose(0, 3, 1, 2))
             for convolution in self.convolutions:
-                x = F.relu(convolution(x))
+                x = rectify(convolution(x))
         x = F.reshape(x, (len(x), -1))
-        activation = ACTIVATIONS[self._activation]
         for layer in self.layers:
             x = activation(layer(x))
         return x

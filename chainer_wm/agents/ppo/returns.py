@@ -90,7 +90,7 @@ def discounted_returns(
     for t in range(len(rewards) - 1, -1, -1):
         if ends is not None:
             following = xp.where(ends[t] != 0, 0, following)
-        following = rewards[t] + discount * following
+        following = rewards[t] + discount * following  # R_t = r_t + gamma R_{t+1}
         returns[t] = following
     return returns
 
@@ -155,10 +155,11 @@ def generalized_advantages(
     if terminated is not None:
         following = _episodic(following, terminated, truncated, cut_values)
         goes_on = 1 - _either(terminated, truncated).astype(dtype)
-    deltas = rewards + discount * following - values
+    deltas = rewards + discount * following - values  # delta_t = r_t + gamma V(s_{t+1}) - V(s_t)
     advantages = xp.zeros(rewards.shape, dtype)
     carried = xp.zeros(rewards.shape[1], dtype)
     for t in range(len(rewards) - 1, -1, -1):
+        # A_t = delta_t + gamma lambda A_{t+1}
         carried = deltas[t] + discount * decay * goes_on[t] * carried
         advantages[t] = carried
     return Advantages(advantages, advantages + values)
@@ -208,6 +209,6 @@ def forward_discounted(
         _check_lanes('state', state, rewards.shape[1])
         carried = state
     for t, reward in enumerate(rewards):
-        carried = discount * carried + reward
+        carried = discount * carried + reward  # R_t = gamma R_{t-1} + i_t
         filtered[t] = carried
     return filtered, carried.astype(filtered.dtype)

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainer_wm.functions import elementary, lstm, mixture_loss
-from chainer_wm.functions.kernels import kernels_for
+from chainer_wm.functions import elementary, lstm, mixture, mixture_kernels
 from chainer_wm.functions.mixture import Mixture, sample_mixture
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.links.recurrent import LSTM, LSTMState
@@ -100,10 +99,7 @@ def lstm_numbers(engine, shape, seed, device='@numpy', **options):
     st.sampled_from([1, 6, 2048]),
 )
 def test_the_fused_lstm_equals_the_reference(shape, seed, recompute, rows):
-    with (
-        mock.patch.object(lstm.tiles, 'BLOCK_ROWS', rows),
-        mock.patch.object(lstm.steps, 'BLOCK_ROWS', rows),
-    ):
+    with mock.patch.object(lstm, 'BLOCK_ROWS', rows):
         fused = lstm_numbers('fused', shape, seed, recompute=recompute)
     for got, want in zip(fused, lstm_numbers('reference', shape, seed)):
         np.testing.assert_allclose(got, want, **CLOSE)
@@ -183,7 +179,7 @@ def loss_numbers(engine, sizes, seed, predict_done, device='@numpy'):
     st.sampled_from([1, 3, 2048]),
 )
 def test_the_fused_loss_equals_the_reference(sizes, seed, done, rows):
-    with mock.patch.object(mixture_loss, 'BLOCK_ROWS', rows):
+    with mock.patch.object(mixture, 'BLOCK_ROWS', rows):
         fused = loss_numbers('fused', sizes, seed, done)
     for got, want in zip(fused, loss_numbers('reference', sizes, seed, done)):
         np.testing.assert_allclose(got, want, **CLOSE)
@@ -208,7 +204,7 @@ def sample_numbers(sizes, seed, device='@numpy'):
     tau = rng.uniform(0.3, 1.5, rows)
     device = chainer.get_device(device)
     arrays = [device.send(v) for v in (out, bias, u, eps, stream, tau)]
-    fused = kernels_for(arrays[0]).sample_mixture(*arrays)
+    fused = mixture_kernels.sample_mixture(*arrays)
     fields = (out + bias)[:, :-1].reshape(rows, 3, mixtures, latents)
     wanted = sample_mixture(
         Mixture(*fields.transpose(1, 0, 2, 3)), temperature=tau, noise=(u[stream], eps[stream])
@@ -231,7 +227,7 @@ def test_a_sample_shows_a_logit_that_is_not_finite():
     out = np.zeros((2, 6))
     out[1, 0] = np.nan
     noise = np.zeros((1, 1))
-    z = kernels_for(out).sample_mixture(
+    z = mixture_kernels.sample_mixture(
         out, np.zeros(6), noise, noise, np.zeros(2, int), np.ones(2)
     )
     assert np.isfinite(z[0]).all() and np.isnan(z[1]).all()

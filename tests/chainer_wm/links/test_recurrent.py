@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from chainer import gradient_check
 
-from chainer_wm.links.recurrent import LSTM, LSTMState, detach, reset_state
+from chainer_wm.links.recurrent import LSTM, LSTMState, detach
+from dnc.state import reset_state
 
 
 def sigmoid(x):
@@ -139,7 +140,7 @@ def test_detach_keeps_the_numbers_and_cuts_the_graph():
 
 @pytest.mark.parametrize(
     ('shape', 'lanes', 'words'),
-    [((6, 3, 7), 3, 'feature count'), ((3, 6, 4), 3, 'swapped'), ((0, 3, 4), 3, 'T >= 1')],
+    [((6, 3, 7), 3, 'feature count'), ((3, 6, 4), 3, 'swapped'), ((0, 3, 4), 3, 'at least 1')],
 )
 def test_shapes_that_do_not_fit_are_named(shape, lanes, words):
     link = setting('fused')[0]

@@ -16,7 +16,7 @@ from chainer_wm.links.conv_vae import (
     kl_divergence,
     to_frames,
     to_input,
-    without,
+    without_latents,
 )
 
 ENGINES = pytest.mark.parametrize('engine', ['fused', 'reference'])
@@ -220,7 +220,7 @@ def test_without_some_latents(engine, dtype):
     vision, x = make(engine, dtype), to_input(stored(3), dtype=dtype)
     dropped = np.array([False, True, False, False, True])
     means = np.arange(5).astype(dtype)
-    rest = without(vision, dropped, means)
+    rest = without_latents(vision, dropped, means)
     assert rest.latent_size == 3 and rest.dtype == dtype
     for got, want in zip(rest.encode(x), vision.encode(x)):
         np.testing.assert_allclose(got.array, want.array[:, ~dropped], 1e-4)
@@ -236,7 +236,7 @@ def test_without_some_latents(engine, dtype):
 @pytest.mark.parametrize('dropped', [[True] * 5, [True, False]])
 def test_without_all_latents_is_refused(dropped):
     with pytest.raises(ValueError, match='of 5: at least one must stay'):
-        without(make(), dropped, np.zeros(5))
+        without_latents(make(), dropped, np.zeros(5))
 
 
 def test_noise_from_a_generator_is_noise_given():

@@ -56,7 +56,7 @@ def test_a_latent_that_says_nothing_is_dropped(tmp_path, capsys):
     seer.mu.b.array[:silent] += 1  # half a nat at least
     seer.mu.b.array[silent + 1 :] -= 1
     store = RolloutStore(tmp_path / 'rollouts')
-    rest = vae.drop_silent(seer, store, [0], 0.1)
+    rest = vae.drop_inactive(seer, store, [0], 0.1)
     np.testing.assert_array_equal(rest.mu.W.array, np.delete(seer.mu.W.array, silent, axis=0))
     np.testing.assert_array_equal(rest.fc.b.array, seer.fc.b.array)
     assert '1 of 4 latents carry fewer than 0.1 nats' in capsys.readouterr()[0]
@@ -66,4 +66,4 @@ def test_a_collapsed_vision_is_named(tmp_path):
     seer = train(tmp_path)
     store = RolloutStore(tmp_path / 'rollouts')
     with pytest.raises(ValueError, match='collapsed'):
-        vae.drop_silent(seer, store, [0], 1e9)
+        vae.drop_inactive(seer, store, [0], 1e9)

@@ -12,9 +12,8 @@ import numpy as np
 
 from chainer_wm.functions.arena import Arena
 from chainer_wm.functions.elementary import OPTIONS
-from chainer_wm.functions.lstm_cpu import _forward_row
-from chainer_wm.functions.lstm_tiles_cpu import _product, pack
-from chainer_wm.functions.mixture_cpu import _sample_row
+from chainer_wm.functions.lstm_kernels import _forward_row, _product, pack
+from chainer_wm.functions.mixture_kernels import _sample_row
 
 CHUNK = 112  # lanes of a group
 

@@ -1,42 +1,43 @@
 """Register-blocked matrix products for numba kernels on the CPU.
 
-numba compiles scalar loops; a matrix product at the speed of the processor
-needs a small block of the result held in vector registers while its sums run.
-``blocks`` emits that block as LLVM vector instructions, ``products`` covers a
-matrix with blocks. So a convolution reads its operands in place (no matrix of
-patches), inside a numba kernel, on numba's own threads.
+numba compiles scalar loops; a matrix product at the speed of the processor needs a small tile of
+the result held in vector registers while its sums run. The tiles are emitted as LLVM vector
+instructions; the functions below cover a matrix with them, inside a numba kernel, on the
+caller's own threads, with the operands where they lie:
 
-Two forms, because a convolution sums over a patch in its forward pass and
-over the pixels in the gradient of its weights:
-
-``rows_times_panel``  c[i, j]  = sum_p a[table[i] + p] b[p, j]
+``rows_times_panel``  c[i, j] = sum_p a[table[i] + p] b[p, j]
 ``add_columns_times_rows``  c[i, j] += sum_p a[table[p] + i] b[p, j]
+``multiply``  c[i, j] += sum_p a[i, p] b[p, j], for all panels of b
+
+The first two serve convolutions, which sum over a patch in the forward pass and over the pixels
+in the gradient of the weights. All serve a recurrent net: BLAS packs the same matrix anew at
+every time step, which at 16 rows costs more than the product; here the matrix is laid out once
+per sequence, in *panels* as wide as a tile.
+
+The size of a vector only chooses what fits the processor's registers: LLVM lowers the vectors to
+whatever instructions there are. Every number is the same whatever the height of the tiles.
 
 numba's cache on disk looks only at a kernel's own file: after a change here,
 change or delete what was cached of the kernels that call these functions.
-
-Blocks of a matrix product as LLVM vector instructions.
-
-The size of a vector only chooses what fits the processor's registers: LLVM
-lowers the vectors to whatever instructions there are.
-
-Matrices covered with blocks of accumulators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import llvmlite.binding
 import numba
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
+from dnc.cpu.elementary import OPTIONS
+
 _INT = ir.IntType(64)
-_VECTORS = 2  # a block is this many vectors wide
+_VECTORS = 2  # a tile is this many vectors wide
 
 
 def _registers() -> tuple[int, int]:
@@ -52,22 +53,41 @@ def _registers() -> tuple[int, int]:
 VECTOR_BYTES, REGISTERS = _registers()
 
 
-def panel_width(itemsize: int) -> int:
-    """Numbers in a row of a block."""
-    return _VECTORS * VECTOR_BYTES // itemsize
+def panel_width(dtype: Any) -> int:
+    """Columns of a matrix in a panel, numbers in a row of a tile."""
+    return _VECTORS * VECTOR_BYTES // np.dtype(dtype).itemsize
 
 
-class _Emitter:
+def panel_count(columns: int, dtype: Any) -> int:
+    """Panels that hold so many columns."""
+    return -(-columns // panel_width(dtype))
+
+
+def lay_out(matrix, panels) -> None:
+    """A matrix (K, columns) into panels (P, K or more, width), zero-padded."""
+    terms, columns = matrix.shape
+    width = panels.shape[2]
+    whole = columns // width
+    panels[:whole, :terms] = (
+        matrix[:, : whole * width].reshape(terms, whole, width).transpose(1, 0, 2)
+    )
+    if whole < len(panels):
+        rest = columns - whole * width
+        panels[whole, :terms, :rest] = matrix[:, whole * width :]
+        panels[whole, :terms, rest:] = 0
+
+
+class _Tile:
     """Emits code; holds ``rows`` x 2 vectors of accumulators."""
 
     def __init__(self, context: Any, builder: Any, array: Any, rows: int):
-        self.context, self.builder, self.rows = context, builder, rows
+        self.context, self.builder = context, builder
         self.element = context.get_value_type(array.dtype)
         self.size = context.get_abi_sizeof(self.element)
         self.width = VECTOR_BYTES // self.size
         self.type = ir.VectorType(self.element, self.width)
         # allocated, but LLVM keeps them in registers
-        self.slots = [cgutils.alloca_once(builder, self.type) for _ in range(rows * _VECTORS)]
+        self.sums = [cgutils.alloca_once(builder, self.type) for _ in range(rows * _VECTORS)]
 
     def address(self, kind: Any, array: Any, offset: Any) -> Any:
         view = self.context.make_array(kind)(self.context, self.builder, array)
@@ -76,31 +96,32 @@ class _Emitter:
     def shifted(self, pointer: Any, distance: Any) -> Any:
         return self.builder.gep(pointer, [distance])
 
+    def lines(self, first: Any, stride: Any, rows: int) -> list[Any]:
+        """Pointers to so many rows, ``stride`` numbers apart."""
+        return [self.shifted(first, self.builder.mul(stride, _INT(i))) for i in range(rows)]
+
     def vector(self, pointer: Any, column: int) -> Any:
         at = self.shifted(pointer, _INT(column * self.width))
         return self.builder.bitcast(at, self.type.as_pointer())
 
     def clear(self) -> None:
-        for slot in self.slots:
-            zero = ir.Constant(self.type, [0.0] * self.width)
-            self.builder.store(zero, slot)
+        for sums in self.sums:
+            self.builder.store(ir.Constant(self.type, [0.0] * self.width), sums)
 
-    def places(self, c: Any, stride: Any) -> Iterator[tuple[Any, Any]]:
-        """Pointers to the vectors of c, each with its accumulator."""
-        for i in range(self.rows):
-            row = self.shifted(c, self.builder.mul(stride, _INT(i)))
-            for j in range(_VECTORS):
-                yield self.vector(row, j), self.slots[i * _VECTORS + j]
+    def load(self, lines: list[Any]) -> None:
+        """The sums from rows of the result."""
+        for sums, at in zip(self.sums, self._places(lines)):
+            self.builder.store(self.builder.load(at, align=self.size), sums)
 
-    def load(self, c: Any, stride: Any) -> None:
-        for at, slot in self.places(c, stride):
-            self.builder.store(self.builder.load(at, align=self.size), slot)
+    def store(self, lines: list[Any]) -> None:
+        """The sums to rows of the result."""
+        for sums, at in zip(self.sums, self._places(lines)):
+            self.builder.store(self.builder.load(sums), at, align=self.size)
 
-    def store(self, c: Any, stride: Any) -> None:
-        for at, slot in self.places(c, stride):
-            self.builder.store(self.builder.load(slot), at, align=self.size)
+    def _places(self, lines: list[Any]) -> list[Any]:
+        return [self.vector(line, v) for line in lines for v in range(_VECTORS)]
 
-    def spread(self, pointer: Any) -> Any:
+    def _spread(self, pointer: Any) -> Any:
         """A vector that repeats one number."""
         empty = ir.Constant(self.type, ir.Undefined)
         lanes = ir.VectorType(ir.IntType(32), self.width)
@@ -117,26 +138,26 @@ class _Emitter:
         )
         row = [build.load(self.vector(b, j), align=self.size) for j in range(_VECTORS)]
         for i, pointer in enumerate(column):
-            factor = self.spread(pointer)
-            for j, slot in enumerate(self.slots[i * _VECTORS :][:_VECTORS]):
-                total = build.call(fma, [factor, row[j], build.load(slot)])
-                build.store(total, slot)
+            factor = self._spread(pointer)
+            for j, sums in enumerate(self.sums[i * _VECTORS :][:_VECTORS]):
+                total = build.call(fma, [factor, row[j], build.load(sums)])
+                build.store(total, sums)
 
 
 _PAIR, _TRIPLE = (types.UniTuple(types.intp, n) for n in (2, 3))
 
 
-def rows_block(rows: int) -> Any:
-    """The block of ``rows_times_panel``: ``rows`` of c, from row i on."""
+def _rows_tile(rows: int) -> Any:
+    """The tile of ``rows_times_panel``: ``rows`` of c, from row i on."""
 
     @intrinsic
-    def block(_, a, table, b, c, i, starts, strides, sums):
+    def tile(_, a, table, b, c, i, starts, strides, sums):
         def emit(context, builder, signature, values):
             a_, table_, b_, c_, i_, *tuples = values
             (a0, b0, c0), (width, stride), (runs, run, step) = (
                 cgutils.unpack_tuple(builder, t) for t in tuples
             )
-            to = _Emitter(context, builder, a, rows)
+            to = _Tile(context, builder, a, rows)
             to.clear()
             base = to.address(a, a_, a0)
             first = to.address(table, table_, i_)
@@ -155,26 +176,27 @@ def rows_block(rows: int) -> Any:
                         to.shifted(panel, builder.mul(q, width)),
                     )
             corner = builder.add(c0, builder.mul(i_, stride))
-            to.store(to.address(c, c_, corner), stride)
+            to.store(to.lines(to.address(c, c_, corner), stride, rows))
             return context.get_dummy_value()
 
         tuples = _TRIPLE, _PAIR, _TRIPLE
         return types.void(a, table, b, c, types.intp, *tuples), emit
 
-    return block
+    return tile
 
 
-def columns_block(rows: int) -> Any:
-    """The block of ``add_columns_times_rows``."""
+def _columns_tile(rows: int) -> Any:
+    """The tile of ``add_columns_times_rows``."""
 
     @intrinsic
-    def block(_, a, table, b, c, starts, strides, count):
+    def tile(_, a, table, b, c, starts, strides, count):
         def emit(context, builder, signature, values):
             a_, table_, b_, c_, *tuples, count_ = values
             (a0, b0, c0), (width, stride) = (cgutils.unpack_tuple(builder, t) for t in tuples)
-            to = _Emitter(context, builder, a, rows)
+            to = _Tile(context, builder, a, rows)
             corner = to.address(c, c_, c0)
-            to.load(corner, stride)
+            lines = to.lines(corner, stride, rows)
+            to.load(lines)
             base, panel = to.address(a, a_, a0), to.address(b, b_, b0)
             first = to.address(table, table_, _INT(0))
             with cgutils.for_range(builder, count_, intp=_INT) as loop:
@@ -184,12 +206,12 @@ def columns_block(rows: int) -> Any:
                     [to.shifted(begin, _INT(n)) for n in range(rows)],
                     to.shifted(panel, builder.mul(loop.index, width)),
                 )
-            to.store(corner, stride)
+            to.store(lines)
             return context.get_dummy_value()
 
         return types.void(a, table, b, c, _TRIPLE, _PAIR, types.intp), emit
 
-    return block
+    return tile
 
 
 @intrinsic
@@ -198,7 +220,7 @@ def add_run(_, y, y0, x, x0, count):
 
     def emit(context, builder, signature, values):
         y_, y0_, x_, x0_, count_ = values
-        to = _Emitter(context, builder, y, 0)
+        to = _Tile(context, builder, y, 0)
         pointers = to.address(y, y_, y0_), to.address(x, x_, x0_)
 
         def add(start, width):
@@ -221,15 +243,15 @@ def add_run(_, y, y0, x, x0, count):
     return types.void(y, i, x, i, i), emit
 
 
-# Rows of a block: two accumulators each, and three registers stay free.
+# Rows of a tile: two accumulators each, and three registers stay free.
 TALL, MIDDLE = (14, 8) if REGISTERS == 32 else (6, 4)
 
-# A low block waits for its few sums; 4 rows already keep the units busy.
+# A low tile waits for its few sums; 4 rows already keep the units busy.
 _rows_tall, _rows_middle, _rows_4, _rows_2, _rows_1 = (
-    rows_block(n) for n in (TALL, MIDDLE, 4, 2, 1)
+    _rows_tile(n) for n in (TALL, MIDDLE, 4, 2, 1)
 )
 _columns_tall, _columns_middle, _columns_4, _columns_2, _columns_1 = (
-    columns_block(n) for n in (TALL, MIDDLE, 4, 2, 1)
+    _columns_tile(n) for n in (TALL, MIDDLE, 4, 2, 1)
 )
 
 
@@ -269,7 +291,7 @@ def add_columns_times_rows(a, table, b, c, starts, strides, count, height):
     """c[i, :] += sum over p < count of a[table[p] + i] b[p], i < height.
 
     b[p] is ``panel_width`` numbers at p strides[0]; ``height`` is one of
-    ``block_heights``. The other arguments are those of ``rows_times_panel``.
+    ``tile_heights``. The other arguments are those of ``rows_times_panel``.
     """
     if height == TALL:
         _columns_tall(a, table, b, c, starts, strides, count)
@@ -283,10 +305,88 @@ def add_columns_times_rows(a, table, b, c, starts, strides, count, height):
         _columns_1(a, table, b, c, starts, strides, count)
 
 
-def block_heights(rows: int) -> list[int]:
-    """Heights of the blocks that cover ``rows``, tallest first."""
+def tile_heights(rows: int) -> list[int]:
+    """Heights of the tiles that cover ``rows``, tallest first."""
     heights = []
     for height in (TALL, MIDDLE, 4, 2, 1):
         count, rows = divmod(rows, height)
         heights += [height] * count
     return heights
+
+
+def _rows_of(builder, array, first, count: int):
+    """Pointers to rows first, first + 1, ... of a matrix, by its strides."""
+    step = builder.extract_value(array.strides, 0)
+    address = builder.ptrtoint(array.data, step.type)
+    return [
+        builder.inttoptr(
+            builder.add(address, builder.mul(builder.add(first, first.type(i)), step)),
+            array.data.type,
+        )
+        for i in range(count)
+    ]
+
+
+def _tile_product(count: int):
+    """sums[b:b + count, panel p] += rows[b:b + count] @ panels[p, k:].
+
+    rows and sums hold each row in one piece; as many rows of the panel are
+    used as rows has columns.
+    """
+
+    @intrinsic
+    def product(typing_context, rows, panels, p, k, sums, b):
+        if panels.layout != 'C':
+            raise TypingError('panels must be in C order')
+
+        def emit(context, builder, signature, values):
+            rows, panels, sums = (
+                context.make_array(signature.args[i])(context, builder, values[i])
+                for i in (0, 1, 4)
+            )
+            first_panel, first_term, first = values[2], values[3], values[5]
+            terms = builder.extract_value(rows.shape, 1)
+            _, depth, width = cgutils.unpack_tuple(builder, panels.shape)
+            at = builder.add(builder.mul(first_panel, depth), first_term)
+            panel = builder.gep(panels.data, [builder.mul(at, width)])
+            to = _Tile(context, builder, signature.args[0], count)
+            starts = _rows_of(builder, rows, first, count)
+            column = builder.mul(first_panel, width)
+            ends = [builder.gep(line, [column]) for line in _rows_of(builder, sums, first, count)]
+            to.load(ends)
+            with cgutils.for_range(builder, terms, intp=terms.type) as loop:
+                row = builder.gep(panel, [builder.mul(loop.index, width)])
+                to.multiply_add([builder.gep(s, [loop.index]) for s in starts], row)
+            to.store(ends)
+            return context.get_dummy_value()
+
+        whole = types.intp
+        kinds = (rows, panels, whole, whole, sums, whole)
+        return types.void(*kinds), emit
+
+    return product
+
+
+# Every thread multiplies its own rows, and those are few.
+_WHOLE, _HALF = (8, 4) if VECTOR_BYTES == 64 else (4, 2)
+_whole_tile, _half_tile, _one_row = (_tile_product(count) for count in (_WHOLE, _HALF, 1))
+
+
+@njit(**OPTIONS)
+def multiply(rows, panels, first, sums, lo, hi):
+    """sums[lo:hi] += rows[lo:hi] @ matrix[first:first + K].
+
+    Args:
+        rows: (B, K), each row in one piece.
+        panels: of the matrix, see `lay_out`.
+        sums: (B, P width).
+    """
+    whole = lo + (hi - lo) // _WHOLE * _WHOLE
+    half = whole + (hi - whole) // _HALF * _HALF
+    for p in range(panels.shape[0]):
+        for b in range(lo, whole, _WHOLE):
+            _whole_tile(rows, panels, p, first, sums, b)
+        for b in range(whole, half, _HALF):
+            _half_tile(rows, panels, p, first, sums, b)
+        for b in range(half, hi):
+            _one_row(rows, panels, p, first, sums, b)

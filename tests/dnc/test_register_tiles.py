@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainer_wm.functions import register_tiles as tile
+from dnc.cpu import register_tiles as tiles
 
 REAL = pytest.mark.parametrize('dtype', [np.float32, np.float64])
 GUARD = 123.0
@@ -30,13 +30,13 @@ def tolerance(dtype):
 )
 def test_rows_times_panel(dtype, rows, runs, run, gap, seed):
     rng = np.random.default_rng(seed)
-    width, step, stride = tile.panel_width(np.dtype(dtype).itemsize), 30, 0
+    width, step, stride = tiles.panel_width(dtype), 30, 0
     stride = width + gap
     a = normal(rng, 500, dtype)
     b = normal(rng, 7 + runs * run * width, dtype)
     table = rng.integers(0, 400, rows)
     c = np.full(3 + (rows + 1) * stride, GUARD, dtype)
-    tile.rows_times_panel(a, table, b, c, (5, 7, 3), (width, stride), (runs, run, step), rows)
+    tiles.rows_times_panel(a, table, b, c, (5, 7, 3), (width, stride), (runs, run, step), rows)
     patch = (np.arange(runs)[:, None] * step + np.arange(run)).ravel()
     want = c.copy()
     want[3:-stride].reshape(rows, stride)[:, :width] = a[5 + table[:, None] + patch] @ b[
@@ -49,17 +49,17 @@ def test_rows_times_panel(dtype, rows, runs, run, gap, seed):
 
 
 @REAL
-@pytest.mark.parametrize('height', sorted(set(tile.block_heights(31))))
+@pytest.mark.parametrize('height', sorted(set(tiles.tile_heights(31))))
 @pytest.mark.parametrize('count', [0, 1, 37])
 def test_add_columns_times_rows(dtype, height, count):
     rng = np.random.default_rng(count)
-    width = tile.panel_width(np.dtype(dtype).itemsize)
+    width = tiles.panel_width(dtype)
     stride = width + 3
     a, table = normal(rng, 300, dtype), rng.integers(0, 200, count)
     b = normal(rng, 2 + count * stride, dtype)
     before = normal(rng, 4 + (height + 1) * stride, dtype)
     after = before.copy()
-    tile.add_columns_times_rows(a, table, b, after, (9, 2, 4), (stride, stride), count, height)
+    tiles.add_columns_times_rows(a, table, b, after, (9, 2, 4), (stride, stride), count, height)
     columns = a[9 + table[:, None] + np.arange(height)]
     want = before.copy()
     want[4:-stride].reshape(height, stride)[:, :width] += (
@@ -70,6 +70,6 @@ def test_add_columns_times_rows(dtype, height, count):
 
 @pytest.mark.parametrize('rows', range(60))
 def test_heights_cover_the_rows(rows):
-    heights = tile.block_heights(rows)
+    heights = tiles.tile_heights(rows)
     assert sum(heights) == rows
     assert heights == sorted(heights, reverse=True)
