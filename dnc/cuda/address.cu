@@ -10,6 +10,7 @@ __device__ void activate(const Step &s) {
         bool read_strength = k >= s.strengths && k < s.key;
         if (read_strength || k == write_strength) {
             s.slopes[read_strength ? k - s.strengths : s.heads] = sigmoid(x);
+            // oneplus(x) = 1 + ln(1 + e^x)
             s.xi[k] = 1 + (x < 0 ? 0 : x) + log1p(exp(-fabs(x)));
         } else if ((k >= s.erase && k < s.vector) || k >= s.gates) {
             s.xi[k] = sigmoid(x);
@@ -44,6 +45,7 @@ __device__ void activate_backward(const Step &s, real *d_xi) {
     });
 }
 
+// u_t = (u + w^w - u w^w) prod_r (1 - f^r w^r), u and w of step t - 1.
 __device__ void usage_forward(const Step &s) {
     each(s.slots, [&](int i) {
         real u = s.usage_before[i], w = s.weights_before[i];

@@ -4,6 +4,7 @@ struct LinkPair {
     real before, gradient;
 };
 
+// L_t[i, j] = (1 - w^w[i] - w^w[j]) L_{t-1}[i, j] + w^w[i] p_{t-1}[j], diag 0.
 __device__ inline real updated(const Step &s, real before, int i, int j) {
     real w = s.weights[i];
     return i == j ? 0

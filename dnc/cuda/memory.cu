@@ -157,6 +157,7 @@ __device__ void write_forward(const Step &s, const real *memory,
     row_sums<1>(
         s.shared, 1, s.slots,
         [&](int, int i) {
+            // w^w = g^w (g^a a + (1 - g^a) c^w)
             return gate * (mix * s.allocation[i] +
                            (1 - mix) * s.write_content[i]);
         },
@@ -166,6 +167,7 @@ __device__ void write_forward(const Step &s, const real *memory,
         },
         [&](int, int, real sum) { total[0] = sum; });
     each(s.slots, [&](int i) {
+        // p_t = (1 - sum_i w^w[i]) p_{t-1} + w^w
         s.precedence[i] =
             (1 - total[0]) * s.precedence_before[i] + s.weights[i];
     });
@@ -179,6 +181,7 @@ __device__ void read_forward(const Step &s, const real *memory, real *out) {
                                    s.read_content);
     each(s.heads * s.slots, [&](int k) {
         const real *mode = s.xi + s.modes + k / s.slots * 3;
+        // w^r = pi[1] b + pi[2] c^r + pi[3] f
         s.reads[k] = mode[0] * s.backward[k] + mode[1] * s.read_content[k] +
                      mode[2] * s.forward[k];
     });

@@ -1,4 +1,4 @@
-// The sparse temporal link of a lane: dnc/kernels_sparse.py with threads.
+// The sparse temporal link of a lane: dnc/cpu/sparse.py with threads.
 //
 // The link lies in its dense matrix beside a list of the entries that are not
 // zero. Every step records the entries that it looked at, with the values

@@ -2,7 +2,7 @@
 // of the terms depends on the sizes and the number of threads alone.
 //
 // Before this text come: real (float or double), MOST_THREADS and the structs
-// of dnc/tape.py. Every function below is called by all threads of a block,
+// of dnc/engine/tape.py. Every function below is called by all threads of a block,
 // and everything that it wrote is visible to all of them when it returns.
 
 #define HEADS_AT_ONCE 4  // whose sums a thread holds in registers
