@@ -29,6 +29,7 @@ import numpy as np
 from chainer_wm.agents.ppo.networks import Body
 from chainer_wm.agents.ppo.returns import check_time_batch, forward_discounted
 from chainer_wm.agents.running_statistics import RunningStatistics
+from chainer_wm.devices import to_cpu
 
 CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 """(filters, kernel, stride) in the paper, for pictures of 84x84."""
@@ -155,7 +156,7 @@ class RND(chainer.Chain):
         flat = self._flat(following)
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
             parts = [
-                chainer.get_device('@numpy').send(self._errors(flat[start : start + _CHUNK]).array)
+                to_cpu(self._errors(flat[start : start + _CHUNK]))
                 for start in range(0, len(flat), _CHUNK)
             ]
         return np.concatenate(parts).reshape(following.shape[:2])

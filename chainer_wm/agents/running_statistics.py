@@ -17,6 +17,8 @@ from typing import Any
 import chainer
 import numpy as np
 
+from chainer_wm.devices import to_cpu
+
 
 def merge(n1, mean1, std1, n2, mean2, std2, ddof: int = 0):
     """Count, mean and deviation of two parts taken together.
@@ -133,8 +135,7 @@ class RunningStatistics:
             ValueError: wrong shape, or values that are not finite; the
                 statistics are then as they were.
         """
-        batch = chainer.get_device('@numpy').send(batch)
-        batch = np.asarray(batch, np.float64)
+        batch = np.asarray(to_cpu(batch), np.float64)
         if batch.ndim == 0 or batch.shape[1:] != self.shape:
             raise ValueError(
                 f'batch has shape {batch.shape}, but (B, ...) of values '

@@ -19,6 +19,7 @@ import numpy as np
 from chainer import Variable
 from chainer import initializers as init
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.functions import conv_vae
 from chainer_wm.functions.arena import Arena
 from dnc.checks import checked_engine
@@ -286,7 +287,7 @@ def to_frames(x: Any) -> np.ndarray:
     Returns:
         (..., 64, 64, 3) uint8 NumPy array, rounded to the nearest.
     """
-    x = chainer.backend.CpuDevice().send(getattr(x, 'array', x))
+    x = to_cpu(x)
     if x.shape[-3:] != FRAME_SHAPE or x.dtype.kind != 'f':
         raise ValueError(f'x is {x.dtype} of shape {x.shape} but V makes floats (..., 3, 64, 64)')
     pixels = np.clip(np.moveaxis(x, -3, -1) * 255 + 0.5, 0, 255)

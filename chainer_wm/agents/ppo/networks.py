@@ -17,6 +17,7 @@ import gym
 import numpy as np
 from chainer import initializers
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.links.recurrent import make_core
 
 Array = Any  # Variable, numpy or cupy
@@ -47,7 +48,7 @@ class Categorical(NamedTuple):
 
     def sample(self, rng: Generator) -> np.ndarray:
         """Actions (...) int64 on the CPU, from one uniform number each."""
-        logits = _to_cpu(self.logits).astype(np.float64)
+        logits = to_cpu(self.logits).astype(np.float64)
         chances = np.exp(logits - logits.max(axis=-1, keepdims=True))
         edges = chances.cumsum(axis=-1)
         drawn = rng.random(logits.shape[:-1])[..., None] * edges[..., -1:]
@@ -56,7 +57,7 @@ class Categorical(NamedTuple):
 
     def mode(self) -> np.ndarray:
         """The likeliest actions, (...) int64 on the CPU."""
-        return _to_cpu(self.logits).argmax(axis=-1)
+        return to_cpu(self.logits).argmax(axis=-1)
 
 
 class DiagonalGaussian(NamedTuple):
@@ -84,17 +85,13 @@ class DiagonalGaussian(NamedTuple):
 
     def sample(self, rng: Generator) -> np.ndarray:
         """Actions (..., A) on the CPU, in the dtype of mu."""
-        mu, ln_sigma = _to_cpu(self.mu), _to_cpu(self.ln_sigma)
+        mu, ln_sigma = to_cpu(self.mu), to_cpu(self.ln_sigma)
         noise = rng.standard_normal(mu.shape)
         return (mu + np.exp(ln_sigma) * noise).astype(mu.dtype)
 
     def mode(self) -> np.ndarray:
         """The means, (..., A) on the CPU."""
-        return _to_cpu(self.mu)
-
-
-def _to_cpu(x: Array) -> np.ndarray:
-    return chainer.get_device('@numpy').send(chainer.as_array(x))
+        return to_cpu(self.mu)
 
 
 def _check(actions: Array, shape: tuple[int, ...]) -> None:
