@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from cma_es_case import Oracle, ellipsoid, rosenbrock, run, sphere
 
-from chainer_wm.agents import cma_es
 from chainer_wm.agents.cma_es import CMAES, strategy_constants
 
 # name: mu_eff, c_c, c_s, c_1, c_mu, damping of lambda 64, mu 16
@@ -205,7 +204,3 @@ class TestSolves:
         rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((30, 30)))[0]
         assert evaluations(ellipsoid, True) < 0.5 * evaluations(ellipsoid, False)
         assert evaluations(lambda x: ellipsoid(x @ rotation), True) >= 60_000
-
-
-def test_public_names():
-    assert {'CMAES', 'strategy_constants'} <= set(cma_es.__all__)
