@@ -1,121 +1,381 @@
 """ViZDoom Take Cover: V, M (LSTM or DNC) and C evolved inside the dream.
 
 Ha and Schmidhuber 2018, "World Models", section 4, with the recurrent core
-chosen by ``--model``. Every stage reads and writes only the run's folder, is
-skipped when it is complete and goes on where it was stopped. ``--summary RUN
-RUN ...`` compares finished runs, and lists their controls.
+chosen by ``--model``::
+
+    game --frame--> V --z--> M(z, a, state) --h, c--> C(z, h, c) --a--> game
+                             M alone --z', done--> dream (M as the game)
+
+One function below for each arrow, in the order in which they run. Every stage
+reads and writes only the run's folder, is skipped when it is complete and goes
+on where it was stopped. With ``--rounds`` the same functions run again on what
+the agents played.
 """
 
 from __future__ import annotations
 
+import dnc.runtime  # noqa: F401
+
+import dataclasses
 import functools
 import math
 import pathlib
-import sys
+from collections.abc import Callable
+from typing import Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import numpy as np
 
-import dnc.runtime  # noqa: F401
-
-from chainer_wm.envs.take_cover import SETTINGS
+from chainer_wm.agents import policies
+from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.envs.take_cover import SETTINGS, TakeCover
 from chainer_wm.files.archives import save_link
 from chainer_wm.links.conv_vae import ConvVAE
+from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.runs import figures, report, run_folder
-from chainer_wm.runs.command_line import main, parse, run_stages
-from chainer_wm.training import encode
-from chainer_wm.training import vae as vision
-from experiments import take_cover_summary
-from experiments.take_cover_config import FIXED, PRESETS, Config, new_model
-from experiments.take_cover_rounds import check_vision_rounds, play_and_refine
-from experiments.take_cover_training import (
-    collect,
-    learn,
-    learn_vision,
-    make_env,
-    parts,
-    search,
-    split,
+from chainer_wm.runs.command_line import (
+    MemoryConfig,
+    TrainingConfig,
+    WorkersConfig,
+    main,
+    opt,
+    parse,
+    run_stages,
 )
+from chainer_wm.training import evolution, mdn_rnn, rounds, vae
 
 NAME = 'doom_take_cover'
-SOLVED = 750
+SOLVED = 750  # mean return over 100 episodes
+DONE_WEIGHT = 10.0  # of a death in M's loss, as in World Models' code
+AGES = (0, 150, 300, 500, 800, 1200, 2100)  # steps: bands in which deaths are counted
+
+#: Policies that the agent is held against.
+FIXED: dict[str, Callable] = {
+    'random': policies.Uniform,
+    'held random': policies.HeldRandom,
+    'no action': policies.NoAction,
+    # to and fro at the pace that scores most of those tried (README)
+    'pacing': functools.partial(policies.Pacing, 120),
+}
 
 
-def train_vision(config: Config, run: run_folder.Run) -> None:
-    """V on the frames."""
-    if config.reuse:
-        return
-    found = parts(config, run)
-    store = found.store()
-    episodes, held_out = split(config, store)
-    vae = ConvVAE(config.latent_size, seed=config.seed)
-    vae.to_device(config.device)
-    log = learn_vision(
-        config,
-        found,
-        vae,
-        store,
-        episodes,
-        config.vision_epochs,
-        config.vision_learning_rate,
-        run.tick,
+@dataclasses.dataclass(frozen=True)
+class Config(MemoryConfig, TrainingConfig, WorkersConfig):
+    """ViZDoom Take Cover: collect, train V and M, evolve C in the dream."""
+
+    summary: tuple[str, ...] = opt(
+        (), 'compare these finished runs, and do nothing else', free=True
     )
-    if config.latent_nats:
-        vae = vision.drop_inactive(vae, store, episodes, config.latent_nats)
-        save_link(found.home / 'vision/vision.npz', vae)
-    run.add_results(vision=vision.measure(vae, store, held_out))
-    figures.draw_vision(run.path('figures'), log, vae, store, held_out)
+    results: str = opt('', 'folder for --summary (default: experiments/results)', free=True)
+    reuse: str = opt('', 'run whose rollouts, V and codes to use')
+    settings: str = opt('paper', 'game settings', ('paper', 'blog'))
+    episodes: int = opt(10_000, 'random episodes', extends='collect')
+    hold: tuple[int, ...] = opt(
+        (10,), 'longest hold of a random action; episodes draw one of several'
+    )
+    min_length: int = opt(100, 'shorter random episodes are played again')
+    held_out: float = opt(0.05, 'share of episodes that V and M never see')
+    latent_size: int = opt(64, 'latents of V')
+    vision_epochs: float = opt(1.0, 'passes of V', extends='vision')
+    vision_batch: int = opt(100, 'frames per update of V')
+    vision_learning_rate: float = opt(1e-4, "V's Adam")
+    vision_last_learning_rate: float = opt(
+        1.0, "V's Adam falls to this in a straight line, if it is lower"
+    )
+    latent_nats: float = opt(0.0, 'latents that carry fewer are dropped once V is trained')
+    memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
+    hidden_size: int = opt(512, 'LSTM, or controller of the DNC')
+    model_epochs: float = opt(20.0, 'passes of M', extends='model')
+    model_batch: int = opt(100, 'episodes side by side in an update of M')
+    window: int = opt(500, 'steps per update of M')
+    model_learning_rate: float = opt(1e-3, "M's Adam")
+    model_last_learning_rate: float = opt(
+        1.0, "M's Adam falls to this in a straight line, if it is lower"
+    )
+    patience: int = opt(0, 'held-out checks without progress; 0: no limit')
+    untrained_model: bool = opt(False, 'control: M keeps its first weights')
+    features: tuple[str, ...] = opt(('z', 'c', 'h'), 'what C sees: z c h r')
+    temperature: tuple[float, ...] = opt((1.15,), 'tau, or its range')
+    population: int = opt(64, 'candidates per generation')
+    dreams: int = opt(16, 'dreams per candidate')
+    generations: int = opt(200, 'of CMA-ES', extends='controller')
+    sigma: float = opt(0.1, 'first step size of CMA-ES')
+    separable: bool = opt(False, 'CMA-ES with a diagonal covariance')
+    max_steps: int = opt(2100, 'cap of a dream')
+    rounds: int = opt(0, 'of the iterative procedure', extends='evaluate')
+    round_episodes: int = opt(100, 'episodes that the agents play in a round')
+    round_repeats: int = opt(3, 'M sees these so often for once a random one')
+    round_epochs: float = opt(4.0, 'passes of M in a round')
+    round_learning_rate: float = opt(3e-4, "M's Adam in a round")
+    round_last_learning_rate: float = opt(
+        1.0, "there M's Adam falls to this in a straight line, if it is lower"
+    )
+    vision_rounds: tuple[int, ...] = opt(
+        (), 'rounds in which V too is trained on', extends='evaluate'
+    )
+    round_vision_epochs: float = opt(1.0, 'passes of V in such a round')
+    round_vision_learning_rate: float = opt(3e-4, "V's Adam in such a round")
+    round_generations: int = opt(10, 'of CMA-ES in a round')
+    evaluate_every: int = opt(25, 'generations between scores in the game')
+    evaluate_episodes: int = opt(100, 'episodes of such a score')
+    choose: str = opt('last', 'mean that is kept', ('last', 'game'))
+    test_episodes: int = opt(100, 'final episodes', extends='evaluate')
 
 
-def encode_frames(config: Config, run: run_folder.Run) -> None:
-    """The codes of all frames; damaged episodes are played again first."""
-    if config.reuse:
+# fmt: off
+PRESETS = {
+    'smoke': dict(
+        episodes=10, vision_batch=32, vision_learning_rate=1e-3,
+        latent_size=16, hidden_size=32, memory_length=8, memory_width=8,
+        read_heads=2, model_epochs=6.0, model_batch=4, window=32,
+        population=8, dreams=2, generations=4, max_steps=200,
+        evaluate_every=4, evaluate_episodes=2, test_episodes=4),
+    'laptop': dict(
+        episodes=3000, hold=(10, 30, 100), vision_epochs=0.8,
+        vision_learning_rate=1e-3, vision_last_learning_rate=1e-5,
+        latent_nats=0.03, hidden_size=256, model_epochs=30.0, model_batch=25,
+        window=50, model_last_learning_rate=1e-5, population=32,
+        generations=20, round_generations=15, evaluate_every=5,
+        evaluate_episodes=20),
+    'paper': {},
+}
+# fmt: on
+
+
+def saved_agent(config: Config, run: run_folder.Run, round: int = 0) -> SavedAgent:
+    """Where a round's V, M and C are; C is linear, without a bias."""
+    return SavedAgent(
+        run.folder,
+        config.features,
+        config.device,
+        config.reuse,
+        config.vision_rounds,
+        bias=False,
+        round=round,
+    )
+
+
+def make_env(config: Config) -> Callable[[], TakeCover]:
+    """A picklable maker of the game."""
+    return functools.partial(TakeCover, settings=config.settings)
+
+
+def split_of(config: Config) -> rounds.Split:
+    """How episodes are held out: the same ones for V and for M."""
+    return functools.partial(split_episodes, held_out=config.held_out, seed=config.seed)
+
+
+def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
+    """game -> rollouts: at first at random, in a round by candidates of the last search."""
+    if config.reuse and not round:
         return
-    found = parts(config, run)
-    store = found.store()
-    if store.missing(config.episodes):
-        collect(config, run)
-    encode.encode(
-        found.codes_path,
+    rounds.collect(
+        saved_agent(config, run, round),
+        make_env(config),
+        functools.partial(policies.HeldRandom, config.hold),
+        (config.episodes, config.round_episodes),
+        config.seed,
+        config.workers,
+        config.min_length,
+    )
+
+
+def train_vision(config: Config, run: run_folder.Run, round: int = 0) -> None:
+    """frames -> V; in a round on all frames so far, from the V before."""
+    if config.reuse and not round:
+        return
+    saved = saved_agent(config, run, round)
+    store, episodes, held_out = rounds.recorded(saved, split_of(config))
+    if round:
+        vision = saved.at(round - 1).vision()
+        budget = config.round_vision_epochs, config.round_vision_learning_rate
+    else:
+        vision = ConvVAE(config.latent_size, seed=config.seed)
+        vision.to_device(config.device)
+        budget = config.vision_epochs, config.vision_learning_rate
+    log = vae.train(
+        saved.home / 'vision',
         store,
-        found.vision(),
-        found.vision_path,
-        play_again=lambda: collect(config, run),
+        vision,
+        episodes=episodes,
+        epochs=budget[0],
+        batch_size=config.vision_batch,
+        learning_rate=budget[1],
+        last_learning_rate=config.vision_last_learning_rate,
+        seed=rounds.seed_of(config.seed, round),
+        # as many nats are free where some latents were dropped
+        kl_tolerance=0.5 * config.latent_size / vision.latent_size,
+        memory_mb=config.memory_mb,
+        debug=config.debug,
         tick=run.tick,
     )
+    if round:
+        return
+    if config.latent_nats:
+        vision = vae.drop_inactive(vision, store, episodes, config.latent_nats)
+        save_link(saved.vision_path, vision)
+    run.add_results(vision=vae.measure(vision, store, held_out))
+    figures.draw_vision(run.path('figures'), log, vision, store, held_out)
 
 
-def train_model(config: Config, run: run_folder.Run) -> None:
-    """M on the codes."""
-    found = parts(config, run)
-    measures = learn(
-        config,
-        found,
-        new_model(config, found.latents().latent_size),
-        0.0 if config.untrained_model else config.model_epochs,
-        config.model_learning_rate,
-        config.model_last_learning_rate,
-        run.tick,
+def encode_frames(config: Config, run: run_folder.Run, round: int = 0) -> None:
+    """frames -> V -> z: the codes; damaged episodes are played again first."""
+    if config.reuse and not round:
+        return
+    saved = saved_agent(config, run, round)
+    if not round and saved.store().missing(config.episodes):
+        collect(config, run)
+    rounds.encode(saved, functools.partial(collect, config, run), run.tick)
+
+
+def new_model(config: Config, latent_size: int) -> MDNRNN:
+    """M at its start, on its device, for a V of so many latents."""
+    network = MDNRNN(
+        latent_size,
+        1,
+        config.hidden_size,
+        core=config.model,
+        predict_done=True,
+        seed=config.seed,
+        **config.core_options(),
     )
-    run.add_results(model=measures)
-    held_out = split(config, found.store())[1]
-    report.draw_foresight(run.path('figures'), found, held_out[0], config.seed)
+    network.to_device(config.device)
+    return network
 
 
-def evolve(config: Config, run: run_folder.Run) -> None:
-    """C by CMA-ES, inside the dream."""
-    found = parts(config, run)
-    dream = found.dream(config.temperature, config.max_steps)
-    run.add_results(controller=search(config, found, dream, config.generations, run.tick))
+def train_model(config: Config, run: run_folder.Run, round: int = 0) -> dict[str, float]:
+    """(z, a) -> M: the next z, and whether the episode ends; measures on held-out episodes.
+
+    In a round M goes on from before, and where it has to read a new V's codes
+    for as long as in the beginning.
+    """
+    saved = saved_agent(config, run, round)
+    if round:
+        model = saved.at(round - 1).model()
+    else:
+        model = new_model(config, saved.latents().latent_size)
+    first = (config.model_epochs, config.model_learning_rate, config.model_last_learning_rate)
+    later = (config.round_epochs, config.round_learning_rate, config.round_last_learning_rate)
+    epochs, rate, last_rate = first if saved.vision_round == round else later
+    train, test = rounds.windows(
+        saved,
+        split_of(config),
+        config.model_batch,
+        config.window,
+        rounds.seed_of(config.seed, round),
+        config.round_repeats,
+        config.dtype,
+    )
+    log = mdn_rnn.train(
+        saved.home / 'model',
+        model,
+        train,
+        test,
+        epochs=0.0 if config.untrained_model and not round else epochs,
+        learning_rate=rate,
+        last_learning_rate=last_rate,
+        seed=rounds.seed_of(config.seed, round),
+        patience=config.patience or None,
+        done_weight=DONE_WEIGHT,
+        debug=config.debug,
+        tick=run.tick,
+    )
+    figures.draw_model(saved.home / 'figures', log)
+    best = saved.model()
+    deaths = mdn_rnn.deaths(best, test, config.seed)
+    deaths.save(saved.home / 'model/deaths.npz')
+    measures = {
+        'latents': best.latent_size,
+        **mdn_rnn.measure(best, test, config.seed, DONE_WEIGHT),
+        **deaths.detection(),
+    }
+    if not round:
+        run.add_results(model=measures)
+        _, held_out = split_of(config)(saved.store().episodes)
+        report.draw_foresight(run.path('figures'), saved, held_out[0], config.seed)
+    return measures
+
+
+def evolve(config: Config, run: run_folder.Run, round: int = 0) -> dict[str, Any]:
+    """dream -> C by CMA-ES: where the search ended, and scores in the game.
+
+    In a round the search goes on, or begins anew where it does worse in the
+    new dream than a C of zeros.
+    """
+    saved = saved_agent(config, run, round)
+    dream = saved.dream(config.temperature, config.max_steps)
+    controller = saved.new_controller(dream.model)
+    row: dict[str, Any] = {}
+    if round:
+        row['begin'] = rounds.hand_on(saved, dream, config.population, config.seed)
+
+    def score(theta: np.ndarray, generation: int) -> dict:
+        return report.score_in_game(
+            {'agent': saved.agent_maker(theta)},
+            make_env(config),
+            config.evaluate_episodes,
+            config.seed,
+            config.workers,
+            purpose='validate',
+        )['agent']
+
+    outcome = evolution.evolve(
+        saved.home / 'controller',
+        CMAES(
+            np.zeros(controller.n_params),
+            config.sigma,
+            config.population,
+            seed=config.seed,
+            separable=config.separable,
+        ),
+        evolution.in_dream(
+            dream,
+            controller.act,
+            episodes=config.dreams,
+            seed=config.seed,
+            features=config.features,
+        ),
+        generations=config.generations + round * config.round_generations,
+        evaluate=score,
+        evaluate_every=config.evaluate_every,
+        choose=config.choose,
+        tick=run.tick,
+    )
+    controller.set_theta(outcome.theta)
+    controller.save(saved.controller_path)
+    row['controller'] = {
+        'generation': outcome.generation,
+        'dream': outcome.history[-1]['mean'],
+        'evaluations': outcome.evaluations,
+    }
+    if not round:
+        run.add_results(**row)
+    return row
+
+
+def play_and_refine(round: int, config: Config, run: run_folder.Run) -> None:
+    """A round: the agents play, V (in some rounds) and M learn from it, C goes on."""
+    saved = saved_agent(config, run, round)
+    collect(config, run, round)
+    row = rounds.played(saved)
+    if saved.vision_round == round:
+        train_vision(config, run, round)
+    encode_frames(config, run, round)
+    store = saved.store()
+    row['vision'] = vae.measure(saved.vision(), store, store.episodes, 1000)
+    row['model'] = train_model(config, run, round)
+    row |= evolve(config, run, round)
+    run.add_results(**{f'round-{round:02d}': row})
 
 
 def evaluate(config: Config, run: run_folder.Run) -> None:
     """The agent and fixed policies, in the game and in the dream."""
-    found = parts(config, run).at(config.rounds)
-    dream = found.dream(config.temperature, config.max_steps)
-    dreamer = report.DreamtController(found.new_controller(dream.model).act, found.theta())
+    saved = saved_agent(config, run, config.rounds)
+    dream = saved.dream(config.temperature, config.max_steps)
+    dreamer = report.DreamtController(saved.new_controller(dream.model).act, saved.theta())
     game = report.score_in_game(
-        {'agent': found.agent_maker(), **FIXED},
+        {'agent': saved.agent_maker(), **FIXED},
         make_env(config),
         config.test_episodes,
         config.seed,
@@ -133,17 +393,17 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     )
     print(report.compare(game, inside))
     limits = (SETTINGS[config.settings].timeout or math.inf, config.max_steps)
-    ages = report.ages(game, inside, limits)
+    ages = report.ages(game, inside, limits, AGES)
     print('deaths per 1,000 steps, game / dream')
     print(report.compare_ages(ages))
-    figures = run.path('figures')
-    report.draw_scores(*(figures, found, game, inside, SOLVED, config.model, ages))
-    report.draw_films(figures, found, make_env(config), dream, dreamer, config.seed)
+    folder = run.path('figures')
+    report.draw_scores(folder, saved, game, inside, SOLVED, config.model, DONE_WEIGHT, ages)
+    report.draw_films(folder, saved, make_env(config), dream, dreamer, config.seed)
 
 
-def stages(config: Config) -> dict:
+def stages(config: Config) -> dict[str, Callable]:
     """The stages in order, with one per round."""
-    rounds = {
+    later = {
         f'round-{number:02d}': functools.partial(play_and_refine, number)
         for number in range(1, config.rounds + 1)
     }
@@ -153,17 +413,41 @@ def stages(config: Config) -> dict:
         'encode': encode_frames,
         'model': train_model,
         'controller': evolve,
-        **rounds,
+        **later,
         'evaluate': evaluate,
     }
+
+
+def check(config: Config) -> None:
+    """See that the run reused is there, and ``vision_rounds`` are what the rounds so far did.
+
+    Raises:
+        FileNotFoundError: the run reused has no codes.
+        run_folder.RunError: V was trained on in other rounds.
+    """
+    folder = pathlib.Path(config.data, NAME, config.run)
+    SavedAgent(folder, reuse=config.reuse).check_source()
+    asked = set(config.vision_rounds)
+    made, begun = (
+        {int(path.parent.name) for path in folder.glob(f'rounds/*/{part}')}
+        for part in ('vision', 'model')
+    )
+    if made - asked or asked & begun - made or min(asked, default=1) < 1:
+        raise run_folder.RunError(
+            f'--vision-rounds {sorted(asked)}, but in this run V was trained '
+            f'on in {sorted(made)} of the rounds {sorted(begun)}: add rounds, '
+            'from 1, that are still to come, or give another --run'
+        )
 
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
     if config.summary:
+        from experiments import take_cover_summary
+
         take_cover_summary.summarise(config, NAME, SOLVED)
         return
-    check_vision_rounds(config, pathlib.Path(config.data, NAME, config.run))
+    check(config)
     run_stages(config, NAME, stages(config), ('vizdoom',)).close()
 
 

@@ -3,234 +3,295 @@
 Ha and Schmidhuber 2018, "Iterative Training Procedure": play, train V and M
 (next frame, reward and end) on all episodes so far, evolve C in M, repeat.
 With ``--curiosity`` the players of the next iteration are evolved for M's own
-loss too. Every stage of every iteration is resumed and skipped on its own.
+loss too. One function below for each arrow, in the order in which they run;
+every stage of every iteration is resumed and skipped on its own. Iteration n
+is round n - 1 of ``chainer_wm.training.rounds``.
 """
 
 from __future__ import annotations
 
-import functools
-import pathlib
-import sys
-from collections.abc import Callable
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
 import dnc.runtime  # noqa: F401
 
-from chainer_wm import files
-from chainer_wm.agents import iteration as iterative
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import chainer
+
+from chainer_wm import files, plots
 from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
-from chainer_wm.agents.iteration import Iteration
-from chainer_wm.dream.population import evaluate_population
-from chainer_wm.dream.simulator import Dream
+from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.dream.foresight import foresee
+from chainer_wm.dream.simulator import Dream, evaluate_population
 from chainer_wm.envs.pendulum import Pendulum
 from chainer_wm.envs.pendulum_planner import Planner
 from chainer_wm.links.conv_vae import ConvVAE
-from chainer_wm.play import collection, evaluation
-from chainer_wm.rollouts import RolloutStore
-from chainer_wm.rollouts.sequences import LatentSequences
+from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.play import evaluation
+from chainer_wm.rollouts.splits import every_tenth
 from chainer_wm.runs import figures, run_folder
-from chainer_wm.runs.command_line import main, parse, run_stages
+from chainer_wm.runs.command_line import (
+    MemoryConfig,
+    TrainingConfig,
+    WorkersConfig,
+    main,
+    opt,
+    parse,
+    run_stages,
+)
+from chainer_wm.runs.report import DreamtController, decode, film_dream, film_game
 from chainer_wm.seeds import stream
-from chainer_wm.training import encode, evolution, mdn_rnn, vae
+from chainer_wm.training import evolution, mdn_rnn, rounds, vae
 from chainer_wm.training.novelty import novelty
-from experiments import pendulum_report
-from experiments.pendulum_config import NAME, PRESETS, Config, new_model
 
-GAME_STEPS = 200  # of gym's Pendulum-v1
+NAME = 'pendulum_swing_up'
+GAME_STEPS = 200  # of gym's Pendulum-v1, 0.05 s each
+CONTEXT = 3  # frames that M sees in the figures before it goes on alone
 
 
-def make_env(config: Config) -> Callable[[], Pendulum]:
+@dataclasses.dataclass(frozen=True)
+class Config(MemoryConfig, TrainingConfig, WorkersConfig):
+    """Pendulum from pixels: play, train V and M, evolve C in M, repeat."""
+
+    iterations: int = opt(5, 'rounds of the procedure', extends='report')
+    first_episodes: int = opt(100, 'random episodes of the first iteration')
+    episodes: int = opt(40, 'episodes that each later iteration adds')
+    frame_skip: int = opt(4, 'game steps of 0.05 s per action')
+    hold: tuple[int, ...] = opt((5,), 'longest hold of a random action')
+    noise: float = opt(0.2, 'deviation of the noise on explored actions')
+    curiosity: float = opt(0.0, "explorers' reward per nat of M's own loss")
+    latent_size: int = opt(3, 'latents of V')
+    vision_epochs: float = opt(3.0, 'passes of V in the first iteration')
+    refine_epochs: float = opt(0.2, 'passes of V in each later one')
+    vision_batch: int = opt(16, 'frames per update of V')
+    vision_learning_rate: float = opt(1e-3, "V's Adam")
+    memory_mb: int = opt(512, 'frames held in memory (MB)', free=True)
+    hidden_size: int = opt(64, 'LSTM, or controller of the DNC')
+    read_heads: int = opt(2, 'DNC: read heads R')
+    reward_scale: float = opt(4.0, "unit of the reward's error in M's loss")
+    model_epochs: float = opt(100.0, 'passes of M in each iteration')
+    model_batch: int = opt(16, 'episodes side by side in an update of M')
+    window: int = opt(25, 'steps per update of M')
+    model_learning_rate: float = opt(3e-3, "M's Adam")
+    features: tuple[str, ...] = opt(('z', 'h'), 'what C sees: z c h r')
+    hidden_units: int = opt(16, 'of C; 0 for a linear one')
+    population: int = opt(64, 'candidates per generation')
+    dreams: int = opt(16, 'dreams per candidate')
+    generations: int = opt(120, 'of CMA-ES in each iteration')
+    sigma: float = opt(0.5, 'first step size of CMA-ES')
+    separable: bool = opt(True, 'CMA-ES with a diagonal covariance')
+    test_episodes: int = opt(20, 'episodes of every score')
+    summary: tuple[str, ...] = opt(
+        (), 'sum up these runs (glob patterns) and do nothing else', free=True
+    )
+    results: str = opt(f'experiments/results/{NAME}', 'folder of the summary', free=True)
+
+
+# fmt: off
+PRESETS = {
+    'smoke': dict(
+        iterations=2, first_episodes=20, episodes=10, vision_epochs=1.0,
+        refine_epochs=0.2, hidden_size=16, hidden_units=4, memory_length=4,
+        memory_width=4, model_epochs=4.0, model_batch=4, population=8,
+        dreams=2, generations=4, test_episodes=4),
+    'laptop': {},
+    'paper': dict(iterations=20, generations=200),
+}
+# fmt: on
+
+
+def saved_agent(config: Config, run: run_folder.Run, round: int) -> SavedAgent:
+    """The agent of a round, there or yet to come; a linear C has no bias."""
+    return SavedAgent(
+        run.folder,
+        config.features,
+        config.device,
+        one_store=True,
+        hidden_units=config.hidden_units,
+        bias=config.hidden_units > 0,
+        round=round,
+    )
+
+
+def make_env(config: Config, observation: str = 'pixels') -> Callable[[], Pendulum]:
     """A picklable maker of the game."""
-    return functools.partial(Pendulum, 'pixels', config.frame_skip, GAME_STEPS)
+    return functools.partial(Pendulum, observation, config.frame_skip, GAME_STEPS)
 
 
-def iteration(config: Config, run: run_folder.Run, number: int) -> Iteration:
-    """The parts of an iteration, there or yet to come."""
-    return Iteration(run.folder, number, config.features, config.hidden_units, config.device)
+def seed_of(config: Config, round: int) -> int:
+    """The root of a round's streams."""
+    return rounds.seed_of(config.seed, round + 1, 'iteration')
 
 
-def store_of(run: run_folder.Run) -> RolloutStore:
-    """All episodes of the run."""
-    return RolloutStore(run.path('rollouts'))
+def collect(config: Config, run: run_folder.Run, round: int) -> None:
+    """game -> rollouts: at first at random, then by candidates of the last search.
 
-
-def seed_of(config: Config, number: int) -> int:
-    """The root of an iteration's streams."""
-    return int(stream(config.seed, 'iteration', number).integers(2**31))
-
-
-def collect(config: Config, run: run_folder.Run, number: int) -> None:
-    """Play: at first at random, then candidates of the last search.
-
-    A damaged episode is played again by whom it was played.
+    Leaves how surprised the M of before is by the new episodes.
     """
-    store = store_of(run)
-    for each in range(1, number + 1):
-        before = iteration(config, run, each).previous
-        search = 'explorer' if config.curiosity else 'controller'
-        collection.collect(
-            store,
-            make_env(config),
-            before.explorer_maker(search, config.noise)
-            if before
-            else iterative.random_maker(config.hold),
-            episodes_until(config, each),
-            config.seed,
-            config.workers,
-            progress=each == number,
-        )
-    if before:
-        new = range(episodes_until(config, number - 1), episodes_until(config, number))
-        found = novelty(
-            before.vision(), before.model(), [store.read(episode) for episode in new], config.seed
-        )
-        here = iteration(config, run, number).folder
-        files.write_json(here / 'novelty.json', found)
+    saved = saved_agent(config, run, round)
+    rounds.collect(
+        saved,
+        make_env(config),
+        functools.partial(policies.HeldRandom, config.hold),
+        (config.first_episodes, config.episodes),
+        config.seed,
+        config.workers,
+        search='explorer' if config.curiosity else 'controller',
+        population=True,
+        noise=config.noise,
+    )
+    if round:
+        before, store = saved.at(round - 1), saved.store()
+        last = config.first_episodes + round * config.episodes
+        new = [store.read(episode) for episode in range(last - config.episodes, last)]
+        found = novelty(before.vision(), before.model(), new, config.seed)
+        files.write_json(saved.home / 'novelty.json', found)
 
 
-def episodes_until(config: Config, number: int) -> int:
-    return config.first_episodes + (number - 1) * config.episodes
-
-
-def train_vision(config: Config, run: run_folder.Run, number: int) -> None:
-    """V on all frames so far, from where the last iteration left it."""
-    here, store = iteration(config, run, number), store_of(run)
-    seen, held_out = iterative.split(store.episodes)
-    if here.previous:
-        network, epochs = here.previous.vision(), config.refine_epochs
+def train_vision(config: Config, run: run_folder.Run, round: int) -> None:
+    """frames -> V, on all so far, from where the last round left it."""
+    saved = saved_agent(config, run, round)
+    store, episodes, held_out = rounds.recorded(saved, every_tenth)
+    if round:
+        vision, epochs = saved.at(round - 1).vision(), config.refine_epochs
     else:
-        network, epochs = (ConvVAE(config.latent_size, seed=config.seed), config.vision_epochs)
-        network.to_device(config.device)
-        iterative.start_at_mean(network, store.read(seen[0]).observations)
+        vision, epochs = ConvVAE(config.latent_size, seed=config.seed), config.vision_epochs
+        vision.to_device(config.device)
+        vae.start_at_mean(vision, store.read(episodes[0]).observations)
     log = vae.train(
-        here.folder / 'vision',
+        saved.home / 'vision',
         store,
-        network,
-        episodes=seen,
+        vision,
+        episodes=episodes,
         epochs=epochs,
         batch_size=config.vision_batch,
         learning_rate=config.vision_learning_rate,
-        seed=seed_of(config, number),
+        seed=seed_of(config, round),
         memory_mb=config.memory_mb,
         debug=config.debug,
         tick=run.tick,
     )
-    figures.draw_vision(here.folder / 'figures', log, network, store, held_out)
+    figures.draw_vision(saved.home / 'figures', log, vision, store, held_out)
 
 
-def encode_frames(config: Config, run: run_folder.Run, number: int) -> None:
-    """The codes of all episodes so far by this iteration's V."""
-    here = iteration(config, run, number)
-    encode.encode(
-        here.codes_path,
-        store_of(run),
-        here.vision(),
-        here.vision_path,
-        play_again=lambda: collect(config, run, number),
-        tick=run.tick,
+def encode_frames(config: Config, run: run_folder.Run, round: int) -> None:
+    """frames -> V -> z: the codes of all episodes so far."""
+    saved = saved_agent(config, run, round)
+    rounds.encode(saved, functools.partial(collect, config, run), run.tick)
+
+
+def new_model(config: Config) -> MDNRNN:
+    """M at its start, on its device."""
+    network = MDNRNN(
+        config.latent_size,
+        1,
+        config.hidden_size,
+        core=config.model,
+        predict_done=True,
+        predict_reward=True,
+        reward_scale=config.reward_scale,
+        seed=config.seed,
+        **config.core_options(),
     )
+    network.to_device(config.device)
+    return network
 
 
-def train_model(config: Config, run: run_folder.Run, number: int) -> None:
-    """M on all codes so far, from where the last iteration left it."""
-    here, store = iteration(config, run, number), store_of(run)
-    latents = here.latents()
-    rewards = iterative.rewards(store, latents)
-    train, test = (
-        LatentSequences(
-            latents,
-            min(config.model_batch, len(episodes)),
-            config.window,
-            seed_of(config, number),
-            episodes,
-            config.dtype,
-            rewards,
-        )
-        for episodes in iterative.split(store.episodes)
+def train_model(config: Config, run: run_folder.Run, round: int) -> None:
+    """(z, a) -> M: the next z and the reward, from where the last round left it."""
+    saved = saved_agent(config, run, round)
+    train, test = rounds.windows(
+        saved,
+        every_tenth,
+        config.model_batch,
+        config.window,
+        seed_of(config, round),
+        dtype=config.dtype,
+        rewards=True,
     )
     log = mdn_rnn.train(
-        here.folder / 'model',
-        here.previous.model() if here.previous else new_model(config),
+        saved.home / 'model',
+        saved.at(round - 1).model() if round else new_model(config),
         train,
         test,
         epochs=config.model_epochs,
         learning_rate=config.model_learning_rate,
-        seed=seed_of(config, number),
+        seed=seed_of(config, round),
         debug=config.debug,
         tick=run.tick,
     )
-    figures.draw_model(here.folder / 'figures', log)
-    losses = mdn_rnn.measure(here.model(), test, config.seed)
-    files.write_json(here.folder / 'held_out.json', losses)
+    figures.draw_model(saved.home / 'figures', log)
+    losses = mdn_rnn.measure(saved.model(), test, config.seed)
+    files.write_json(saved.home / 'held_out.json', losses)
 
 
-def dream_of(config: Config, here: Iteration, curiosity: float = 0) -> Dream:
-    return here.dream(GAME_STEPS // config.frame_skip, curiosity)
+def dream_of(config: Config, saved: SavedAgent, curiosity: float = 0.0) -> Dream:
+    return saved.dream(1.0, GAME_STEPS // config.frame_skip, curiosity)
 
 
-def evolve(config: Config, run: run_folder.Run, number: int) -> None:
-    """C in M; with curiosity, also the explorers of the next iteration.
+def evolve(config: Config, run: run_folder.Run, round: int) -> None:
+    """dream -> C by CMA-ES; with curiosity, also the explorers of the next round.
 
-    A search goes on from where it was in the iteration before.
+    A search goes on from where it was in the round before.
     """
-    here = iteration(config, run, number)
-    agent = here.new_controller(here.model())
+    saved = saved_agent(config, run, round)
+    controller = saved.new_controller(saved.model())
     searches = {'controller': 0.0}
     if config.curiosity:
         searches['explorer'] = config.curiosity
     for name, curiosity in searches.items():
-        if here.previous:
-            evolution.inherit(here.previous.folder / name, here.folder / name)
-        search = CMAES(
-            agent.get_theta(),
-            config.sigma,
-            config.population,
-            seed=config.seed,
-            separable=config.separable,
-        )
+        if round:
+            evolution.inherit(saved.at(round - 1).home / name, saved.home / name)
         outcome = evolution.evolve(
-            here.folder / name,
-            search,
+            saved.home / name,
+            CMAES(
+                controller.get_theta(),  # explorers begin where C ended
+                config.sigma,
+                config.population,
+                seed=config.seed,
+                separable=config.separable,
+            ),
             evolution.in_dream(
-                dream_of(config, here, curiosity),
-                agent.act,
+                dream_of(config, saved, curiosity),
+                controller.act,
                 episodes=config.dreams,
                 seed=config.seed,
                 features=config.features,
             ),
-            generations=config.generations * number,
+            generations=config.generations * (round + 1),
             tick=run.tick,
         )
         if name == 'controller':
-            agent.set_theta(outcome.theta)
-            agent.save(here.controller_path)
+            controller.set_theta(outcome.theta)
+            controller.save(saved.controller_path)
 
 
-def score(config: Config, run: run_folder.Run, number: int) -> None:
+def score(config: Config, run: run_folder.Run, round: int) -> None:
     """The agent in the game, and C in the dream."""
-    here = iteration(config, run, number)
+    saved = saved_agent(config, run, round)
     game = evaluation.evaluate(
         make_env(config),
-        {'agent': here.agent_maker()},
+        {'agent': saved.agent_maker()},
         config.test_episodes,
         config.seed,
         workers=config.workers,
-        label=f'iteration {number} in the game',
+        label=f'iteration {round + 1} in the game',
     )
     dreamt = evaluate_population(
-        dream_of(config, here),
-        here.new_controller(here.model()).act,
-        here.theta()[None],
+        dream_of(config, saved),
+        saved.new_controller(saved.model()).act,
+        saved.theta()[None],
         config.test_episodes,
-        rng=stream(config.seed, 'dreamt', number),
+        rng=stream(config.seed, 'dreamt', round + 1),
         features=config.features,
     )
     found = {'game': evaluation.summary(game['agent']), 'dream': evaluation.summary(dreamt[0])}
-    files.write_json(here.folder / 'score.json', found)
+    files.write_json(saved.home / 'score.json', found)
     means = [f'{name} {row["mean"]:.0f}' for name, row in found.items()]
-    print(f'iteration {number}: {", ".join(means)}')
+    print(f'iteration {round + 1}: {", ".join(means)}')
 
 
 def report(config: Config, run: run_folder.Run) -> None:
@@ -239,30 +300,79 @@ def report(config: Config, run: run_folder.Run) -> None:
         'random': functools.partial(policies.HeldRandom, (1,)),
         'no torque': policies.NoAction,
     }
-    known = functools.partial(Pendulum, 'state', config.frame_skip, GAME_STEPS)
     steps = GAME_STEPS // config.frame_skip
-    planner = functools.partial(Planner, config.frame_skip, steps)
-    returns = evaluation.evaluate(
-        make_env(config), fixed, config.test_episodes, config.seed, workers=0
-    ) | evaluation.evaluate(
-        known, {'planner': planner}, config.test_episodes, config.seed, workers=0
-    )
+    planner = {'planner': functools.partial(Planner, config.frame_skip, steps)}
+    episodes = config.test_episodes, config.seed
+    returns = evaluation.evaluate(make_env(config), fixed, *episodes, workers=0)
+    returns |= evaluation.evaluate(make_env(config, 'state'), planner, *episodes, workers=0)
     levels = {name: evaluation.summary(r) for name, r in returns.items()}
-    ones = [iteration(config, run, number + 1) for number in range(config.iterations)]
-    rows = pendulum_report.table(ones)
+    agents = [saved_agent(config, run, round) for round in range(config.iterations)]
+    rows = [table_row(saved) for saved in agents]
     run.add_results(
         evaluation=rows[-1]['game'],
         random_baseline=levels['random'],
         levels=levels,
         iterations=rows,
     )
-    pendulum_report.draw(
-        run.path('figures'),
-        ones,
-        make_env(config),
-        functools.partial(dream_of, config),
-        levels,
-        config.seed,
+    plots.iteration_returns(
+        run.path('figures', 'returns.png'),
+        {
+            'agent in the game': [[row['game']['mean'] for row in rows]],
+            'C in its dream': [[row['dream']['mean'] for row in rows]],
+        },
+        {name: row['mean'] for name, row in levels.items()},
+        'Pendulum from pixels',
+    )
+    draw_rollouts(config, run.path('figures'), agents)
+
+
+def table_row(saved: SavedAgent) -> dict[str, Any]:
+    """Scores of an iteration, M's held-out losses, and its novelty.
+
+    'novelty' holds the losses of the M of before on the episodes that the
+    iteration added; the first has none.
+    """
+    row = {'iteration': saved.round + 1, **files.read_json(saved.home / 'score.json')}
+    row['held_out'] = files.read_json(saved.home / 'held_out.json')
+    if saved.round:
+        row['novelty'] = files.read_json(saved.home / 'novelty.json')
+    return row
+
+
+def draw_rollouts(config: Config, folder: pathlib.Path, agents: Sequence[SavedAgent]) -> None:
+    """Generated rollouts beside real ones: strips and films."""
+    seconds = 0.05 * config.frame_skip
+    first, last = agents[0], agents[-1]
+    film = film_game(make_env(config), last.agent_maker(), config.seed, 0)
+    strips = {f'game, agent of\niteration {last.round + 1}': film.frames}
+    for saved in dict.fromkeys((first, last)):
+        vision = saved.vision()
+        mu, _ = vae.posteriors(vision, film.frames)
+        rng = stream(config.seed, 'foresight')
+        seen = foresee(saved.model(), mu, film.actions, CONTEXT, rng)
+        strips[f'M of iteration {saved.round + 1},\nthe same actions'] = decode(
+            vision, seen.dreamed
+        )
+    for saved in dict.fromkeys((first, last)):
+        number, dream = saved.round + 1, dream_of(config, saved)
+        with chainer.using_config('train', False):
+            dreamer = DreamtController(saved.new_controller(dream.model).act, saved.theta())
+            alone = film_dream(dream, dreamer, saved.vision(), config.seed, saved.features)
+        strips[f'C of iteration {number}\nin its dream'] = alone
+        plots.side_by_side(
+            folder / f'game_and_dream_{number:02d}.gif',
+            film_game(make_env(config), saved.agent_maker(), config.seed, 0).frames,
+            alone,
+            (f'game, iteration {number}', 'dream'),
+            fps=1 / seconds,
+            scale=3,
+        )
+    plots.film_rows(
+        folder / 'generated.png',
+        strips,
+        title='Rollouts: real, and generated by M',
+        step=seconds,
+        unit='seconds',
     )
 
 
@@ -277,8 +387,8 @@ def stages(config: Config) -> dict[str, Callable]:
         'score': score,
     }
     found: dict[str, Callable] = {
-        f'{name}-{number + 1}': functools.partial(stage, number=number + 1)
-        for number in range(config.iterations)
+        f'{name}-{round + 1}': functools.partial(stage, round=round)
+        for round in range(config.iterations)
         for name, stage in each.items()
     }
     return {**found, 'report': report}
@@ -287,6 +397,8 @@ def stages(config: Config) -> dict[str, Callable]:
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
     if config.summary:
+        from experiments import pendulum_report
+
         pendulum_report.summarise(
             pathlib.Path(config.data, NAME), config.summary, pathlib.Path(config.results)
         )

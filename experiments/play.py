@@ -11,19 +11,16 @@ A packed run lands in the folder of its core; cores of one V share it.
 
 from __future__ import annotations
 
+import dnc.runtime  # noqa: F401
+
 import argparse
 import functools
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import dnc.runtime  # noqa: F401
-
 from chainer_wm import files, plots
-from chainer_wm.agents import packed
-from chainer_wm.agents.saved import Parts
-from chainer_wm.envs.take_cover import TakeCover
+from chainer_wm.agents.saved import PackedAgent, SavedAgent
+from chainer_wm.envs.take_cover import SETTINGS, TakeCover
 from chainer_wm.play import evaluation
 from chainer_wm.runs import report
 
@@ -51,33 +48,33 @@ def pack(run: pathlib.Path, agents: pathlib.Path) -> str:
     """Pack a finished run of doom_take_cover.py; its core's name."""
     results = files.read_json(run / 'results.json')
     config = results['config']
-    parts = Parts.saved(run, config, '@numpy')
+    saved = SavedAgent.of_run(run, config)
     origin = {
         'commits': results.get('commits', ['unknown']),
         'run': config['run'],
         'seed': config['seed'],
         'game': {name: results['evaluation'][name] for name in ('episodes', 'mean', 'std')},
     }
-    temperature = tuple(config['temperature'])
-    packed.pack(parts, agents, config['model'], temperature, origin)
-    print(f'{agents}: {packed.size_of(agents) / 1e6:.1f} MB')
+    saved.pack(agents, config['model'], tuple(config['temperature']), origin)
+    size = sum(path.stat().st_size for path in agents.rglob('*.npz'))
+    print(f'{agents}: {size / 1e6:.1f} MB')
     return config['model']
 
 
 def make_policy(agents: pathlib.Path, core: str):
     """The packed agent, as a worker makes it."""
-    return packed.unpack(agents, core).policy()
+    return PackedAgent.load(agents, core).agent()
 
 
 def script(argv: list[str] | None = None) -> None:
     given = arguments(argv)
     core = pack(given.pack, given.agents) if given.pack else given.model
-    agent = packed.unpack(given.agents, core)
+    agent = PackedAgent.load(given.agents, core)
     maker = functools.partial(make_policy, given.agents, core)
     film = report.film_game(TakeCover, maker, given.seed, given.episode)
     print(f'game: {len(film.frames)} steps')
     dreamt = report.film_dream(
-        agent.dream(),
+        agent.dream(SETTINGS['paper'].timeout),
         report.DreamtController(agent.controller.act, agent.controller.get_theta()),
         agent.vision,
         given.seed,

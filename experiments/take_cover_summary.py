@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chainer_wm import files, plots
-from experiments.take_cover_config import Config
+from experiments.doom_take_cover import Config
 from experiments.take_cover_table import (
     Finished,
     by_group,

@@ -15,7 +15,7 @@ from chainer_wm import files
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.command_line import defaults
 from chainer_wm.training import rounds
-from experiments.take_cover_config import PRESETS, Config, new_model
+from experiments.doom_take_cover import PRESETS, Config, new_model
 
 Results = dict[str, Any]
 

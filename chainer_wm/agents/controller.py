@@ -59,6 +59,7 @@ def act_with(features, theta, sizes: Sequence[int], bias: bool = True):
     hidden, start = features, 0
     for inputs, outputs in itertools.pairwise(sizes):
         stop = start + inputs * outputs
+        # a_t = tanh(W_c [z_t h_t] + b_c), World Models' eq. 1 squashed; W_c, b_c of each lane
         weights = theta[:, start:stop].reshape(-1, outputs, inputs)
         hidden = device.xp.einsum('bi,boi->bo', hidden, weights)
         start = stop

@@ -1,116 +1,108 @@
-"""Where a run keeps V, M and C, and how they are loaded and wired."""
+"""V, M and C on disk: the agent of a run after some round, or of a few small files."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainer_wm.agents import world_model
 from chainer_wm.agents.cma_es import CMAES
-from chainer_wm.agents.controller import LinearController, load_controller
-from chainer_wm.dream.simulator import Dream
-from chainer_wm.files.archives import load_link
+from chainer_wm.agents.controller import (
+    Controller,
+    HiddenController,
+    LinearController,
+    load_controller,
+)
+from chainer_wm.agents.world_model import WorldModelAgent, features_width
+from chainer_wm.dream.simulator import FEATURES, Dream
+from chainer_wm.dream.variants import CuriousDream
+from chainer_wm.files.archives import load_link, read_archive, save_link, write_archive
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.rollouts.latents import JoinedLatents, Latents
 
+STARTS = 'starts/1'  # kind of the archive of a packed agent's first frames
+
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
-    """The parts of a run on disk.
+class SavedAgent:
+    """The agent in a run's folder, after a round of the iterative procedure.
+
+    Round 0 lies in the folder itself and knows random episodes alone; round k
+    lies in ``rounds/NN`` and knows also those that the agents of rounds 0 to
+    k - 1 played.
 
     Attributes:
         folder: of the run.
-        source: of the run whose rollouts, V and codes it uses, often itself.
         features: what C sees, in this order.
         device: where V and M are loaded to.
+        reuse: name of the run beside this one whose random episodes, V and
+            codes are used; empty for its own.
         vision_rounds: in which V too was trained on, from 1; before the first
-            of them V is the source's.
-        round: of the iterative procedure: 0 knows random episodes alone,
-            round k also those that the agents of rounds 0 to k - 1 played.
+            of them V is that of round 0.
+        one_store: the episodes of all rounds lie in one rollout store, and
+            every round trains V on and encodes them all anew; else a round
+            has a store and codes of its own.
+        hidden_units: of C; 0 for a linear one.
+        bias, actions: of C, see ``Controller``.
+        round: from 0.
     """
 
     folder: pathlib.Path
-    source: pathlib.Path
-    features: tuple[str, ...] = world_model.FEATURES
+    features: tuple[str, ...] = FEATURES
     device: str = '@numpy'
+    reuse: str = ''
     vision_rounds: tuple[int, ...] = ()
+    one_store: bool = False
+    hidden_units: int = 0
+    bias: bool = True
+    actions: str = 'tanh'
     round: int = 0
 
     @classmethod
-    def of(
-        cls,
-        folder: pathlib.Path,
-        reuse: str,
-        features: tuple[str, ...],
-        device: str,
-        vision_rounds: tuple[int, ...] = (),
-    ) -> Parts:
-        """The parts of a run that may use another run's V, by its name.
-
-        Raises:
-            FileNotFoundError: the other run has no finished codes.
-        """
-        source = folder.parent / reuse if reuse else folder
-        parts = cls(folder, source, features, device, vision_rounds)
-        if reuse and not (parts.codes_path / 'index.json').exists():
-            raise FileNotFoundError(
-                f'--reuse {reuse}: {parts.source} has no codes yet; finish its encode stage first'
-            )
-        return parts
-
-    @classmethod
-    def saved(cls, folder: pathlib.Path, config: Mapping[str, Any], device: str) -> Parts:
-        """The parts of a run as its settings say, after its last round.
+    def of_run(cls, folder: pathlib.Path, config: Mapping[str, Any], **options: Any) -> SavedAgent:
+        """The agent of a run after its last round.
 
         Args:
             config: what its config.json holds.
+            options: what that does not tell: 'device', 'bias' and the like.
         """
-        return cls.of(
-            folder,
-            config['reuse'],
-            tuple(config['features']),
-            device,
-            tuple(config.get('vision_rounds', ())),  # came in later
-        ).at(config['rounds'])
+        known = ('features', 'reuse', 'vision_rounds', 'hidden_units')
+        found = {name: config[name] for name in known if name in config}
+        found = {n: tuple(v) if isinstance(v, list) else v for n, v in found.items()}
+        return cls(folder, round=config.get('rounds', 0), **found, **options)
+
+    def at(self, round: int) -> SavedAgent:
+        """The agent of another round."""
+        return dataclasses.replace(self, round=round)
+
+    @property
+    def source(self) -> pathlib.Path:
+        """Folder of the run whose random episodes, V and codes are used."""
+        return self.folder.parent / self.reuse if self.reuse else self.folder
+
+    @property
+    def home(self) -> pathlib.Path:
+        """Of this round's M and C."""
+        return self.folder / 'rounds' / f'{self.round:02d}' if self.round else self.folder
 
     @property
     def vision_round(self) -> int:
-        """The round whose V is this round's: 0 is the source's."""
+        """The round whose V is this round's."""
+        if self.one_store:
+            return self.round
         return max((n for n in self.vision_rounds if n <= self.round), default=0)
 
     @property
     def vision_path(self) -> pathlib.Path:
         number = self.vision_round
-        home = self.at(number).home if number else self.source
-        return home / 'vision/vision.npz'
-
-    @property
-    def codes_path(self) -> pathlib.Path:
-        """The random episodes as this round's V sees them."""
-        return self.codes_of(0)
-
-    def codes_of(self, number: int) -> pathlib.Path:
-        """Round ``number``'s episodes as this round's V sees them."""
-        seer = self.vision_round
-        if number < seer:
-            return self.at(seer).home / 'vision/codes' / f'{number:02d}'
-        if not number:
-            return self.source / 'vision/codes'
-        return self.at(number).home / 'codes'
-
-    @property
-    def home(self) -> pathlib.Path:
-        """Of this round's M and C, and of the episodes played for it."""
-        if not self.round:
-            return self.folder
-        return self.folder / 'rounds' / f'{self.round:02d}'
+        return (self.at(number).home if number else self.source) / 'vision/vision.npz'
 
     @property
     def model_path(self) -> pathlib.Path:
@@ -121,22 +113,40 @@ class Parts:
         return self.home / 'controller/controller.npz'
 
     @property
-    def search_path(self) -> pathlib.Path:
-        return self.home / 'controller/cma_es.npz'
+    def parts(self) -> range:
+        """The rounds whose stores, and codes, together hold all episodes so far."""
+        return range(self.round if self.one_store else 0, self.round + 1)
 
-    def at(self, round: int) -> Parts:
-        """The parts of another round."""
-        return dataclasses.replace(self, round=round)
+    def codes_of(self, number: int) -> pathlib.Path:
+        """Episodes of round ``number``, one of ``parts``, as this round's V sees them."""
+        seer = self.vision_round
+        if number < seer:
+            return self.at(seer).home / 'vision/codes' / f'{number:02d}'
+        if self.one_store or not number:
+            return (self.home if number else self.source) / 'vision/codes'
+        return self.at(number).home / 'codes'
+
+    def check_source(self) -> None:
+        """See that what is used of another run is there.
+
+        Raises:
+            FileNotFoundError: it has no finished codes.
+        """
+        if self.reuse and not (self.source / 'vision/codes/index.json').exists():
+            raise FileNotFoundError(
+                f'--reuse {self.reuse}: {self.source} has no codes yet; finish its encode '
+                'stage first'
+            )
 
     def store(self) -> RolloutStore:
         """The episodes played for this round: at 0, the random ones."""
-        home = self.home if self.round else self.source
-        return RolloutStore(home / 'rollouts')
+        if self.one_store:
+            return RolloutStore(self.folder / 'rollouts')
+        return RolloutStore((self.home if self.round else self.source) / 'rollouts')
 
     def latents(self) -> JoinedLatents:
         """The codes of all episodes up to this round's."""
-        numbers = range(self.round + 1)
-        return JoinedLatents([Latents(self.codes_of(n)) for n in numbers])
+        return JoinedLatents([Latents(self.codes_of(number)) for number in self.parts])
 
     def vision(self) -> ConvVAE:
         """V, trained."""
@@ -146,48 +156,162 @@ class Parts:
         """M, trained."""
         return load_link(self.model_path, MDNRNN, self.device)
 
-    def new_controller(self, network: MDNRNN) -> LinearController:
-        """C for an M, with one action and no bias."""
-        width = world_model.features_width(network, self.features)
-        return LinearController(width, 1, bias=False)
+    def new_controller(self, network: MDNRNN) -> Controller:
+        """C for an M, at its start."""
+        width = features_width(network, self.features)
+        options = self.bias, self.actions
+        if self.hidden_units:
+            return HiddenController(width, network.action_size, self.hidden_units, *options)
+        return LinearController(width, network.action_size, *options)
 
     def theta(self) -> np.ndarray:
         """The parameters of C, evolved."""
         return load_controller(self.controller_path).get_theta()
 
-    def dream(self, temperature: tuple[float, ...], max_steps: int) -> Dream:
+    def search(self, name: str = 'controller') -> CMAES:
+        """The evolution of C, as it ended; ``name`` is its folder in the round's."""
+        return CMAES.load(self.home / name / 'cma_es.npz')
+
+    def dream(
+        self, temperature: float | tuple[float, ...], max_steps: int, curiosity: float = 0.0
+    ) -> Dream:
         """M as the game, beginning at recorded first frames.
 
         Args:
             temperature: tau, or the two ends of a range.
+            curiosity: reward per nat of M's own loss, see ``CuriousDream``.
         """
-        tau = temperature[0] if len(temperature) == 1 else temperature
-        return Dream(self.model(), self.latents().first(), tau, max_steps=max_steps)
+        found = self.model(), self.latents().first()
+        options: dict[str, Any] = {'temperature': temperature, 'max_steps': max_steps}
+        if curiosity:
+            return CuriousDream(*found, curiosity, **options)
+        return Dream(*found, **options)
 
-    def agent_maker(self, theta: np.ndarray | None = None) -> Callable[[], Any]:
-        """A picklable maker of the agent, with these parameters of C."""
+    def agent_maker(self, theta: np.ndarray | None = None) -> Callable[[], WorldModelAgent]:
+        """A picklable maker of the agent on the CPU, with these parameters of C."""
         theta = self.theta() if theta is None else theta
-        on_cpu = dataclasses.replace(self, device='@numpy')
-        return functools.partial(_load_agent, on_cpu, theta)
+        return functools.partial(_load, dataclasses.replace(self, device='@numpy'), theta)
 
-    def candidate_maker(self) -> Callable[[], Any]:
+    def candidate_maker(
+        self, search: str = 'controller', population: bool = False, noise: float = 0.0
+    ) -> Callable[[], WorldModelAgent]:
         """A picklable maker of an agent whose C is new in every episode.
 
-        It is drawn from the distribution that evolution left.
+        Args:
+            search: the evolution that it is drawn from, see ``search``.
+            population: it is one of the candidates that the search asks for
+                next; else one drawn from where it ended.
+            noise: on the actions, see ``WorldModelAgent``.
         """
         on_cpu = dataclasses.replace(self, device='@numpy')
-        return functools.partial(_load_candidates, on_cpu)
+        return functools.partial(_load_candidates, on_cpu, search, population, noise)
+
+    def pack(
+        self,
+        folder: str | os.PathLike,
+        core: str,
+        temperature: tuple[float, ...],
+        origin: Mapping[str, Any],
+        starts: int = 100,
+    ) -> None:
+        """Write a few small files that ``PackedAgent.load`` reads, V and M in float16.
+
+        Args:
+            folder: gets ``vision.npz``, and a folder named by ``core``. Where
+                another core there lives on another V, this one's V goes into
+                its own folder.
+            origin: whatever should be known of the run, JSON-able.
+            starts: first frames whose posteriors are kept, at most.
+        """
+        folder = pathlib.Path(folder)
+        _pack_vision(self.vision(), folder, core)
+        save_link(folder / core / 'model.npz', self.model(), np.float16)
+        load_controller(self.controller_path).save(folder / core / 'controller.npz')
+        mu, ln_var = (part[:starts] for part in self.latents().first())
+        write_archive(
+            folder / core / 'starts.npz',
+            STARTS,
+            {'features': self.features, 'temperature': temperature, 'origin': dict(origin)},
+            {'mu': mu.astype(np.float16), 'ln_var': ln_var.astype(np.float16)},
+        )
 
 
-def _load_agent(parts: Parts, theta: np.ndarray, **options: Any) -> world_model.WorldModelAgent:
-    network = parts.model()
-    controller = parts.new_controller(network)
-    controller.set_theta(theta)
-    return world_model.WorldModelAgent(
-        parts.vision(), network, controller, parts.features, **options
-    )
+def _load(saved: SavedAgent, theta: np.ndarray | None, **options: Any) -> WorldModelAgent:
+    network = saved.model()
+    controller = saved.new_controller(network)
+    if theta is not None:
+        controller.set_theta(theta)
+    return WorldModelAgent(saved.vision(), network, controller, saved.features, **options)
 
 
-def _load_candidates(parts: Parts) -> world_model.WorldModelAgent:
-    search = CMAES.load(parts.search_path)
-    return _load_agent(parts, search.mean, draw=lambda rng: search.sample(rng, 1)[0])
+def _load_candidates(
+    saved: SavedAgent, name: str, population: bool, noise: float
+) -> WorldModelAgent:
+    search = saved.search(name)
+    candidates = search.ask() if population else None
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        if candidates is None:
+            return search.sample(rng, 1)[0]
+        return candidates[rng.integers(len(candidates))]
+
+    return _load(saved, None, draw=draw, noise=noise)
+
+
+def _pack_vision(vision: ConvVAE, folder: pathlib.Path, core: str) -> None:
+    """V for all cores if they share it, else for this one alone."""
+    shared, own = folder / 'vision.npz', folder / core / 'vision.npz'
+    save_link(own, vision, np.float16)
+    others = [
+        path.parent
+        for path in folder.glob('*/starts.npz')
+        if path.parent.name != core and not (path.parent / 'vision.npz').exists()
+    ]
+    same = shared.exists() and _same_arrays(shared, own)
+    if same or not others:
+        own.replace(shared)
+
+
+def _same_arrays(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Whether two npz files hold the same, however they were compressed."""
+    with np.load(one, allow_pickle=False) as a, np.load(other, allow_pickle=False) as b:
+        return set(a.files) == set(b.files) and all(
+            np.array_equal(a[name], b[name]) for name in a.files
+        )
+
+
+class PackedAgent(NamedTuple):
+    """V, M and C as ``SavedAgent.pack`` wrote them, and where a dream may begin."""
+
+    vision: ConvVAE
+    model: MDNRNN
+    controller: Controller
+    starts: tuple[np.ndarray, np.ndarray]  # mu, ln_var of first frames (N, Z)
+    settings: dict[str, Any]  # 'features', 'temperature', and what was told
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike, core: str) -> PackedAgent:
+        """Read a packed agent, onto the CPU.
+
+        Raises:
+            FileNotFoundError: a file is not there.
+            ValueError: a file is damaged.
+        """
+        folder = pathlib.Path(folder)
+        settings, starts = read_archive(folder / core / 'starts.npz', STARTS)
+        own = folder / core / 'vision.npz'
+        return cls(
+            load_link(own if own.exists() else folder / 'vision.npz', ConvVAE),
+            load_link(folder / core / 'model.npz', MDNRNN),
+            load_controller(folder / core / 'controller.npz'),
+            (starts['mu'], starts['ln_var']),
+            settings,
+        )
+
+    def agent(self) -> WorldModelAgent:
+        """The agent, for the game."""
+        return WorldModelAgent(self.vision, self.model, self.controller, self.settings['features'])
+
+    def dream(self, max_steps: int) -> Dream:
+        """The dream in which C grew up."""
+        return Dream(self.model, self.starts, self.settings['temperature'], max_steps=max_steps)

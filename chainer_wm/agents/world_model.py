@@ -1,7 +1,4 @@
-"""V, M and C wired into one policy: frame -> z -> features -> action.
-
-Policies that gather episodes for the next round of training.
-"""
+"""V, M and C wired into one policy: frame -> z -> features -> action."""
 
 from __future__ import annotations
 
@@ -10,11 +7,9 @@ from typing import Any, NamedTuple
 
 import chainer
 import numpy as np
-from chainer import backend
 
+from chainer_wm.dream.simulator import FEATURES
 from chainer_wm.links.conv_vae import to_input
-
-FEATURES = ('z', 'c', 'h')
 
 
 class AgentState(NamedTuple):
@@ -24,13 +19,15 @@ class AgentState(NamedTuple):
     restart: np.ndarray  # (B,) 1 on an episode's first frame
     rngs: tuple[np.random.Generator, ...]  # one per lane, for z
     theta: np.ndarray | None = None  # (B, n), where every episode has its own
+    noise_rngs: tuple[np.random.Generator, ...] | None = None  # one per lane, for actions
 
 
 class WorldModelAgent:
     """The agent of World Models (Ha and Schmidhuber 2018, figure 8).
 
     A batched policy: ``start`` and ``act``. The controller acts on z and on
-    what M held BEFORE it consumed (z, a); then M takes the step.
+    what M held BEFORE it consumed (z, a); then M takes the step, with the
+    action that is really played.
 
     Args:
         vision: V, ``ConvVAE``.
@@ -41,13 +38,16 @@ class WorldModelAgent:
             False takes its mean.
         draw: ``rng -> (n,)``, parameters of C for one episode; None leaves C
             as it is in all of them.
+        noise: standard deviation of the Gaussian noise on every action, whose
+            sum with it is cut to [-1, 1]; 0 for none.
 
     Attributes:
         lanes: games that it plays together, see ``lockstep``. Eight rows
             cost V and M on the CPU about a quarter of eight times one.
 
     Raises:
-        ValueError: V, M and C do not fit (names both sizes).
+        ValueError: V, M and C do not fit (names both sizes), or the noise is
+            negative.
     """
 
     lanes = 8
@@ -60,6 +60,7 @@ class WorldModelAgent:
         features: Sequence[str] = FEATURES,
         sample: bool = True,
         draw: Callable[[np.random.Generator], np.ndarray] | None = None,
+        noise: float = 0.0,
     ):
         if vision.latent_size != model.latent_size:
             raise ValueError(
@@ -73,9 +74,11 @@ class WorldModelAgent:
                 f'{controller.feature_size}: was C evolved for another M, or '
                 'for other features?'
             )
+        if noise < 0:
+            raise ValueError(f'noise is {noise}, but must not be negative')
         self.vision, self.model, self.controller = vision, model, controller
         self.features, self.sample = tuple(features), sample
-        self.draw = draw
+        self.draw, self.noise = draw, noise
 
     def start(self, rngs: Sequence[np.random.Generator]) -> AgentState:
         """The state before the first frame, one lane per generator."""
@@ -84,6 +87,7 @@ class WorldModelAgent:
             np.ones(len(rngs), self.model.dtype),
             tuple(rngs),
             np.stack([self.draw(rng) for rng in rngs]) if self.draw else None,
+            tuple(rng.spawn(1)[0] for rng in rngs) if self.noise else None,
         )
 
     def restart(self, state: AgentState, lane: int, rng: np.random.Generator) -> AgentState:
@@ -97,12 +101,15 @@ class WorldModelAgent:
             all_lanes[lane] = one[0]
             return all_lanes
 
-        rngs = (*state.rngs[:lane], rng, *state.rngs[lane + 1 :])
+        def swapped(all_lanes: Any, one: Any) -> Any:
+            return all_lanes and (*all_lanes[:lane], *one, *all_lanes[lane + 1 :])
+
         return AgentState(
             type(state.memory)(*map(placed, state.memory, new.memory)),
             placed(state.restart, new.restart),
-            rngs,
+            swapped(state.rngs, new.rngs),
             placed(state.theta, new.theta),
+            swapped(state.noise_rngs, new.noise_rngs),
         )
 
     def act(self, observations: np.ndarray, state: AgentState) -> tuple[np.ndarray, AgentState]:
@@ -116,13 +123,18 @@ class WorldModelAgent:
         """
         model = self.model
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
-            z = self._encode(observations, state.rngs)
+            z = self._encode(observations, state.rngs)  # z_t ~ V(frame)
             found = model.features(state.memory, z)
             seen = model.xp.concatenate(
                 [chainer.as_array(found[name]) for name in self.features], axis=1
             )
-            actions = self.controller.act(seen, state.theta)
+            actions = self.controller.act(seen, state.theta)  # a_t = C(z_t, h_t, c_t)
+            if state.noise_rngs:
+                eps = np.stack([rng.standard_normal(actions.shape[1]) for rng in state.noise_rngs])
+                noise = self.noise * model.device.send(eps.astype(actions.dtype))
+                actions = model.xp.clip(actions + noise, -1, 1)
             restart = model.device.send(state.restart)
+            # h_{t+1}, c_{t+1} = M(z_t, a_t, h_t, c_t)
             memory = model.follow(z, actions.astype(z.dtype), state.memory, restart)
         on_cpu = chainer.get_device('@numpy').send(actions)
         return (
@@ -159,81 +171,18 @@ def features_width(model: Any, features: Sequence[str]) -> int:
 class Player:
     """Whoever plays. In a manifest it has this one name.
 
-    A rollout store that grows over the iterations of a run holds episodes of
-    many policies; its manifest may not change.
+    A rollout store that grows over the rounds of a run holds episodes of many
+    policies; its manifest may not change.
 
     Args:
-        policy: that plays.
+        make_policy: of who plays.
     """
 
-    def __init__(self, policy: Any) -> None:
-        self.policy = policy
+    def __init__(self, make_policy: Callable[[], Any]) -> None:
+        self.policy = make_policy()
 
     def start(self, rngs: Sequence[np.random.Generator]) -> Any:
         return self.policy.start(rngs)
 
     def act(self, observations: np.ndarray, state: Any) -> tuple:
         return self.policy.act(observations, state)
-
-
-class Explorer:
-    """Plays every episode with one candidate of a search, and with noise.
-
-    A batched policy. M consumes the actions that were really played.
-
-    Args:
-        vision, model, controller, features: as for ``WorldModelAgent``.
-        candidates: (P, n) parameters of C; each episode draws a row.
-        noise: standard deviation of the Gaussian noise on every action; the
-            sum is cut to [-1, 1].
-
-    Raises:
-        ValueError: the noise is negative, or V, M and C do not fit.
-    """
-
-    def __init__(
-        self,
-        vision: Any,
-        model: Any,
-        controller: Any,
-        candidates: np.ndarray,
-        noise: float,
-        features: Sequence[str] = FEATURES,
-    ) -> None:
-        if noise < 0:
-            raise ValueError(f'noise is {noise}, but must not be negative')
-        self._parts = vision, model
-        self._controller, self._features = controller, features
-        self._candidates, self._noise = candidates, noise
-
-    def start(self, rngs: Sequence[np.random.Generator]) -> tuple:
-        chosen = [rng.integers(len(self._candidates)) for rng in rngs]
-        crowd = _Crowd(
-            self._controller,
-            self._candidates[chosen],
-            self._noise,
-            [rng.spawn(1)[0] for rng in rngs],
-        )
-        agent = WorldModelAgent(*self._parts, crowd, self._features)
-        return agent, agent.start(rngs)
-
-    def act(self, observations: np.ndarray, state: tuple) -> tuple:
-        agent, inner = state
-        actions, inner = agent.act(observations, inner)
-        return actions, (agent, inner)
-
-
-class _Crowd:
-    """A controller with other parameters in every lane, and noise."""
-
-    def __init__(self, controller, theta, noise, rngs) -> None:
-        self._controller, self._theta = controller, theta
-        self._noise, self._rngs = noise, rngs
-        self.feature_size = controller.feature_size
-
-    def act(self, seen, theta=None):
-        actions = self._controller.act(seen, self._theta)
-        eps = [rng.standard_normal(actions.shape[1]) for rng in self._rngs]
-        xp = backend.get_array_module(actions)
-        noise = xp.asarray(np.stack(eps), actions.dtype)
-        return xp.clip(actions + self._noise * noise, -1, 1)

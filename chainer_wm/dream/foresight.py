@@ -86,6 +86,32 @@ def stretches(latents: Any, ends: Iterable[tuple[int, int]], length: int) -> Str
     return Stretches(latents.mu[at], latents.actions[at])
 
 
+def ends_of(
+    latents: Any, episodes: Sequence[int], rng: np.random.Generator, length: int, peace: int
+) -> dict[str, list[tuple[int, int]]]:
+    """Where stretches end: at deaths, and in the same episodes at none.
+
+    Args:
+        latents: ``Latents``.
+        length: steps of a stretch; shorter episodes are left out.
+        peace: steps without a death after a stretch that nobody dies in.
+
+    Returns:
+        'death' and 'none': (episode, steps of it), as ``stretches`` takes them.
+    """
+    found: dict[str, list[tuple[int, int]]] = {'death': [], 'none': []}
+    for episode in episodes:
+        rows = latents.rows(episode)
+        steps = rows.stop - rows.start
+        if not latents.terminated[latents.position(episode)] or steps < length:
+            continue
+        found['death'].append((episode, steps))
+        if steps >= length + peace:
+            end = int(rng.integers(length, steps - peace + 1))
+            found['none'].append((episode, end))
+    return found
+
+
 def foreseen(
     model: Any,
     seen: Stretches,

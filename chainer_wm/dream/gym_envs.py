@@ -9,7 +9,7 @@ import gym
 import numpy as np
 from gym.utils import seeding
 
-from chainer_wm.dream.simulator import DOOM_FEATURES, Dream
+from chainer_wm.dream.simulator import FEATURES, Dream
 
 
 def lane_generators(
@@ -74,7 +74,7 @@ class DreamEnv(gym.Env):
 
     metadata: dict = {'render_modes': []}  # noqa: RUF012  (gym's own name)
 
-    def __init__(self, dream: Dream, features: Sequence[str] = DOOM_FEATURES) -> None:
+    def __init__(self, dream: Dream, features: Sequence[str] = FEATURES) -> None:
         self.dream = dream
         self.features = tuple(features)
         self.observation_space, self.action_space = _spaces(dream, features)
@@ -111,9 +111,7 @@ class DreamVectorEnv(gym.vector.VectorEnv):
         features: as for ``DreamEnv``.
     """
 
-    def __init__(
-        self, dream: Dream, num_envs: int, features: Sequence[str] = DOOM_FEATURES
-    ) -> None:
+    def __init__(self, dream: Dream, num_envs: int, features: Sequence[str] = FEATURES) -> None:
         super().__init__(num_envs, *_spaces(dream, features))
         self.dream = dream
         self.features = tuple(features)

@@ -1,6 +1,4 @@
-"""Noise for many lanes, from one generator or from one for each.
-
-The dream: M in the place of the game, many lanes at once.
+"""The dream: M in the place of the game, many lanes at once.
 
 A controller acts on what M believed before the step, M consumes (z, a) and
 says what comes next and whether the episode ends (World Models, Ha and
@@ -10,7 +8,7 @@ one per step survived, the dying one included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import chainer
@@ -44,7 +42,8 @@ class Noise:
         return np.stack([getattr(self._rng[n], method)(size=shape) for n in rows])
 
 
-DOOM_FEATURES = ('z', 'c', 'h')
+#: What the controller of World Models sees of an LSTM's M; any other choice is an argument.
+FEATURES = ('z', 'c', 'h')
 
 
 class DreamStep(NamedTuple):
@@ -78,8 +77,8 @@ class Dream:
             of recorded episodes. An episode starts at a sample of one.
         temperature: tau > 0, or (low, high): every episode then draws its own
             from the uniform distribution between them.
-        done_threshold: the episode ends where P(end) exceeds it.
         max_steps: cap of one episode.
+        done_threshold: the episode ends where P(end) exceeds it.
         sample_done: draw the end with probability P(end) instead.
 
     Raises:
@@ -91,9 +90,10 @@ class Dream:
         self,
         model,
         starts,
-        temperature=1.15,
+        temperature=1.0,
+        *,
+        max_steps: int,
         done_threshold: float = 0.5,
-        max_steps: int = 2100,
         sample_done: bool = False,
     ) -> None:
         self.model = model
@@ -173,7 +173,7 @@ class Dream:
         """What C may see now, by name: 'z', 'c', 'h' (and 'r' for a DNC)."""
         return self.model.features(self._state, self._z)
 
-    def observe(self, names: Sequence[str] = DOOM_FEATURES):
+    def observe(self, names: Sequence[str] = FEATURES):
         """The named features side by side, (B, F), on M's device."""
         found = self.features()
         xp = chainer.backend.get_array_module(self._z)
@@ -191,6 +191,7 @@ class Dream:
         z_size = self.model.latent_size
         noise = (self._noise.draw('random', z_size), self._noise.draw('standard_normal', z_size))
         u_done = self._noise.draw('random') if self.sample_done else None
+        # z_{t+1}, d_{t+1} ~ P(z_{t+1}, d_{t+1} | a_t, z_t, h_t) at temperature tau
         self._z, logit, self._state = self._sample(
             *(self._z, self._send(actions), self._state),
             self._send(self._ages == 0),
@@ -223,7 +224,7 @@ class Dream:
         eps = draw('standard_normal', self._mu.shape[1], only=only)
         low, high = self._temperatures
         tau = low + (high - low) * draw('random', only=only)
-        return self._mu[chosen] + self._sigma[chosen] * eps, tau
+        return self._mu[chosen] + self._sigma[chosen] * eps, tau  # z_0 ~ N(mu, sigma^2)
 
     def _send(self, array):
         array = chainer.backend.get_array_module(array).asarray(array, self.model.dtype)
@@ -246,8 +247,8 @@ class Dream:
             raise FloatingPointError(self._not_finite('P(end)'))
         if u is not None:
             u = u[self._stream]
-            return logit > np.log(u) - np.log1p(-u)
-        return logit > self._done_logit
+            return logit > np.log(u) - np.log1p(-u)  # P(d = 1) > u
+        return logit > self._done_logit  # P(d = 1) > threshold
 
     def _check_finite(self) -> None:
         xp = chainer.backend.get_array_module(self._z)
@@ -260,3 +261,84 @@ class Dream:
             f'{self._ages.min()} to {self._ages.max()} steps of a dream: '
             f'did its training diverge?'
         )
+
+
+def evaluate_population(
+    dream: Dream,
+    act: Callable,
+    candidates: np.ndarray,
+    episodes: int = 16,
+    *,
+    rng: np.random.Generator,
+    features: Sequence[str] = FEATURES,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Returns of every candidate controller, all dreamt as one batch.
+
+    Common random numbers: episode e has the same start, temperature and noise
+    for every candidate, so that candidates differ by their actions alone.
+
+    Args:
+        dream: the simulator; it is reset.
+        act: (features (B, F), theta (B, n)) -> actions (B, A), for instance
+            ``LinearController.act``.
+        candidates: (P, n) parameters.
+        episodes: E per candidate.
+        rng: made from (seed, stage, generation): the same one gives the same
+            returns.
+        features: what act sees, in this order.
+        progress: called with (steps done, lanes alive) after every step.
+
+    Returns:
+        (P, E) float64 returns.
+    """
+    candidates = np.asarray(candidates)
+    population = len(candidates)
+    dream.reset(episodes, rng, repeats=population)
+    send = dream.model.device.send
+    theta = np.repeat(candidates.astype(dream.model.dtype), episodes, axis=0)
+    theta = send(theta)
+    lane = np.arange(population * episodes)
+    alive = np.ones(len(lane), bool)
+    returns = np.zeros(len(lane))
+    steps = 0
+    while alive.any():
+        result = dream.step(act(dream.observe(features), theta))  # a_t = C(z_t, h_t)
+        steps += 1
+        returns[lane[alive]] += result.reward[alive]
+        alive &= ~result.done
+        if progress is not None:
+            progress(steps, int(alive.sum()))
+        if alive.any() and alive.sum() <= 0.95 * len(alive):
+            dream.keep(alive)
+            theta = theta[send(alive)]
+            lane, alive = lane[alive], alive[alive]
+    return returns.reshape(population, episodes)
+
+
+def rollout(
+    dream: Dream, policy, rngs: Sequence[np.random.Generator], features: Sequence[str] = FEATURES
+) -> np.ndarray:
+    """Lengths of one dreamt episode per generator, played by a policy.
+
+    Args:
+        dream: the simulator; it is reset.
+        policy: ``start(rngs) -> state`` and ``act(observations, state) ->
+            (actions, state)``, both over all lanes.
+        rngs: one per lane; the dream and the policy each get a child of it,
+            so that every policy meets the same dream.
+
+    Returns:
+        (B,) steps until death or the cap.
+    """
+    children = [rng.spawn(2) for rng in rngs]
+    dream.reset(len(rngs), [pair[0] for pair in children])
+    state = policy.start([pair[1] for pair in children])
+    lengths = np.zeros(len(rngs), np.int64)
+    alive = np.ones(len(rngs), bool)
+    while alive.any():
+        actions, state = policy.act(dream.observe(features), state)
+        result = dream.step(actions)
+        lengths += alive
+        alive &= ~result.done
+    return lengths

@@ -57,11 +57,7 @@ class Band(NamedTuple):
         return 1000 * self.deaths / self.steps
 
 
-def ages(
-    lifetimes: Iterable[float],
-    limit: float,
-    edges: Sequence[int] = (0, 150, 300, 500, 800, 1200, 2100),
-) -> list[Band]:
+def ages(lifetimes: Iterable[float], limit: float, edges: Sequence[int]) -> list[Band]:
     """At which ages episodes ended.
 
     A mean does not show whether a dream grows as dangerous as the game does:

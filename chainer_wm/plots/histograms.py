@@ -15,7 +15,7 @@ from chainer_wm.plots import style
 def returns_histogram(
     path: str | os.PathLike,
     returns: Mapping[str, np.ndarray],
-    solved: float | None = 750.0,
+    solved: float | None = None,
     title: str = '',
     xlabel: str = 'return of an episode (time steps survived)',
     bins: int = 24,

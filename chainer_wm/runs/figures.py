@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import chainer
 import numpy as np
 
 from chainer_wm import plots
 from chainer_wm.links.conv_vae import ConvVAE, to_input
-from chainer_wm.rollouts import RolloutStore
+from chainer_wm.rollouts import JoinedStores, RolloutStore
 
 
 def draw_vision(
     folder: pathlib.Path,
     log: list[dict],
     vision: ConvVAE,
-    store: RolloutStore,
-    episodes: Sequence[int],
+    store: RolloutStore | JoinedStores,
+    episodes: Sequence[Any],
     count: int = 16,
 ) -> None:
     """The learning curve, and held-out frames beside what V makes of them."""
@@ -41,7 +42,9 @@ def draw_vision(
     plots.reconstructions(folder / 'reconstructions.png', frames, rebuilt, title='held-out frames')
 
 
-def _middle(store: RolloutStore, episodes: Sequence[int], k: int, count: int) -> np.ndarray:
+def _middle(
+    store: RolloutStore | JoinedStores, episodes: Sequence[Any], k: int, count: int
+) -> np.ndarray:
     """Picture k of ``count``: another episode and another moment each."""
     frames = store.read(episodes[k % len(episodes)]).observations
     return frames[(k + 1) * len(frames) // (count + 1)]

@@ -10,16 +10,15 @@ import chainer
 import numpy as np
 
 from chainer_wm import plots
-from chainer_wm.agents.saved import Parts
+from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.dream.foresight import foresee
-from chainer_wm.dream.population import rollout
-from chainer_wm.dream.simulator import DOOM_FEATURES, Dream
+from chainer_wm.dream.simulator import FEATURES, Dream, rollout
 from chainer_wm.links.conv_vae import to_frames
 from chainer_wm.play import evaluation
 from chainer_wm.rollouts.latents import Latents
 from chainer_wm.seeds import stream
 from chainer_wm.training.evolution import read_history
-from chainer_wm.training.mdn_rnn import DONE_WEIGHT, Deaths
+from chainer_wm.training.mdn_rnn import Deaths
 
 MakePolicy = Callable[[], Any]
 
@@ -63,7 +62,7 @@ def score_in_dream(
     dream: Dream,
     episodes: int,
     seed: int,
-    features: Sequence[str] = DOOM_FEATURES,
+    features: Sequence[str] = FEATURES,
 ) -> dict[str, dict]:
     """Every policy in the same dreams: name -> ``evaluation.summary``."""
     scores = {}
@@ -100,19 +99,23 @@ def compare_ages(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def ages(
-    game: Mapping[str, dict], dream: Mapping[str, dict], limits: tuple[float, float]
+    game: Mapping[str, dict],
+    dream: Mapping[str, dict],
+    limits: tuple[float, float],
+    edges: Sequence[int],
 ) -> list[dict[str, Any]]:
     """At which ages policies die: 'name', and the bands of 'game' and 'dream'.
 
     Args:
         game, dream: scores by policy, whose returns are steps survived.
         limits: where episodes of the game and of the dream are cut off.
+        edges: of the bands, rising.
     """
     return [
         {
             'name': row['name'],
-            'game': evaluation.ages(row['game']['returns'], limits[0]),
-            'dream': evaluation.ages(row['dream']['returns'], limits[1]),
+            'game': evaluation.ages(row['game']['returns'], limits[0], edges),
+            'dream': evaluation.ages(row['dream']['returns'], limits[1], edges),
         }
         for row in _in_both(game, dream)
     ]
@@ -132,21 +135,23 @@ def mean_and_std(score: Mapping[str, Any] | None) -> str:
 
 def draw_scores(
     folder: pathlib.Path,
-    parts: Parts,
+    saved: SavedAgent,
     game: Mapping[str, dict],
     dream: Mapping[str, dict],
     solved: float | None,
     core: str,
+    done_weight: float,
     ages: Sequence[Mapping[str, Any]],
 ) -> None:
     """The evolution, histograms of returns, the dream against the game.
 
     Args:
+        done_weight: of a death in M's loss.
         ages: what ``ages`` found.
     """
     plots.evolution(
         folder / 'evolution.png',
-        *read_history(parts.home / 'controller'),
+        *read_history(saved.home / 'controller'),
         game['random'],
         solved,
         f'C in the dream of an M with {core}',
@@ -156,31 +161,31 @@ def draw_scores(
         {name: score['returns'] for name, score in game.items()},
         solved=solved,
     )
-    deaths = Deaths.load(parts.home / 'model/deaths.npz')
+    deaths = Deaths.load(saved.home / 'model/deaths.npz')
     plots.calibration(
-        folder / 'calibration.png', _in_both(game, dream), deaths, done_weight=DONE_WEIGHT
+        folder / 'calibration.png', _in_both(game, dream), deaths, done_weight=done_weight
     )
     plots.deaths_by_age(folder / 'ages.png', ages)
 
 
 def draw_films(
     folder: pathlib.Path,
-    parts: Parts,
+    saved: SavedAgent,
     make_env: Callable,
     dream: Dream,
     dreamer: DreamtController,
     seed: int,
 ) -> None:
     """GIFs of the agent in the game, in its dream, and side by side."""
-    game = film_game(make_env, parts.agent_maker(), seed, 0).frames
-    dreamt = film_dream(dream, dreamer, parts.vision(), seed, parts.features)
+    game = film_game(make_env, saved.agent_maker(), seed, 0).frames
+    dreamt = film_dream(dream, dreamer, saved.vision(), seed, saved.features)
     plots.gif(folder / 'game.gif', game)
     plots.gif(folder / 'dream.gif', dreamt)
     plots.side_by_side(folder / 'game_and_dream.gif', game, dreamt)
 
 
 def film_dream(
-    dream: Dream, policy: Any, vision: Any, seed: int, features: Sequence[str] = DOOM_FEATURES
+    dream: Dream, policy: Any, vision: Any, seed: int, features: Sequence[str] = FEATURES
 ) -> np.ndarray:
     """One dreamt episode as V draws it, (T, 64, 64, 3) uint8."""
     dream.reset(1, stream(seed, 'film'))
@@ -217,26 +222,31 @@ def film_game(
 
 
 def draw_foresight(
-    folder: pathlib.Path, parts: Parts, episode: int, seed: int, context: int = 20, most: int = 120
+    folder: pathlib.Path,
+    saved: SavedAgent,
+    episode: int,
+    seed: int,
+    context: int = 20,
+    most: int = 120,
 ) -> None:
     """An episode's end: V's and M's pictures beside the game's.
 
     The last ``most`` steps, so that the death is in it. M has seen all before
     and ``context`` of them, then dreams alone, with the actions taken.
     """
-    latents, vision = Latents(parts.codes_path), parts.vision()
+    latents, vision = Latents(saved.codes_of(0)), saved.vision()
     rows = latents.rows(episode)
     length = rows.stop - rows.start
     first = max(0, length - most)
     context = min(context, length - first - 1)
     seen = foresee(
-        parts.model(),
+        saved.model(),
         latents.mu[rows],
         latents.actions[rows],
         first + context,
         stream(seed, 'foresight'),
     )
-    rollout = parts.at(0).store().read(episode)
+    rollout = saved.at(0).store().read(episode)
     died = length - first - 1 if rollout.terminated[-1] else None
     plots.open_loop(
         folder / 'foresight.png',

@@ -12,8 +12,7 @@ import tqdm
 
 from chainer_wm import files
 from chainer_wm.agents.cma_es import CMAES
-from chainer_wm.dream.population import evaluate_population
-from chainer_wm.dream.simulator import Dream
+from chainer_wm.dream.simulator import Dream, evaluate_population
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
 
@@ -111,7 +110,7 @@ def in_dream(
         returns = evaluate_population(
             dream, act, candidates, episodes, features=features, progress=progress, rng=rng
         )
-        return Scored(returns.mean(axis=1))
+        return Scored(returns.mean(axis=1))  # f(theta) = mean R, all in the same dreams
 
     return fitness
 
@@ -192,7 +191,7 @@ class _Generations(loop.Steps):
 
     def step(self) -> None:
         self.judge()
-        candidates = self.es.ask()
+        candidates = self.es.ask()  # theta_k ~ N(m, sigma^2 C)
         fitness, steps = self.fitness(candidates, self.iteration, self.show)
         self.es.tell(candidates, fitness)
         row = {
@@ -247,7 +246,7 @@ class _Generations(loop.Steps):
         return [self.state] if self.state.exists() else []
 
     def outcome(self, choose: str) -> Evolution:
-        theta, generation = self.es.mean, self.iteration
+        theta, generation = self.es.mean, self.iteration  # m, no lucky candidate
         if choose == 'game':
             mine = [row for row in self.evaluations if self._mean_path(row['generation']).exists()]
             best = max(mine, key=lambda row: row['mean'])

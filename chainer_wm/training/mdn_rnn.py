@@ -18,9 +18,6 @@ from chainer_wm.rollouts.sequences import LatentSequences
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
 
-DONE_WEIGHT = 10.0
-"""Weight of a death in the loss, as in World Models' Doom code."""
-
 
 def train(
     folder: str | os.PathLike,
@@ -35,6 +32,7 @@ def train(
     seed: int,
     patience: int | None = None,
     measure_every: int = 100,
+    done_weight: float = 1.0,
     debug: bool = False,
     tick: Callable[[], None] = lambda: None,
     label: str = 'model',
@@ -52,6 +50,7 @@ def train(
             the passes, if it is lower.
         clip: gradients are cut element-wise to [-clip, clip].
         patience: measurements without a new best before training stops.
+        done_weight: of a death in the loss, see ``MDNRNN.loss``.
 
     Returns:
         The log: a row of losses per 20 updates.
@@ -62,7 +61,7 @@ def train(
     def loss(number: int, state: Any):
         rng = stream(seed, 'model z', number)
         batch = _batch(model, sequences, number, rng)
-        return model.loss(**batch, state=state, done_weight=DONE_WEIGHT)
+        return model.loss(**batch, state=state, done_weight=done_weight)
 
     updates = math.ceil(epochs * sequences.windows_per_epoch)
     updater = loop.NumberedUpdater(
@@ -74,7 +73,7 @@ def train(
         loop.linear_rate(learning_rate, last_learning_rate, updates),
     )
     watch = loop.HeldOut(
-        lambda: measure(model, held_out, seed), 'loss', folder / 'model.npz', patience
+        lambda: measure(model, held_out, seed, done_weight), 'loss', folder / 'model.npz', patience
     )
     trainer = loop.fit(
         folder,
@@ -94,7 +93,7 @@ def _batch(model: Any, sequences: LatentSequences, number: int, rng: np.random.G
     """A window as M's loss takes it, with z drawn from the posteriors."""
     window = sequences.batch(number)
     eps = rng.standard_normal(window.mu.shape)
-    z = window.mu + np.exp(window.ln_var / 2) * eps
+    z = window.mu + np.exp(window.ln_var / 2) * eps  # z_t ~ N(mu_t, sigma_t^2)
 
     def send(array, dtype=model.dtype):
         return model.device.send(np.ascontiguousarray(array, dtype))
@@ -112,7 +111,9 @@ def _batch(model: Any, sequences: LatentSequences, number: int, rng: np.random.G
     return batch
 
 
-def measure(model: Any, sequences: LatentSequences, seed: int) -> dict[str, float]:
+def measure(
+    model: Any, sequences: LatentSequences, seed: int, done_weight: float = 1.0
+) -> dict[str, float]:
     """M's mean losses over one pass through held-out episodes."""
     losses = []
     reporter = chainer.Reporter()
@@ -121,7 +122,7 @@ def measure(model: Any, sequences: LatentSequences, seed: int) -> dict[str, floa
     def step(batch, state):
         seen: dict[str, Any] = {}
         with reporter.scope(seen):
-            _, state = model.loss(**batch, state=state, done_weight=DONE_WEIGHT)
+            _, state = model.loss(**batch, state=state, done_weight=done_weight)
         losses.append({name: float(chainer.as_array(value)) for name, value in seen.items()})
         return state
 

@@ -1,118 +1,175 @@
 """The iterative procedure: play with what was learnt, learn from it, repeat.
 
-World Models (Ha and Schmidhuber 2018, section 5): random episodes do not show
-what a better player meets. Every round lets the controllers of the round
-before play the game, adds their episodes to the data, and goes on with the
-training of M (in some rounds of V too) and the evolution of C.
+World Models (Ha and Schmidhuber 2018, "Iterative Training Procedure"): random
+episodes do not show what a better player meets. Every round lets candidates of
+the search of the round before play the game, adds their episodes to the data,
+and goes on with the training of M (in some rounds, or in all, of V too) and
+the evolution of C. Round 0 is the training on random episodes alone. ``saved``
+is everywhere the ``SavedAgent`` at the round that is worked on.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from chainer_wm.agents.cma_es import CMAES
-from chainer_wm.agents.saved import Parts
+from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.agents.world_model import Player
 from chainer_wm.dream.simulator import Dream
 from chainer_wm.play import collection, evaluation
 from chainer_wm.rollouts import JoinedStores
-from chainer_wm.rollouts.latents import JoinedLatents
 from chainer_wm.rollouts.sequences import LatentSequences
-from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.seeds import stream
-from chainer_wm.training import encode, evolution, vae
+from chainer_wm.training import evolution, vae
+
+Split = Callable[[Sequence[int]], tuple[list[int], list[int]]]
+"""Episodes -> those to train on, and held-out ones."""
 
 
-def seed_of(seed: int, round: int) -> int:
+def seed_of(seed: int, round: int, purpose: str = 'round') -> int:
     """The root of a round's random streams; round 0 is the run's own."""
     if not round:
         return seed
-    return int(stream(seed, 'round', round).integers(2**31))
+    return int(stream(seed, purpose, round).integers(2**31))
 
 
-def play(
-    parts: Parts, make_env: Callable, episodes: int, seed: int, workers: int
-) -> dict[str, Any]:
+def collect(
+    saved: SavedAgent,
+    make_env: Callable,
+    beginner: Callable[[], Any],
+    episodes: tuple[int, int],
+    seed: int,
+    workers: int,
+    min_length: int | None = None,
+    **candidates: Any,
+) -> None:
     """Play this round's episodes; goes on where it stopped.
 
-    Every episode is played by a controller drawn from the distribution that
-    the evolution of the round before ended with.
+    In round 0 somebody plays who has learnt nothing, later every episode is
+    played by a candidate of the search of the round before. In a store that
+    all rounds share, a damaged episode is played again by whom it was played.
 
     Args:
-        parts: at this round, from 1.
+        beginner: a picklable maker of who plays round 0.
+        episodes: of round 0, and of each later one.
         seed: the run's.
-
-    Returns:
-        ``steps``, and the returns (``evaluation.summary``) as ``played``.
+        min_length: of an episode of round 0, see ``collection.collect``.
+        candidates: see ``SavedAgent.candidate_maker``.
     """
-    store = parts.store()
-    collection.collect(
-        store,
-        make_env,
-        parts.at(parts.round - 1).candidate_maker(),
-        episodes,
-        seed_of(seed, parts.round),
-        workers,
+    first, more = episodes
+    for number in range(saved.round + 1) if saved.one_store else [saved.round]:
+        player = saved.at(number - 1).candidate_maker(**candidates) if number else beginner
+        if saved.one_store:
+            player, count = functools.partial(Player, player), first + number * more
+        else:
+            count = more if number else first
+        collection.collect(
+            saved.at(number).store(),
+            make_env,
+            player,
+            count,
+            seed if saved.one_store else seed_of(seed, number),
+            workers,
+            None if number else min_length,
+            progress=number == saved.round,
+        )
+
+
+def played(saved: SavedAgent) -> dict[str, Any]:
+    """What the agents did in a round: ``steps``, and the returns as ``played``."""
+    store = saved.store()
+    return {'steps': int(np.sum(store.lengths)), 'played': evaluation.summary(store.returns)}
+
+
+def recorded(saved: SavedAgent, split: Split) -> tuple[JoinedStores, list, list]:
+    """All episodes so far, and which of them V is trained on and held out from.
+
+    Args:
+        split: of the episodes of a round's store.
+    """
+    store = JoinedStores([saved.at(number).store() for number in saved.parts])
+    sides = [split(one.episodes) for one in store.parts]
+    seen, unseen = (
+        [(part, episode) for part, side in enumerate(sides) for episode in side[kind]]
+        for kind in (0, 1)
     )
-    lines = [store.entry(episode) for episode in store.episodes]
-    return {
-        'steps': int(np.sum([line['length'] for line in lines])),
-        'played': evaluation.summary(line['return'] for line in lines),
-    }
+    return store, seen, unseen
 
 
-def recorded(
-    parts: Parts, held_out: float, seed: int
-) -> tuple[JoinedStores, list[tuple[int, int]]]:
-    """All episodes up to this round's, and which of them V is trained on.
-
-    Args:
-        held_out: share of the episodes, of every round, that V never sees.
-        seed: the run's.
-    """
-    store = JoinedStores([parts.at(n).store() for n in range(parts.round + 1)])
-    return store, [
-        (part, episode)
-        for part, one in enumerate(store.parts)
-        for episode in split_episodes(one.episodes, held_out, seed)[0]
-    ]
-
-
-def see(
-    parts: Parts, play_again: Callable[[int], Any], tick: Callable[[], None] = lambda: None
-) -> dict[str, float]:
-    """Encode this round's episodes; all so far, where V is new.
+def encode(
+    saved: SavedAgent, play_again: Callable[[int], Any], tick: Callable[[], None] = lambda: None
+) -> None:
+    """The codes of this round's episodes; of all so far, where V is new.
 
     Args:
         play_again: plays what is missing of a round, by its number, see
-            ``encode.encode``.
-
-    Returns:
-        V's measures on this round's frames.
+            ``vae.encode``.
     """
-    seer = parts.vision()
-    new = parts.vision_round == parts.round
-    for number in range(0 if new else parts.round, parts.round + 1):
-        encode.encode(
-            parts.codes_of(number),
-            parts.at(number).store(),
-            seer,
-            parts.vision_path,
+    vision = saved.vision()
+    for number in saved.parts if saved.vision_round == saved.round else [saved.round]:
+        vae.encode(
+            saved.codes_of(number),
+            saved.at(number).store(),
+            vision,
+            saved.vision_path,
             play_again=functools.partial(play_again, number),
             tick=tick,
         )
-    store = parts.store()
-    return vae.measure(seer, store, store.episodes, 1000)
 
 
-def hand_on(before: Parts, parts: Parts, dream: Dream, dreams: int, seed: int) -> dict[str, float]:
+def windows(
+    saved: SavedAgent,
+    split: Split,
+    batch_size: int,
+    length: int,
+    seed: int,
+    repeats: int = 1,
+    dtype: np.typing.DTypeLike = np.float32,
+    rewards: bool = False,
+) -> tuple[LatentSequences, LatentSequences]:
+    """What M of a round is trained on, and what it is judged by.
+
+    Args:
+        split: of the episodes of a round's store.
+        batch_size, length: of the windows, see ``LatentSequences``; a batch
+            has no more lanes than there are episodes.
+        seed: of the order.
+        repeats: how often an episode of the agents is seen in an epoch; those
+            of a store that all rounds share are seen once.
+        rewards: whether M predicts them.
+    """
+    latents = saved.latents()
+    known = None
+    if rewards:
+        stores = [saved.at(number).store() for number in saved.parts]
+        known = np.concatenate(
+            [
+                store.read(int(episode)).rewards
+                for store, codes in zip(stores, latents.parts)
+                for episode in codes.episodes
+            ]
+        )
+    seen: list[int] = []
+    unseen: list[int] = []
+    for part, codes in enumerate(latents.parts):
+        train, test = split(sorted(codes.episodes))
+        seen += [latents.number(part, e) for e in train] * (repeats if part else 1)
+        unseen += [latents.number(part, e) for e in test]
+    return tuple(  # type: ignore[return-value]
+        LatentSequences(
+            latents, min(batch_size, len(episodes)), length, seed, episodes, dtype, known
+        )
+        for episodes in (seen, unseen)
+    )
+
+
+def hand_on(saved: SavedAgent, dream: Dream, dreams: int, seed: int) -> dict[str, float]:
     """Let C go on with its search, or begin anew where zeros do better.
 
     Args:
-        before, parts: of the round before and of this one.
         dream: this round's.
         dreams: that decide.
         seed: the run's.
@@ -120,16 +177,17 @@ def hand_on(before: Parts, parts: Parts, dream: Dream, dreams: int, seed: int) -
     Returns:
         ``inherited`` and ``zero``: mean returns of both in the dream.
     """
+    before = saved.at(saved.round - 1)
     worth = evolution.against_zero(
-        CMAES.load(before.search_path).mean,
+        before.search().mean,
         dream,
-        parts.new_controller(dream.model).act,
+        saved.new_controller(dream.model).act,
         dreams,
-        stream(seed, 'against zero', parts.round),
-        parts.features,
+        stream(seed, 'against zero', saved.round),
+        saved.features,
     )
     evolution.inherit(
-        before.home / 'controller', parts.home / 'controller', anew=begins_anew(worth)
+        before.home / 'controller', saved.home / 'controller', anew=begins_anew(worth)
     )
     return worth
 
@@ -137,49 +195,3 @@ def hand_on(before: Parts, parts: Parts, dream: Dream, dreams: int, seed: int) -
 def begins_anew(worth: Mapping[str, float]) -> bool:
     """Whether C begins anew, by what ``hand_on`` returned."""
     return worth['inherited'] < worth['zero']
-
-
-def windows(
-    parts: Parts,
-    batch_size: int,
-    length: int,
-    held_out: float,
-    seed: int,
-    repeats: int = 1,
-    dtype: np.typing.DTypeLike = np.float32,
-) -> tuple[LatentSequences, LatentSequences]:
-    """What M of a round is trained on, and what it is judged by.
-
-    Args:
-        batch_size, length: of the windows, see ``LatentSequences``; a batch
-            has no more lanes than there are episodes.
-        held_out: share of the episodes, of every round, that M never sees.
-        seed: the run's.
-        repeats: how often an episode of the agents is seen in an epoch.
-    """
-    latents = parts.latents()
-    return tuple(  # type: ignore[return-value]
-        LatentSequences(
-            latents,
-            min(batch_size, len(episodes)),
-            length,
-            seed_of(seed, parts.round),
-            episodes,
-            dtype,
-        )
-        for episodes in _split(latents, held_out, seed, repeats)
-    )
-
-
-def _split(
-    latents: JoinedLatents, held_out: float, seed: int, repeats: int
-) -> tuple[list[int], list[int]]:
-    """Episodes to train on, and held-out ones, by their numbers in latents."""
-    seen: list[int] = []
-    unseen: list[int] = []
-    for part, codes in enumerate(latents.parts):
-        train, test = split_episodes(sorted(codes.episodes), held_out, seed)
-        times = repeats if part else 1
-        seen += [latents.number(part, e) for e in train] * times
-        unseen += [latents.number(part, e) for e in test]
-    return seen, unseen

@@ -1,4 +1,4 @@
-"""Train V on the frames of a rollout store."""
+"""V learns the frames of a rollout store, then writes the codes of all of them for M."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 
 import chainer
 import numpy as np
+import tqdm
 
+from chainer_wm import files
 from chainer_wm.files.archives import save_link
 from chainer_wm.functions.adam import Adam
 from chainer_wm.links.conv_vae import (
@@ -21,10 +23,13 @@ from chainer_wm.links.conv_vae import (
     to_input,
     without_latents,
 )
-from chainer_wm.rollouts import JoinedStores, RolloutStore
+from chainer_wm.rollouts import DamagedEpisode, JoinedStores, RolloutStore
 from chainer_wm.rollouts.frames import FrameDataset
+from chainer_wm.rollouts.latents import LatentWriter
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
+
+BLOCK = 512  # frames encoded at once
 
 
 def train(
@@ -84,7 +89,7 @@ def train(
 
 
 def measure(
-    vision: ConvVAE, store: RolloutStore, episodes: Sequence[int], most: int = 2000
+    vision: ConvVAE, store: RolloutStore | JoinedStores, episodes: Sequence[Any], most: int = 2000
 ) -> dict[str, float]:
     """How V rebuilds held-out frames (evenly spread, ``most`` at the most).
 
@@ -107,8 +112,25 @@ def measure(
     }
 
 
+def start_at_mean(vision: ConvVAE, frames: np.ndarray) -> None:
+    """Let V's decoder begin at the mean colour of frames (N, 64, 64, 3).
+
+    On a plain ground V else learns it by pushing all its units down, and ends
+    with one picture for all frames.
+    """
+    mean = to_input(frames, dtype=np.float64).mean(axis=(0, 2, 3))
+    mean = np.clip(mean, 0.01, 0.99)
+    vision.deconv4.b.array[...] = vision.device.send(
+        np.log(mean / (1 - mean)).astype(vision.dtype)
+    )
+
+
 def drop_inactive(
-    vision: ConvVAE, store: RolloutStore, episodes: Sequence[int], nats: float, most: int = 2000
+    vision: ConvVAE,
+    store: RolloutStore | JoinedStores,
+    episodes: Sequence[Any],
+    nats: float,
+    most: int = 2000,
 ) -> ConvVAE:
     """V without its inactive latents: those that carry fewer nats per frame.
 
@@ -138,7 +160,7 @@ def drop_inactive(
 
 
 def latent_nats(
-    vision: ConvVAE, store: RolloutStore, episodes: Sequence[int], most: int = 2000
+    vision: ConvVAE, store: RolloutStore | JoinedStores, episodes: Sequence[Any], most: int = 2000
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean KL divergence and mean of every latent, each (Z,), on the CPU.
 
@@ -154,7 +176,7 @@ def latent_nats(
 
 
 def _spread(
-    vision: ConvVAE, store: RolloutStore, episodes: Sequence[int], most: int
+    vision: ConvVAE, store: RolloutStore | JoinedStores, episodes: Sequence[Any], most: int
 ) -> Iterator[Any]:
     """Frames of each episode as V takes them, ``most`` in all at the most."""
     per_episode = max(1, most // len(episodes))
@@ -164,3 +186,59 @@ def _spread(
         count = min(per_episode, len(frames))
         chosen = ((np.arange(count) + 0.5) * len(frames) / count).astype(int)
         yield to_input(frames[chosen], vision.xp, vision.dtype.type)
+
+
+def encode(
+    folder: str | os.PathLike,
+    store: RolloutStore,
+    vision: ConvVAE,
+    vision_path: str | os.PathLike,
+    play_again: Callable[[], None],
+    tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Encode every episode of the store; goes on where it was stopped.
+
+    Args:
+        folder: of the codes, see ``rollouts.latents``.
+        vision_path: V's file; codes of another one are refused.
+        play_again: plays the store's missing episodes. Called when one is
+            found damaged, after it has been named and set aside.
+    """
+    actions = store.read(store.episodes[0]).actions.shape[1]
+    source = {'vision': files.sha256(vision_path)}
+    with LatentWriter(folder, vision.latent_size, actions, source) as writer:
+        while True:
+            store.refresh()
+            try:
+                _encode_missing(writer, store, vision, tick)
+                break
+            except DamagedEpisode as error:
+                print(f'{error}: set aside, played again')
+                store.set_aside(error)
+                play_again()
+        writer.finish()
+
+
+def _encode_missing(writer, store, vision, tick) -> None:
+    bar = tqdm.tqdm(store.episodes, desc='encode', unit='episode', mininterval=1.0)
+    for episode in bar:
+        if episode in writer.written:
+            continue
+        rollout = store.read(episode)
+        mu, ln_var = posteriors(vision, rollout.observations)
+        ended = bool(rollout.terminated[-1])
+        writer.add(episode, mu, ln_var, rollout.actions, ended)
+        tick()
+
+
+def posteriors(vision: ConvVAE, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """mu and ln_var of frames (T, 64, 64, 3) uint8, each (T, Z)."""
+    parts = []
+    with chainer.no_backprop_mode(), chainer.using_config('train', False):
+        for at in range(0, len(frames), BLOCK):
+            x = to_input(frames[at : at + BLOCK], vision.xp, vision.dtype.type)
+            parts.append(
+                [chainer.get_device('@numpy').send(part.array) for part in vision.encode(x)]
+            )
+    mu, ln_var = (np.concatenate(column) for column in zip(*parts))
+    return mu, ln_var

@@ -107,7 +107,7 @@ def dream_steps(batch: int, steps: int) -> Iteration:
     model = MDNRNN(64, 1, 512, predict_done=True)
     model.head.b.array[-1] = -50  # nobody dies
     starts = np.zeros((10, 64)), np.zeros((10, 64))
-    dream = Dream(model, starts, max_steps=10**9)
+    dream = Dream(model, starts, 1.15, max_steps=10**9)
     dream.reset(16, np.random.default_rng(0), repeats=batch // 16)
     actions = _normal(batch, 1)
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from take_cover_case import ROOT, STAGES, finish, folder, kill_in, results, start
 
-from chainer_wm.agents import packed
-from chainer_wm.agents.saved import Parts
+from chainer_wm.agents.saved import PackedAgent, SavedAgent
 from chainer_wm.files.archives import save_link
 from chainer_wm.links.conv_vae import ConvVAE
 
@@ -80,13 +79,12 @@ def test_cores_share_a_packed_vision_unless_theirs_differ(whole, tmp_path):
     origin = {'run': 'whole'}
 
     def pack(run, core):
-        path = folder(whole, run)
-        parts = Parts.of(path, '', ('z', 'c', 'h'), '@numpy').at(1)
-        packed.pack(parts, tmp_path, core, (1.0,), origin)
-        return parts.vision().mu.W.array
+        saved = SavedAgent(folder(whole, run), round=1)
+        saved.pack(tmp_path, core, (1.0,), origin)
+        return saved.vision().mu.W.array
 
     def unpacked(core):
-        return packed.unpack(tmp_path, core).vision.mu.W.array
+        return PackedAgent.load(tmp_path, core).vision.mu.W.array
 
     first = pack('whole', 'lstm')
     pack('whole', 'dnc')
@@ -104,10 +102,10 @@ def test_cores_share_a_packed_vision_unless_theirs_differ(whole, tmp_path):
 
 
 def test_controls_on_top_of_a_run_are_listed(whole):
-    """Two cells; the same command does nothing twice."""
-    command = [sys.executable, 'experiments/take_cover_controls.py']
+    """Two of them; the same command does nothing twice."""
+    command = [sys.executable, 'experiments/doom_take_cover_controls.py']
     flags = ['--base', 'whole', '--data', str(whole), '--workers', '1']
-    budget = ['--preset', 'smoke', '--max-steps', '20', '--cells']
+    budget = ['--preset', 'smoke', '--max-steps', '20', '--kinds']
 
     def run(*cells):
         return subprocess.run(

@@ -9,7 +9,7 @@ from PIL import Image
 from chainer_wm.plots import film_rows, iteration_returns
 from chainer_wm.runs import run_folder
 from experiments import pendulum_swing_up as swing_up
-from experiments.pendulum_config import NAME
+from experiments.pendulum_swing_up import NAME
 
 TINY = {
     'workers': 0,
@@ -99,6 +99,9 @@ def test_every_iteration_adds_episodes_and_is_scored(data):
         'generated.png',
         'game_and_dream_01.gif',
         'game_and_dream_02.gif',
+        'model_training.png',
+        'reconstructions.png',
+        'vision_training.png',
     }
 
 
@@ -112,8 +115,8 @@ def test_more_iterations_go_on_where_the_run_ended(data, capsys):
 def test_curious_explorers_with_a_dnc(data):
     start(data, 'curious', model='dnc', curiosity=2.0)
     folder = data / NAME / 'curious'
-    assert (folder / 'iterations/01/explorer/cma_es.npz').exists()
-    assert not (folder.parent / 'whole/iterations/01/explorer').exists()
+    assert (folder / 'explorer/cma_es.npz').exists()
+    assert not (folder.parent / 'whole/explorer').exists()
     first, second = results(data, 'curious')['iterations']
     assert np.isfinite([first['game']['mean'], second['dream']['mean']]).all()
 

@@ -5,7 +5,7 @@ import pytest
 from take_cover_case import STAGES, finish, folder, kill_in, results, start
 
 from chainer_wm import files
-from chainer_wm.agents.saved import Parts
+from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.training import vae
@@ -49,8 +49,8 @@ def test_a_rounds_learning_rate_may_fall(whole):
     finish(start(whole, 'settled', '--reuse', 'whole', *more))
 
     def moved(run):
-        parts = Parts.of(folder(whole, run), 'whole', ('z', 'c', 'h'), '@numpy')
-        ends = [parts.at(n).model().head.W.array for n in (0, 1)]
+        saved = SavedAgent(folder(whole, run), reuse='whole')
+        ends = [saved.at(n).model().head.W.array for n in (0, 1)]
         return np.abs(ends[1] - ends[0]).mean()
 
     assert 0 < moved('settled') < 0.9 * moved('whole')
@@ -67,27 +67,26 @@ def test_a_round_of_vision_killed_or_not(whole):
     found = results(whole, 'sharper')
     assert results(whole, 'broken') == found
     path = folder(whole, 'sharper')
-    parts = Parts.of(path, 'whole', ('z', 'c', 'h'), '@numpy', (2,)).at(2)
-    sources = [part.source for part in parts.latents().parts]
-    assert sources == [{'vision': files.sha256(parts.vision_path)}] * 3
-    assert parts.vision_path.is_relative_to(path / 'rounds/02')
-    mu, old = parts.vision().mu.W.array, parts.at(1).vision().mu.W.array
+    saved = SavedAgent(path, reuse='whole', vision_rounds=(2,), round=2)
+    sources = [codes.source for codes in saved.latents().parts]
+    assert sources == [{'vision': files.sha256(saved.vision_path)}] * 3
+    assert saved.vision_path.is_relative_to(path / 'rounds/02')
+    mu, old = saved.vision().mu.W.array, saved.at(1).vision().mu.W.array
     assert not np.allclose(mu, old, atol=1e-4)
     assert found['round-02']['vision']['reconstruction'] > 0
 
 
-def test_silent_latents_go_before_anything_is_encoded(whole):
+def test_inactive_latents_go_before_anything_is_encoded(whole):
     """Two of four stay, and M, C and a further training of V go by that."""
-    seer = Parts.of(folder(whole, 'whole'), '', ('z',), '@numpy').vision()
+    seer = SavedAgent(folder(whole, 'whole')).vision()
     config = files.read_json(folder(whole, 'whole') / 'config.json')
     store = RolloutStore(folder(whole, 'whole') / 'rollouts')
     episodes = split_episodes(store.episodes, 0.25, config['seed'])[0]
     nats = np.sort(vae.latent_nats(seer, store, episodes)[0])[1:3].mean()
     more = ('--latent-nats', str(nats), '--vision-rounds', '1')
     finish(start(whole, 'fewer', *more))
-    found = Parts.saved(
-        folder(whole, 'fewer'), files.read_json(folder(whole, 'fewer') / 'config.json'), '@numpy'
-    )
+    home = folder(whole, 'fewer')
+    found = SavedAgent.of_run(home, files.read_json(home / 'config.json'))
     sizes = [found.at(n).vision().latent_size for n in (0, 1)]
     assert sizes == [2, 2] and found.model().latent_size == 2
     assert found.theta().size == 2 + 8 + 8

@@ -9,8 +9,7 @@ import pytest
 from gym.utils.env_checker import check_env
 
 from chainer_wm.dream.gym_envs import DreamEnv, DreamVectorEnv
-from chainer_wm.dream.population import evaluate_population, rollout
-from chainer_wm.dream.simulator import Dream
+from chainer_wm.dream.simulator import Dream, evaluate_population, rollout
 from chainer_wm.links.mdn_rnn import MDNRNN
 
 Z, A, H = 3, 2, 5
@@ -75,7 +74,7 @@ def test_a_step_feeds_the_old_state_and_the_restart_flag(core):
 
 def test_the_first_z_is_a_sample_of_a_stored_start():
     mu = np.array([[0.0] * Z, [100.0] * Z])
-    dream = Dream(make_model(), (mu, np.full((2, Z), -2.0)))
+    dream = Dream(make_model(), (mu, np.full((2, Z), -2.0)), max_steps=99)
     dream.reset(4000, np.random.default_rng(0))
     z = dream.features()['z']
     high = z[:, 0] > 50
@@ -266,9 +265,9 @@ def test_bad_settings_are_refused(options, words):
 
 def test_starts_of_another_vae_are_refused():
     with pytest.raises(ValueError, match='another VAE'):
-        Dream(make_model(), (np.zeros((2, 4)), np.zeros((2, 4))))
+        Dream(make_model(), (np.zeros((2, 4)), np.zeros((2, 4))), max_steps=9)
     with pytest.raises(ValueError, match='two arrays'):
-        Dream(make_model(), (np.zeros((2, Z)), np.zeros((3, Z))))
+        Dream(make_model(), (np.zeros((2, Z)), np.zeros((3, Z))), max_steps=9)
 
 
 def test_a_generator_for_each_lane():

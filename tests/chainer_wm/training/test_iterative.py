@@ -1,16 +1,16 @@
 """The pieces of the iterative procedure: reward head, curiosity, explorers."""
 
+import functools
+
 import chainer
 import numpy as np
 import pytest
 
-from chainer_wm.agents import iteration
 from chainer_wm.agents.controller import LinearController
 from chainer_wm.agents.policies import HeldRandom, describe
-from chainer_wm.agents.world_model import Explorer, Player
-from chainer_wm.dream.curious import CuriousDream
-from chainer_wm.dream.population import evaluate_population
-from chainer_wm.dream.simulator import Dream
+from chainer_wm.agents.world_model import Player, WorldModelAgent
+from chainer_wm.dream.simulator import Dream, evaluate_population
+from chainer_wm.dream.variants import CuriousDream
 from chainer_wm.envs.pendulum import draw
 from chainer_wm.functions.mixture import mixture_nll
 from chainer_wm.links.conv_vae import ConvVAE
@@ -18,6 +18,8 @@ from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.rollouts import Rollout
 from chainer_wm.rollouts.latents import Latents, LatentWriter
 from chainer_wm.rollouts.sequences import LatentSequences
+from chainer_wm.rollouts.splits import every_tenth
+from chainer_wm.training import vae
 from chainer_wm.training.novelty import novelty
 
 Z, H = 3, 6
@@ -190,8 +192,11 @@ def test_each_lane_explores_with_its_own_candidate():
     candidates = np.random.default_rng(0).normal(size=(40, linear.n_params))
     frames = np.stack([draw(angle) for angle in (0.1, 0.1, 2.0)])
 
+    def draw_one(rng):
+        return candidates[rng.integers(len(candidates))]
+
     def acts(lanes, noise):
-        explorer = Explorer(vision, model, linear, candidates, noise)
+        explorer = WorldModelAgent(vision, model, linear, draw=draw_one, noise=noise)
         state = explorer.start([np.random.default_rng(n) for n in lanes])
         found = []
         for _ in range(3):
@@ -205,11 +210,11 @@ def test_each_lane_explores_with_its_own_candidate():
     np.testing.assert_allclose(together[:, 1:2], acts([1], 0.3), rtol=1e-4)
     assert (together != acts([0, 1, 2], 0.0)).any()
     with pytest.raises(ValueError, match=r'noise is -0\.1'):
-        Explorer(vision, model, linear, candidates, -0.1)
+        WorldModelAgent(vision, model, linear, noise=-0.1)
 
 
 def test_a_player_has_one_name_whoever_plays():
-    player = Player(HeldRandom((3,)))
+    player = Player(functools.partial(HeldRandom, (3,)))
     assert describe(player) == {'name': 'Player'}
     rngs = [np.random.default_rng(4)]
     frames = np.zeros((1, 64, 64, 3), np.uint8)
@@ -244,11 +249,11 @@ def test_novelty_is_the_loss_of_the_episodes():
 
 
 def test_held_out_episodes_stay_held_out():
-    few, more = iteration.split(range(20)), iteration.split(range(35))
+    few, more = every_tenth(range(20)), every_tenth(range(35))
     assert few[1] == [9, 19] and more[1] == [9, 19, 29]
     assert sorted(few[0] + few[1]) == list(range(20))
     with pytest.raises(ValueError, match='9 episodes'):
-        iteration.split(range(9))
+        every_tenth(range(9))
 
 
 def test_v_begins_at_the_mean_colour():
@@ -256,7 +261,7 @@ def test_v_begins_at_the_mean_colour():
     frames = np.zeros((2, 64, 64, 3), np.uint8)
     frames[0, ..., 1] = 102  # 0.2 on average
     vision.deconv4.W.array[...] = 0
-    iteration.start_at_mean(vision, frames)
+    vae.start_at_mean(vision, frames)
     picture = vision.decode(np.zeros((1, Z), np.float32)).array[0]
     means = picture.mean(axis=(1, 2))
     np.testing.assert_allclose(means, [0.01, 0.2, 0.01], rtol=1e-5)

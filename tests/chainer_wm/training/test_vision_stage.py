@@ -1,4 +1,4 @@
-"""Training of V: its learning rate, its free nats, its silent latents."""
+"""Training of V: its learning rate, its free nats, its inactive latents."""
 
 import numpy as np
 import pytest
@@ -49,15 +49,15 @@ def test_free_nats_are_half_a_nat_per_latent_unless_told(tmp_path):
 
 def test_a_latent_that_says_nothing_is_dropped(tmp_path, capsys):
     seer = train(tmp_path, 3)
-    silent = 2
+    inactive = 2
     for layer in (seer.mu, seer.ln_var):
-        layer.W.array[silent] = 0
-        layer.b.array[silent] = 0
-    seer.mu.b.array[:silent] += 1  # half a nat at least
-    seer.mu.b.array[silent + 1 :] -= 1
+        layer.W.array[inactive] = 0
+        layer.b.array[inactive] = 0
+    seer.mu.b.array[:inactive] += 1  # half a nat at least
+    seer.mu.b.array[inactive + 1 :] -= 1
     store = RolloutStore(tmp_path / 'rollouts')
     rest = vae.drop_inactive(seer, store, [0], 0.1)
-    np.testing.assert_array_equal(rest.mu.W.array, np.delete(seer.mu.W.array, silent, axis=0))
+    np.testing.assert_array_equal(rest.mu.W.array, np.delete(seer.mu.W.array, inactive, axis=0))
     np.testing.assert_array_equal(rest.fc.b.array, seer.fc.b.array)
     assert '1 of 4 latents carry fewer than 0.1 nats' in capsys.readouterr()[0]
 

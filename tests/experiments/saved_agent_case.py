@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from chainer_wm.agents.saved import Parts
+from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.files.archives import save_link
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
@@ -13,18 +13,18 @@ def make_model(core='lstm', seed=1):
     return MDNRNN(3, 1, 5, core=core, predict_done=True, seed=seed)
 
 
-def make_parts(folder, core='lstm'):
-    parts = Parts.of(folder, '', ('z', 'c', 'h'), '@numpy')
+def make_saved(folder, core='lstm'):
+    saved = SavedAgent(folder, bias=False)
     network = make_model(core)
     for parameter in network.params():  # it was trained
         parameter.array += 0.3 * np.sign(parameter.array)
     network.head.b.array[-1] = -9
-    save_link(parts.vision_path, ConvVAE(3))
-    save_link(parts.model_path, network)
+    save_link(saved.vision_path, ConvVAE(3))
+    save_link(saved.model_path, network)
     rng = np.random.default_rng(0)
-    with LatentWriter(parts.codes_path, 3, 1, {'vision': 'v'}) as writer:
+    with LatentWriter(saved.codes_of(0), 3, 1, {'vision': 'v'}) as writer:
         for episode in range(2):
             mu = rng.standard_normal((4, 3))
             writer.add(episode, mu, mu - 2, mu[:, :1], True)
         writer.finish()
-    return parts
+    return saved

@@ -5,15 +5,15 @@ from typing import NamedTuple
 import chainer
 import numpy as np
 import pytest
-from cells_case import make_parts
 from PIL import Image
+from saved_agent_case import make_saved
 
-from chainer_wm.dream.foresight import Stretches, foreseen, stretches
+from chainer_wm.dream.foresight import Stretches, ends_of, foreseen, stretches
 from chainer_wm.functions.mixture import Mixture
 from chainer_wm.links.mdn_rnn import Prediction
 from chainer_wm.rollouts import Rollout, RolloutStore
 from chainer_wm.rollouts.latents import Latents, LatentWriter
-from chainer_wm.runs import forewarning
+from experiments import doom_take_cover_controls as controls
 
 
 class Steps(NamedTuple):
@@ -109,52 +109,52 @@ def test_stretches_end_where_they_are_asked_to(tmp_path):
 
 
 def test_deaths_and_peace_are_told_apart(tmp_path):
-    length, peace = forewarning.LENGTH, forewarning.PEACE
+    length, peace = controls.LENGTH, controls.PEACE
     codes = write(
         tmp_path, (length - 1, length, length + peace, 900, 900), [True, True, True, True, False]
     )
-    found = forewarning.ends_of(codes, range(5), np.random.default_rng(0))
+    found = ends_of(codes, range(5), np.random.default_rng(0), length, peace)
     assert found['death'] == [(1, length), (2, length + peace), (3, 900)]
     assert found['none'][0] == (2, length)
     assert length <= found['none'][1][1] <= 900 - peace
 
 
-def measure(parts):
-    kinds = forewarning.unseen(parts, 0.5, 0)
-    return forewarning.measure(parts, kinds, 1.0, 0)
+def measure(saved):
+    kinds = controls.unseen(saved, 0.5, 0)
+    return controls.forewarning(saved, kinds, 1.0, 0)
 
 
-def draw_deaths(path, parts, **options):
+def draw_deaths(path, saved, **options):
     """Of the agents, where there are some."""
-    kind = list(forewarning.unseen(parts, 0.5, 0).values())[-1]
-    forewarning.draw_deaths(path, parts, kind, 1.0, 0, **options)
+    kind = list(controls.unseen(saved, 0.5, 0).values())[-1]
+    controls.draw_deaths(path, saved, kind, 1.0, 0, **options)
 
 
 def test_measured_on_episodes_that_m_never_saw(tmp_path):
-    parts = make_parts(tmp_path)
-    assert not measure(parts)['kinds']  # too short
-    write(parts.at(1).home / 'codes', [170, 130])
-    found = measure(parts)
+    saved = make_saved(tmp_path)
+    assert not measure(saved)['kinds']  # too short
+    write(saved.at(1).home / 'codes', [170, 130])
+    found = measure(saved)
     agents = found['kinds'].pop('agents')
     assert not found['kinds'] and found['round'] == 0
     assert agents['death'] == {
         'stretches': 2,
-        'shares': [0.0] * len(forewarning.HORIZONS),  # in it nobody dies
+        'shares': [0.0] * len(controls.HORIZONS),  # in it nobody dies
     }
     assert agents['none']['stretches'] == 1
-    forewarning.draw(tmp_path / 'x.png', found, 'nothing')
+    controls.draw_forewarning(tmp_path / 'x.png', found, 'nothing')
     assert not (tmp_path / 'x.png').exists()
     found['kinds']['agents'] = agents
-    forewarning.draw(tmp_path / 'x.png', found, 'something')
+    controls.draw_forewarning(tmp_path / 'x.png', found, 'something')
     assert (tmp_path / 'x.png').stat().st_size > 1000
 
 
 def test_the_frames_before_deaths_are_drawn(tmp_path):
-    parts = make_parts(tmp_path)
+    saved = make_saved(tmp_path)
     sheet = tmp_path / 'deaths.png'
-    draw_deaths(sheet, parts)
+    draw_deaths(sheet, saved)
     assert not sheet.exists()  # the episodes are too short
-    home, length = parts.at(1).home, 120
+    home, length = saved.at(1).home, 120
     write(home / 'codes', [length])
     last = np.arange(length) == length - 1
     RolloutStore(home / 'rollouts').add(
@@ -167,7 +167,7 @@ def test_the_frames_before_deaths_are_drawn(tmp_path):
             np.zeros(length, bool),
         ),
     )
-    draw_deaths(sheet, parts, steps=4)
+    draw_deaths(sheet, saved, steps=4)
     with Image.open(sheet) as picture:
         width, height = picture.size
     assert width // 64 == 5 and height // 64 >= 4

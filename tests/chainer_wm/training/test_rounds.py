@@ -5,8 +5,9 @@ import pytest
 
 from chainer_wm import files
 from chainer_wm.agents.cma_es import CMAES
-from chainer_wm.agents.saved import Parts
+from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.rollouts.latents import JoinedLatents, Latents, LatentWriter
+from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.training import evolution, rounds
 
 RANDOM, PLAYED = (5, 3, 4, 6), (2, 7)
@@ -24,15 +25,19 @@ def encode(folder, lengths, first, source='v'):
 
 
 @pytest.fixture
-def parts(tmp_path):
-    parts = Parts.of(tmp_path, '', ('z', 'c', 'h'), '@numpy')
-    encode(parts.codes_path, RANDOM, 0)
-    encode(parts.at(1).home / 'codes', PLAYED, sum(RANDOM))
-    return parts
+def saved(tmp_path):
+    saved = SavedAgent(tmp_path)
+    encode(saved.codes_of(0), RANDOM, 0)
+    encode(saved.at(1).home / 'codes', PLAYED, sum(RANDOM))
+    return saved
 
 
-def test_joined_codes_are_those_of_the_parts_in_order(parts):
-    joined = parts.at(1).latents()
+def a_quarter(episodes):
+    return split_episodes(episodes, 0.25, 3)
+
+
+def test_joined_codes_are_those_of_the_parts_in_order(saved):
+    joined = saved.at(1).latents()
     np.testing.assert_array_equal(joined.mu[:, 0], np.arange(27))
     np.testing.assert_array_equal(joined.ln_var, -joined.mu)
     np.testing.assert_array_equal(joined.lengths, RANDOM + PLAYED)
@@ -46,17 +51,17 @@ def test_joined_codes_are_those_of_the_parts_in_order(parts):
         joined.number(1, 2)
 
 
-def test_a_round_knows_only_the_episodes_before_it(parts):
-    assert len(parts.latents()) == 4
-    assert len(parts.at(1).latents()) == 6
+def test_a_round_knows_only_the_episodes_before_it(saved):
+    assert len(saved.latents()) == 4
+    assert len(saved.at(1).latents()) == 6
     with pytest.raises(FileNotFoundError, match='02'):
-        parts.at(2).latents()
+        saved.at(2).latents()
 
 
-def test_codes_of_two_visions_do_not_mix(parts, tmp_path):
+def test_codes_of_two_visions_do_not_mix(saved, tmp_path):
     other = encode(tmp_path / 'other', (3,), 0, 'another v')
     with pytest.raises(ValueError, match=r'another v.*trained again'):
-        JoinedLatents([Latents(parts.codes_path), other])
+        JoinedLatents([Latents(saved.codes_of(0)), other])
 
 
 def rows(sequences, epochs=1):
@@ -64,8 +69,8 @@ def rows(sequences, epochs=1):
     return np.concatenate([sequences.batch(n).mu[:-1, :, 0].ravel() for n in range(steps)])
 
 
-def test_the_agents_episodes_are_seen_more_often(parts):
-    train, test = rounds.windows(parts.at(1), 1, 1, 0.25, 3, repeats=3)
+def test_the_agents_episodes_are_seen_more_often(saved):
+    train, test = rounds.windows(saved.at(1), a_quarter, 1, 1, 3, repeats=3)
     counts = np.bincount(rows(train).astype(int), minlength=27)
     held_out = np.bincount(rows(test).astype(int), minlength=27)
     assert set(counts[:18]) == {0, 1} and set(counts[18:]) == {0, 3}
@@ -74,8 +79,8 @@ def test_the_agents_episodes_are_seen_more_often(parts):
     assert lengths[0] in RANDOM and lengths[1] in PLAYED
 
 
-def test_what_was_held_out_stays_held_out_in_later_rounds(parts):
-    unseen = [set(rows(rounds.windows(parts.at(n), 1, 1, 0.25, 3)[1])) for n in (0, 1)]
+def test_what_was_held_out_stays_held_out_in_later_rounds(saved):
+    unseen = [set(rows(rounds.windows(saved.at(n), a_quarter, 1, 1, 3)[1])) for n in (0, 1)]
     assert unseen[0] < unseen[1]
 
 

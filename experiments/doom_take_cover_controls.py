@@ -1,0 +1,502 @@
+"""Controls on top of a finished run of doom_take_cover.py, a stage for each.
+
+    doom_take_cover_controls.py --base RUN
+
+evolves C anew in the dream of that run's last M, with a small budget that all
+controls share, and scores it in the dream it grew up in and in the game: at other
+temperatures, on z alone, on the DNC's read vectors too, on the memory of an M
+that was never trained, and with separable CMA-ES. The control at the run's own
+temperature is what the others are held against. Before them, what policies
+score that see nothing, and how long before a real death M's dreams show it.
+"""
+
+from __future__ import annotations
+
+import dnc.runtime  # noqa: F401
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import chainer
+import numpy as np
+
+from chainer_wm import files, plots
+from chainer_wm.agents import policies
+from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.agents.world_model import WorldModelAgent, features_width
+from chainer_wm.dream.foresight import ends_of, foresee, foreseen, stretches
+from chainer_wm.dream.simulator import Dream
+from chainer_wm.dream.variants import SecondModelDream
+from chainer_wm.envs.take_cover import TakeCover
+from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.rollouts import RolloutStore
+from chainer_wm.rollouts.latents import Latents
+from chainer_wm.rollouts.splits import split_episodes
+from chainer_wm.runs import report, run_folder
+from chainer_wm.runs.command_line import DeviceConfig, WorkersConfig, main, opt, parse, run_stages
+from chainer_wm.seeds import stream
+from chainer_wm.training import evolution
+
+NAME = 'doom_take_cover'  # these runs lie beside those that they are about
+KINDS = ('temperature', 'z', 'reads', 'untrained', 'separable')
+RANDOM: dict[str, Callable] = {'random': policies.Uniform}
+#: To and fro, without looking.
+PACING: dict[str, Callable] = {
+    f'pacing {period}': functools.partial(policies.Pacing, period)
+    for period in (45, 60, 90, 120, 150, 200)
+}
+HORIZONS = (0, 1, 2, 3, 5, 8, 12, 16, 20, 30, 40)  # steps before a death
+LENGTH = 100  # steps of a stretch, with those that M only follows
+PEACE = 60  # steps without a death after a stretch that nobody dies in
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(DeviceConfig, WorkersConfig):
+    """Controls of Take Cover: C evolved anew with one thing changed."""
+
+    model: str = opt('lstm', None)  # of the base, like dtype and seed
+    dtype: str = opt('float32', None)
+    base: str = opt('', 'the finished run: its V, M, core and seed are used')
+    round: int = opt(-1, "whose M: a round of the base's; -1 is the last")
+    kinds: tuple[str, ...] = opt(KINDS, 'of controls to run', free=True)
+    temperatures: tuple[float, ...] = opt(
+        (0.1, 0.5, 1.0, 1.15, 1.3), 'a control for each', free=True
+    )
+    mixed: tuple[float, ...] = opt((1.0, 1.5), 'range of temperatures of one more', free=True)
+    population: int = opt(32, 'candidates per generation')
+    dreams: int = opt(8, 'dreams per candidate')
+    generations: int = opt(20, 'of CMA-ES in every control', extends='baseline')
+    sigma: float = opt(0.1, 'first step size of CMA-ES')
+    max_steps: int = opt(2100, 'cap of a dream')
+    test_episodes: int = opt(100, 'of every score', extends='baseline')
+
+    def default_run(self) -> str:
+        """The name of a run that was given none."""
+        return f'{self.base}-controls'
+
+
+# fmt: off
+PRESETS = {
+    'smoke': dict(population=4, dreams=2, generations=2, max_steps=50,
+                  temperatures=(1.15,), test_episodes=2),
+    'laptop': {},
+    'paper': dict(population=64, dreams=16, generations=200),
+}
+# fmt: on
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+    """The finished run, as its folder tells it."""
+
+    config: dict[str, Any]
+    saved: SavedAgent
+
+    @property
+    def game(self) -> functools.partial:
+        """A picklable maker of its game."""
+        return functools.partial(TakeCover, settings=self.config['settings'])
+
+
+def base_of(config: Config) -> Base:
+    """The base run, at the round asked for.
+
+    Raises:
+        runs.RunError: it is not there, or has not come so far.
+    """
+    folder = pathlib.Path(config.data, NAME, config.base)
+    if not config.base or not (folder / 'config.json').exists():
+        raise run_folder.RunError(
+            f'--base {config.base!r}: {folder} holds no run; give the name of '
+            'a finished run of doom_take_cover.py, and its --data'
+        )
+    saved = files.read_json(folder / 'config.json')
+    agent = SavedAgent.of_run(folder, saved, device=config.device, bias=False)
+    if config.round >= 0:
+        agent = agent.at(config.round)
+    if not agent.controller_path.exists():
+        raise run_folder.RunError(
+            f'--base {config.base}: {agent.controller_path} is not there; '
+            f'let that run come to round {agent.round} first'
+        )
+    return Base(saved, agent)
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """One control.
+
+    Attributes:
+        name: of its stage and folder.
+        temperature: of the dream: tau, or the two ends of a range.
+        features: what C sees.
+        separable: CMA-ES with a diagonal covariance.
+        untrained: c, h and r come from an M with its first weights, in the
+            dream (which stays the trained M's) and in the game.
+    """
+
+    name: str
+    temperature: tuple[float, ...]
+    features: tuple[str, ...]
+    separable: bool = False
+    untrained: bool = False
+
+
+def controls_of(config: Config, base: Base) -> list[Control]:
+    """The controls, in order; those that this core cannot have are left out."""
+    tau = tuple(base.config['temperature'])
+    usual = base.saved.features
+    found = [
+        Control('tau-' + '-'.join(f'{end:.2f}' for end in ends), ends, usual)
+        for ends in (*((t,) for t in config.temperatures), config.mixed)
+        if ends
+    ]
+    other = {
+        'z': [Control('z', tau, ('z',))],
+        'reads': [Control('reads', tau, ('z', 'c', 'h', 'r'))],
+        'untrained': [Control('untrained', tau, usual, untrained=True)],
+        'separable': [Control('separable', tau, usual, separable=True)],
+    }
+    if base.config['model'] != 'dnc':
+        other['reads'] = []
+    kinds = {'temperature': found, **other}
+    unknown = [kind for kind in config.kinds if kind not in kinds]
+    if unknown:
+        raise run_folder.RunError(f'--kinds {" ".join(unknown)}: there are {", ".join(KINDS)}')
+    return [control for kind in config.kinds for control in kinds[kind]]
+
+
+def first_weights(network: MDNRNN) -> MDNRNN:
+    """An M as this one was before its training, on the same device."""
+    with chainer.using_config('dtype', network.dtype):
+        fresh = MDNRNN(**network.config)
+    fresh.to_device(network.device)
+    return fresh
+
+
+def seen_by(control: Control, saved: SavedAgent) -> SavedAgent:
+    """The saved agent with the control's features."""
+    return dataclasses.replace(saved, features=control.features)
+
+
+def dream_of(control: Control, saved: SavedAgent, max_steps: int) -> Dream:
+    """The dream of a control: the trained M's, with the control's features."""
+    trained = saved.dream(control.temperature, max_steps)
+    if not control.untrained:
+        return trained
+    return SecondModelDream(
+        trained.model,
+        saved.latents().first(),
+        first_weights(trained.model),
+        temperature=control.temperature,
+        max_steps=max_steps,
+    )
+
+
+def evolve(
+    folder: pathlib.Path,
+    control: Control,
+    saved: SavedAgent,
+    dream: Dream,
+    config: Config,
+    tick: Callable[[], None] = lambda: None,
+) -> evolution.Evolution:
+    """Search C of a control in its dream, from zero; goes on where it was stopped."""
+    linear = seen_by(control, saved).new_controller(dream.model)
+    start = CMAES(
+        np.zeros(linear.n_params),
+        config.sigma,
+        config.population,
+        seed=config.seed,
+        separable=control.separable,
+    )
+    return evolution.evolve(
+        folder,
+        start,
+        evolution.in_dream(
+            dream, linear.act, episodes=config.dreams, seed=config.seed, features=control.features
+        ),
+        generations=config.generations,
+        tick=tick,
+    )
+
+
+def agent_maker(
+    control: Control, saved: SavedAgent, theta: np.ndarray
+) -> Callable[[], WorldModelAgent]:
+    """A picklable maker of the control's agent for the game, on the CPU."""
+    on_cpu = dataclasses.replace(seen_by(control, saved), device='@numpy')
+    return functools.partial(_load, on_cpu, theta, control.untrained)
+
+
+def _load(saved: SavedAgent, theta: np.ndarray, untrained: bool) -> WorldModelAgent:
+    agent = saved.agent_maker(theta)()
+    if untrained:
+        agent.model = first_weights(agent.model)
+    return agent
+
+
+def score(
+    control: Control,
+    saved: SavedAgent,
+    dream: Dream,
+    theta: np.ndarray,
+    make_env: Callable,
+    config: Config,
+) -> dict[str, Any]:
+    """C of a control in its dream, beside fixed policies, and in the game."""
+    linear = seen_by(control, saved).new_controller(dream.model)
+    dreamer = report.DreamtController(linear.act, theta)
+    players = {'agent': dreamer} | {name: make() for name, make in RANDOM.items()}
+    episodes = config.test_episodes, config.seed
+    game = report.score_in_game(
+        {'agent': agent_maker(control, saved, theta)}, make_env, *episodes, config.workers
+    )
+    return {
+        'dream': report.score_in_dream(players, dream, *episodes, control.features),
+        'game': game['agent'],
+    }
+
+
+def work(control: Control, base: Base, config: Config, run: run_folder.Run) -> None:
+    """Evolve and score one control."""
+    saved = base.saved
+    dream = dream_of(control, saved, config.max_steps)
+    folder = run.path('controls', control.name)
+    found = evolve(folder, control, saved, dream, config, run.tick)
+    row = {
+        **dataclasses.asdict(control),
+        'controller_parameters': features_width(dream.model, control.features),
+        'evolved': found.history[-1]['mean'],
+        **score(control, saved, dream, found.theta, base.game, config),
+    }
+    known = run.results().get('cells', {})
+    run.add_results(cells={**known, control.name: row})
+    print(
+        f'{control.name}: {report.mean_and_std(row["dream"]["agent"])} in its '
+        f'dream, {report.mean_and_std(row["game"])} in the game'
+    )
+
+
+def baseline(base: Base, config: Config, run: run_folder.Run) -> None:
+    """Policies that see nothing, over the same episodes."""
+    game = report.score_in_game(
+        RANDOM | PACING, base.game, config.test_episodes, config.seed, config.workers
+    )
+    random = game.pop('random')
+    run.add_results(base=base.config, random_baseline=random, pacing=game)
+    for name, score in game.items():
+        print(f'{name}: {report.mean_and_std(score)} in the game')
+
+
+class Unseen(NamedTuple):
+    """Episodes that an M never saw."""
+
+    store: RolloutStore
+    codes: Latents
+    episodes: list[int]
+
+
+def forewarn(base: Base, config: Config, run: run_folder.Run) -> None:
+    """How long before a real death the dreams of M show it.
+
+    A controller can only learn to dodge in the dream what the dream knows to
+    come. Each real death is dreamt anew from k steps before it, with the
+    actions that were taken, and so is a stretch of the same episode that
+    nobody died in; by the M whose C then played on, if any.
+    """
+    saved = base.saved.at(max(0, base.saved.round - 1))
+    tau = float(np.mean(base.config['temperature']))
+    kinds = unseen(saved, base.config['held_out'], config.seed)
+    found = forewarning(saved, kinds, tau, config.seed, config.test_episodes)
+    run.add_results(forewarning=found)
+    draw_forewarning(
+        run.path('figures', 'forewarning.png'),
+        found,
+        f"Real deaths in {base.config['model'].upper()}'s dreams",
+    )
+    draw_deaths(
+        run.path('figures', 'deaths.png'),
+        saved,
+        kinds.get('agents', kinds['random']),
+        tau,
+        config.seed,
+    )
+
+
+def unseen(saved: SavedAgent, held_out: float, seed: int) -> dict[str, Unseen]:
+    """What a round's M never saw, by kind.
+
+    ``random``: held-out episodes. ``agents``, if there is a next round that
+    has the same V: what its C played for that.
+
+    Args:
+        held_out, seed: the run's.
+    """
+    codes = Latents(saved.codes_of(0))
+    kept = split_episodes(sorted(codes.episodes), held_out, seed)[1]
+    kinds = {'random': Unseen(saved.at(0).store(), codes, kept)}
+    after = saved.at(saved.round + 1)
+    path = after.codes_of(after.round)
+    same = after.vision_round == saved.vision_round
+    if same and (path / 'index.json').exists():
+        codes = Latents(path)
+        kinds['agents'] = Unseen(after.store(), codes, sorted(codes.episodes))
+    return kinds
+
+
+def forewarning(
+    saved: SavedAgent, kinds: Mapping[str, Unseen], temperature: float, seed: int, most: int = 100
+) -> dict[str, Any]:
+    """Shares of dreams that end, over deaths that M never saw.
+
+    Args:
+        saved: at a round.
+        kinds: what its M never saw, see ``unseen``.
+        seed: the run's.
+        most: episodes of either kind.
+
+    Returns:
+        ``round``, ``horizons``, and under ``kinds``, by kind, ``death`` and
+        ``none``: how many ``stretches``, and the ``shares`` of dreams that
+        end, by horizon. A kind without a long enough episode is left out.
+    """
+    found: dict[str, Any] = {}
+    model = saved.model()
+    for kind, (_, codes, episodes) in kinds.items():
+        rng = stream(seed, 'forewarning', saved.round)
+        for name, ends in ends_of(codes, episodes[:most], rng, LENGTH, PEACE).items():
+            if not ends:
+                continue
+            shares = foreseen(
+                model, stretches(codes, ends, LENGTH), HORIZONS, rng, temperature=temperature
+            )
+            found.setdefault(kind, {})[name] = {
+                'stretches': shares.shape[1],
+                'shares': shares.mean(axis=1).tolist(),
+            }
+    return {'round': saved.round, 'horizons': list(HORIZONS), 'kinds': found}
+
+
+def draw_forewarning(path: pathlib.Path, found: dict[str, Any], title: str) -> None:
+    """Shares of dreams that end, over how long before M dreamt on alone.
+
+    Nothing is drawn where no episode was long enough.
+    """
+    series = {
+        f'{kind}, {"death" if name == "death" else "no death"}': (
+            np.array(found['horizons']),
+            np.array(row['shares']),
+        )
+        for kind in ('agents', 'random')
+        for name, row in found['kinds'].get(kind, {}).items()
+    }
+    if not series:
+        return
+    plots.training_curves(
+        path,
+        series,
+        ylabel='share of dreams that end there',
+        xlabel='steps before, from which M dreams alone',
+        title=title,
+    )
+
+
+def draw_deaths(
+    path: pathlib.Path,
+    saved: SavedAgent,
+    kind: Unseen,
+    temperature: float,
+    seed: int,
+    shown: int = 3,
+    steps: int = 12,
+) -> None:
+    """The last steps before some deaths: the game, V, and two dreams.
+
+    The first deaths that there are. Under the frames of a dream stands its
+    P(done).
+    """
+    store, codes, episodes = kind
+    ends = ends_of(codes, episodes, stream(seed, 'deaths'), LENGTH, PEACE)['death'][:shown]
+    if not ends:
+        return
+    model, vision = saved.model(), saved.vision()
+    rng = stream(seed, 'forewarning film', saved.round)
+    frames, captions, notes = [], [], []
+    for episode, length in ends:
+        rows, last = codes.rows(episode), slice(length - steps - 1, length)
+        z, actions = np.array(codes.mu[rows]), np.array(codes.actions[rows])
+        frames += [store.read(episode).observations[last]]
+        frames += [report.decode(vision, z[last])]
+        notes += [str(k) for k in range(-steps, 1)] + [''] * (steps + 1)
+        for _ in range(2):
+            seen = foresee(model, z, actions, length - steps, rng, temperature)
+            frames.append(report.decode(vision, seen.dreamed[last]))
+            notes += [f'{p:.2f}' for p in seen.p_done_dreamed[last]]
+        for word in ('game', 'V', 'dream', 'dream'):
+            captions += [word] + [''] * steps
+    plots.contact_sheet(
+        path,
+        np.concatenate(frames),
+        captions,
+        notes,
+        columns=steps + 1,
+        scale=1,
+        title=f'Deaths, and M dreaming from {steps} steps before them',
+    )
+
+
+def draw(config: Config, run: run_folder.Run) -> None:
+    """The paper's table of temperatures, below ours."""
+    from experiments.take_cover_summary import control_rows, draw_temperatures
+    from experiments.take_cover_table import read
+
+    if run.results().get('cells'):
+        found = read(run.folder.parent, config.run)
+        draw_temperatures(
+            run.path('figures', 'temperatures.png'),
+            control_rows([found]),
+            f'M with {found.core.upper()}',
+        )
+
+
+def settled(config: Config, base: Base) -> Config:
+    """The settings with what the base run decides.
+
+    Raises:
+        runs.RunError: another seed was asked for.
+    """
+    seed = base.config['seed']
+    if config.seed not in (0, seed):
+        raise run_folder.RunError(
+            f'--seed {config.seed}, but run {config.base} has seed {seed}: '
+            'its controls meet the same episodes; leave --seed out'
+        )
+    return dataclasses.replace(
+        config, model=base.config['model'], dtype=base.config['dtype'], seed=seed
+    )
+
+
+def script(argv=None) -> None:
+    config = parse(Config, PRESETS, NAME, argv)
+    base = base_of(config)
+    config = settled(config, base)
+    stages = {
+        'baseline': functools.partial(baseline, base),
+        'forewarning': functools.partial(forewarn, base),
+        **{
+            control.name: functools.partial(work, control, base)
+            for control in controls_of(config, base)
+        },
+    }
+    run = run_stages(config, NAME, stages, ('vizdoom',))
+    draw(config, run)  # anew after every call: controls may have been added
+    run.close()
+
+
+if __name__ == '__main__':
+    main(script)

@@ -1,0 +1,90 @@
+"""Controls: features of an untrained M, searches resumed and scored."""
+
+import dataclasses
+import functools
+
+import gym
+import numpy as np
+import pytest
+from saved_agent_case import make_model, make_saved
+
+from experiments import doom_take_cover_controls as controls
+from experiments.doom_take_cover_controls import Config, Control
+
+CONFIG = Config(
+    seed=4,
+    workers=0,
+    population=4,
+    dreams=2,
+    generations=3,
+    sigma=0.5,
+    max_steps=12,
+    test_episodes=2,
+)
+
+
+class Game(gym.Env):
+    """Three grey pictures, one point each."""
+
+    observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 3
+        return np.full((64, 64, 3), 99, np.uint8), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.full((64, 64, 3), 99, np.uint8), 1.0, self.left == 0, False, {}
+
+
+@pytest.fixture
+def saved(tmp_path, request):
+    return make_saved(tmp_path, getattr(request, 'param', 'lstm'))
+
+
+@pytest.mark.parametrize('saved', ['lstm', 'dnc'], indirect=True)
+def test_first_weights_are_those_before_training(saved):
+    fresh = controls.first_weights(saved.model())
+    core = saved.model().config['core']
+    for name, parameter in fresh.namedparams():
+        expected = dict(make_model(core).namedparams())[name]
+        np.testing.assert_array_equal(parameter.array, expected.array)
+
+
+@pytest.mark.parametrize(
+    'control',
+    [
+        Control('tau', (0.5, 1.5), ('z', 'c', 'h')),
+        Control('z', (1.15,), ('z',)),
+        Control('untrained', (1.15,), ('z', 'c', 'h'), untrained=True),
+        Control('separable', (1.15,), ('z', 'c', 'h'), separable=True),
+    ],
+    ids=lambda control: control.name,
+)
+def test_a_control_is_evolved_resumed_and_scored(control, saved, tmp_path):
+    def evolve(folder, generations):
+        dream = controls.dream_of(control, saved, CONFIG.max_steps)
+        config = dataclasses.replace(CONFIG, generations=generations)
+        found = controls.evolve(tmp_path / folder, control, saved, dream, config)
+        return found.theta, dream
+
+    theta, dream = evolve('whole', 3)
+    evolve('parts', 1)
+    np.testing.assert_array_equal(evolve('parts', 3)[0], theta)
+    found = controls.score(control, saved, dream, theta, Game, CONFIG)
+    assert found['dream']['agent']['mean'] == CONFIG.max_steps
+    assert set(found['dream']) == {'agent', 'random'}
+    assert found['game']['episodes'] == 2
+
+
+def test_the_agent_of_the_untrained_control_sees_first_weights(saved):
+    theta = np.ones(13)
+    control = functools.partial(Control, 'x', (1.15,), ('z', 'c', 'h'))
+    trained, fresh = (
+        controls.agent_maker(control(untrained=untrained), saved, theta)()
+        for untrained in (False, True)
+    )
+    np.testing.assert_array_equal(fresh.model.core.W.array, make_model().core.W.array)
+    assert not np.allclose(trained.model.core.W.array, fresh.model.core.W.array)
