@@ -1,16 +1,153 @@
-"""PixelCopter's recordings, played again and compared step by step."""
+"""PixelCopter's recordings: read, played again and compared step by step.
+
+A recording is an ``.npz`` file without pickles. ``ep`` has one row per episode
+and ``ep_columns`` names its columns (what follows a bracket is a remark): its
+seed, its length, where its steps begin in ``action``, ``reward`` and ``done``
+(``step_start``), where its length + 1 states begin in ``state``
+(``frame_start``), and whether ``frames``, if there are any, hold the picture
+after each of its steps (``has_frames``). ``state_ok``, if there, is false
+where the original could not tell its state.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainer_wm.envs.copter import PALETTE, SIZE, STATE_NAMES, Copter
-from chainer_wm.envs.pixelcopter_recording import Episode, RecordingError, load
+
+Arrays = dict[str, np.ndarray]
+
+_COLUMNS = ('seed', 'frame_start', 'step_start', 'length', 'has_frames')
+
+
+class RecordingError(ValueError):
+    """The file cannot be read as a recording."""
+
+
+class Episode(NamedTuple):
+    """One recorded game of T steps."""
+
+    seed: int
+    actions: np.ndarray  # (T,), 1 climbs
+    rewards: np.ndarray  # (T,)
+    done: np.ndarray  # (T,) bool
+    states: np.ndarray  # (T + 1, 7) float64
+    known: np.ndarray  # (T + 1,) bool: the state could be told
+    frames: np.ndarray | None  # (T, 48, 48, 3) uint8
+
+
+def load(path: str | os.PathLike) -> list[Episode]:
+    """Read a recording.
+
+    Raises:
+        RecordingError: not a recording, cut short, or its parts do not fit;
+            says where.
+    """
+    try:
+        with open(path, 'rb') as file, np.load(file, allow_pickle=False) as npz:
+            arrays = {name: npz[name] for name in npz.files}
+    except FileNotFoundError:
+        raise RecordingError(f'{path}: there is no such file') from None
+    except Exception as error:  # damaged bytes raise almost anything
+        raise RecordingError(
+            f'{path} cannot be read as an .npz file ({error}): was it cut short or altered?'
+        ) from error
+    try:
+        arrays = _checked(arrays)
+        return list(_episodes(_table(arrays), arrays))
+    except RecordingError as error:
+        raise RecordingError(f'{path}: {error}') from None
+
+
+def _checked(arrays: Arrays) -> Arrays:
+    """The arrays, complete, with shapes that fit one another."""
+    found = dict(arrays)
+    state = _array(found, 'state', (len(STATE_NAMES),))
+    found.setdefault('state_ok', np.ones(len(state), bool))
+    for name in ('action', 'reward', 'done', 'state_ok'):
+        _array(found, name, ())
+    if 'frames' in found:
+        _array(found, 'frames', (SIZE, SIZE, 3))
+    lengths = {name: len(found[name]) for name in ('action', 'reward', 'done')}
+    if len(set(lengths.values())) > 1:
+        raise RecordingError(f'{lengths} should be as many: is it cut short?')
+    if len(found['state_ok']) != len(state):
+        raise RecordingError(f'{len(state)} states but {len(found["state_ok"])} in state_ok')
+    if not np.isin(found['action'], (0, 1)).all():
+        raise RecordingError('there are actions other than 0 and 1')
+    return found
+
+
+def _table(arrays: Arrays) -> np.ndarray:
+    """``ep`` with the columns of ``_COLUMNS``, (episodes, 5)."""
+    if 'ep_columns' not in arrays or arrays['ep_columns'].ndim != 1:
+        raise RecordingError(
+            "there is no list 'ep_columns' in it: is it a recording of PixelCopter?"
+        )
+    names = [str(n).split('(')[0] for n in arrays['ep_columns'].tolist()]
+    if missing := set(_COLUMNS) - set(names):
+        raise RecordingError(f'ep_columns lacks {sorted(missing)}')
+    table = _array(arrays, 'ep', (len(names),))
+    table = table[:, [names.index(name) for name in _COLUMNS]]
+    if not len(table) or table.dtype.kind not in 'iu' or (table < 0).any():
+        raise RecordingError(
+            "'ep' must have one row of integers, 0 or more, per episode, but "
+            f'is {table.dtype} {table.shape}'
+        )
+    return table
+
+
+def _array(arrays: Arrays, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    if name not in arrays:
+        raise RecordingError(f'there is no {name!r} in it: is it a recording of PixelCopter?')
+    array = arrays[name]
+    if array.shape[1:] != shape or not array.ndim or array.dtype.kind not in ('biuf'):
+        raise RecordingError(
+            f'{name!r} is {array.dtype} {array.shape}, expected numbers {("n", *shape)}'
+        )
+    return array
+
+
+def _episodes(table: np.ndarray, arrays: Arrays) -> Iterator[Episode]:
+    steps = _parts(arrays, 'action', table[:, 2], table[:, 3])
+    states = _parts(arrays, 'state', table[:, 1], table[:, 3] + 1)
+    filmed = table[:, 4] > 0
+    pictures: list[slice | None] = [None] * len(table)
+    if 'frames' in arrays:
+        lengths = np.where(filmed, table[:, 3], 0)
+        ends = np.cumsum(lengths)
+        parts = _parts(arrays, 'frames', ends - lengths, lengths)
+        pictures = [p if f else None for p, f in zip(parts, filmed)]
+    for seed, step, seen, picture in zip(table[:, 0], steps, states, pictures):
+        if seed >= 2**32:
+            raise RecordingError(f'seed {seed} is not below 2**32')
+        yield Episode(
+            int(seed),
+            arrays['action'][step],
+            arrays['reward'][step],
+            arrays['done'][step],
+            arrays['state'][seen],
+            arrays['state_ok'][seen],
+            None if picture is None else arrays['frames'][picture],
+        )
+
+
+def _parts(arrays: Arrays, name: str, starts: np.ndarray, lengths: np.ndarray) -> list[slice]:
+    """One slice per episode; together they are the whole array."""
+    ends = starts + lengths
+    total = len(arrays[name])
+    if lengths.sum() != total or (ends > total).any():
+        raise RecordingError(
+            f'{name!r} has {total} rows, but the episodes in ep have '
+            f'{lengths.sum()}, up to row {ends.max()}: is it cut short?'
+        )
+    return [slice(int(a), int(b)) for a, b in zip(starts, ends)]
 
 
 class Difference(Exception):

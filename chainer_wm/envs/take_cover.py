@@ -9,7 +9,7 @@ import gym
 import numpy as np
 from PIL import Image
 
-from chainer_wm.envs import engine
+from chainer_wm.envs import vizdoom_engine
 
 SIZE = 64
 _THIRD = 1 / 3
@@ -117,7 +117,7 @@ class TakeCover(gym.Env):
             seed = int(self.np_random.integers(2**31))
         if self._game is None:
             self._game = _configured(self._vizdoom, self._screen)
-            self._end = engine.start(self._game, self)
+            self._end = vizdoom_engine.start(self._game, self)
         self._game.set_seed(seed % 2**32)
         self._game.new_episode()
         self._over = False

@@ -62,39 +62,6 @@ def _dtype(*arrays: Array) -> np.dtype:
     return found if found.kind == 'f' else np.dtype(np.float64)
 
 
-def discounted_returns(
-    rewards: Array, discount: float, ends: Array | None = None, last_values: Array | None = None
-) -> Array:
-    """R_t = r_t + discount * R_{t+1}; the reward of step t itself counts.
-
-    Args:
-        rewards: (T, B), r_t is what the action of step t earned.
-        discount: gamma.
-        ends: (T, B) of 0 and 1: nothing after step t counts there. None: the
-            stream never ends.
-        last_values: (B,) R_T, what follows the last step; None is 0.
-
-    Returns:
-        (T, B), of the floating-point type of the rewards.
-
-    Raises:
-        ValueError: shapes do not fit.
-    """
-    check_time_batch(rewards=rewards, ends=ends)
-    xp = chainer.backend.get_array_module(rewards)
-    returns = xp.zeros(rewards.shape, _dtype(rewards))
-    following = xp.zeros(rewards.shape[1], returns.dtype)
-    if last_values is not None:
-        _check_lanes('last_values', last_values, rewards.shape[1])
-        following = last_values.astype(returns.dtype)
-    for t in range(len(rewards) - 1, -1, -1):
-        if ends is not None:
-            following = xp.where(ends[t] != 0, 0, following)
-        following = rewards[t] + discount * following  # R_t = r_t + gamma R_{t+1}
-        returns[t] = following
-    return returns
-
-
 def generalized_advantages(
     rewards: Array,
     values: Array,

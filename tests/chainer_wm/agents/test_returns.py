@@ -6,7 +6,6 @@ from chainer.backends import cuda
 
 from chainer_wm.agents.ppo.returns import (
     check_time_batch,
-    discounted_returns,
     forward_discounted,
     generalized_advantages,
 )
@@ -136,14 +135,10 @@ def test_decay_one_and_no_values_give_returns(seed):
     zeros = np.zeros_like(data['rewards'])
     ends = data['terminated'] | data['truncated']
     found = generalized_advantages(data['rewards'], zeros, zeros[0], GAMMA, 1.0, terminated=ends)
-    np.testing.assert_allclose(found.advantages, discounted_returns(data['rewards'], GAMMA, ends))
-
-
-def test_returns_by_hand():
-    np.testing.assert_allclose(discounted_returns(column(1, 2, 4), 0.5), column(3, 4, 4))
-    np.testing.assert_allclose(
-        discounted_returns(column(1, 2, 4), 0.5, column(0, 1, 0), np.array([8.0])), column(2, 2, 8)
-    )
+    returns, following = zeros.copy(), 0.0
+    for t in range(len(ends) - 1, -1, -1):
+        returns[t] = following = data['rewards'][t] + GAMMA * np.where(ends[t], 0, following)
+    np.testing.assert_allclose(found.advantages, returns)
 
 
 def test_lanes_do_not_meet():
@@ -184,7 +179,6 @@ def test_keeps_the_floating_point_type(dtype):
     }
     found = generalized_advantages(**floats, discount=GAMMA, decay=DECAY)
     assert found.advantages.dtype == found.returns.dtype == dtype
-    assert discounted_returns(floats['rewards'], GAMMA).dtype == dtype
     filtered, state = forward_discounted(floats['rewards'], GAMMA)
     assert filtered.dtype == state.dtype == dtype
 
@@ -206,7 +200,9 @@ def test_cupy_arrays_give_the_same():
 
 def test_whole_numbers_are_not_cut_off():
     ones = np.ones((3, 1), int)
-    np.testing.assert_allclose(discounted_returns(ones, 0.5), column(1.75, 1.5, 1))
+    nothing = np.zeros((3, 1), int)
+    found = generalized_advantages(ones, nothing, nothing[0], 0.5, 1.0)
+    np.testing.assert_allclose(found.advantages, column(1.75, 1.5, 1))
     np.testing.assert_allclose(forward_discounted(ones, 0.5)[0], column(1, 1.5, 1.75))
 
 
@@ -233,7 +229,5 @@ def test_refuses_what_does_not_fit():
     ):
         with pytest.raises(ValueError, match=match):
             generalized_advantages(**{**data, name: value}, **settings)
-    with pytest.raises(ValueError, match='lanes'):
-        discounted_returns(np.zeros((3, 2)), 0.9, None, np.zeros((2, 1)))
     with pytest.raises(ValueError, match='lanes'):
         forward_discounted(np.zeros((3, 2)), 0.9, np.zeros(3))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gym.utils.env_checker import check_env
 
-from chainer_wm.envs import pixelcopter_recording
+from chainer_wm.envs import pixelcopter_replay
 from chainer_wm.envs.copter import SIZE, Copter
 from chainer_wm.envs.pixelcopter import PixelCopter
 
@@ -29,7 +29,7 @@ def new_game(seed=0):
 
 @needs_recordings
 def test_environment_gives_what_was_recorded():
-    for episode in pixelcopter_recording.load(RECORDINGS[0])[:6]:
+    for episode in pixelcopter_replay.load(RECORDINGS[0])[:6]:
         pixels = PixelCopter(size=SIZE)
         numbers = PixelCopter(observation='state')
         pixels.reset(seed=episode.seed)

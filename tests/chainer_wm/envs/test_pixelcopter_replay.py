@@ -9,7 +9,7 @@ import numpy as np
 import original_case
 import pytest
 
-from chainer_wm.envs import pixelcopter_recording, pixelcopter_replay, wrappers
+from chainer_wm.envs import pixelcopter_replay, wrappers
 from chainer_wm.envs.copter import SIZE, STATE_NAMES, Copter
 from chainer_wm.envs.pixelcopter import PixelCopter
 
@@ -143,8 +143,8 @@ def test_replay_skips_states_that_could_not_be_told(recording):
 def test_replay_refuses_what_is_no_recording(changes, message, recording, capsys):
     _, write = recording
     path = write(**changes)
-    with pytest.raises(pixelcopter_recording.RecordingError, match=message):
-        pixelcopter_recording.load(path)
+    with pytest.raises(pixelcopter_replay.RecordingError, match=message):
+        pixelcopter_replay.load(path)
     assert run(path) == 2
     assert str(path) in capsys.readouterr().err
 
@@ -155,11 +155,11 @@ def test_replay_refuses_shortened_and_wild_episodes(recording):
         ep = arrays['ep'].copy()
         ep[2, 3] += change
         with pytest.raises(ValueError, match='cut short'):
-            pixelcopter_recording.load(write(ep=ep))
+            pixelcopter_replay.load(write(ep=ep))
     action = arrays['action'].copy()
     action[0] = 3
     with pytest.raises(ValueError, match='other than 0 and 1'):
-        pixelcopter_recording.load(write(action=action))
+        pixelcopter_replay.load(write(action=action))
 
 
 def test_replay_refuses_damaged_files(recording, tmp_path, capsys):
