@@ -5,8 +5,10 @@ import functools
 import graphlib
 import pathlib
 import re
+import runpy
 
 import pytest
+import setuptools
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -103,6 +105,21 @@ def test_dnc_stands_alone(path):
     ours = ('chainer_wm', 'experiments')
     names = [name for _, name in imported(path)]
     assert [name for name in names if name.split('.')[0] in ours] == []
+
+
+@every('experiments', 'tests')
+def test_nobody_edits_the_path_of_modules(path):
+    found = [n.lineno for n in nodes(path, ast.Attribute) if ast.unparse(n) == 'sys.path']
+    assert found == [], 'the packages are installed (setup.sh), and pytest has its pythonpath'
+
+
+def test_the_wheel_holds_the_two_packages_alone(monkeypatch):
+    said = {}
+    monkeypatch.setattr(setuptools, 'setup', lambda **metadata: said.update(metadata))
+    monkeypatch.chdir(ROOT)
+    runpy.run_path('setup.py')
+    folders = {path.parent.relative_to(ROOT) for path in PRODUCT}
+    assert set(said['packages']) == {'.'.join(folder.parts) for folder in folders}
 
 
 def test_each_room_is_listed_once_and_is_there():
