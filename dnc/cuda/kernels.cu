@@ -1,4 +1,4 @@
-// What dnc/cuda/access.py launches: one block per lane of the batch.
+// What dnc/cuda/loops.py launches: one block per lane of the batch.
 
 #define LANE_ARGUMENTS                                                      \
     const Tape *tape, const Zeros *zeros, const Scratch *scratch, int t,    \

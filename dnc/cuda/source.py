@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnc.engine.tape import Gradients, Sparse, Tape, Zeros
+from dnc.engine.tape import INTEGERS, Gradients, Sparse, Tape, Zeros
 
 FILES = (
     *('sums', 'step', 'address', 'memory', 'link', 'sparse', 'backward'),
@@ -37,10 +37,6 @@ class Scratch(NamedTuple):
     scalars: Any  # per lane and head, (B, 8, R + 1)
     maps: Any  # of the free list's products, (B, 4, N)
 
-    @staticmethod
-    def integers() -> set[str]:
-        return set()
-
 
 class Entries(NamedTuple):
     """The sparse link's entries of one step, taken apart; scratch."""
@@ -50,15 +46,9 @@ class Entries(NamedTuple):
     value: Any  # (B, C)
     gradient: Any  # (B, C)
 
-    @staticmethod
-    def integers() -> set[str]:
-        return {'row', 'column'}
-
 
 def _struct(kind: Any) -> str:
-    fields = ' '.join(
-        f'{"int" if name in kind.integers() else "real"} *{name};' for name in kind._fields
-    )
+    fields = ' '.join(f'{"int" if name in INTEGERS else "real"} *{name};' for name in kind._fields)
     return f'struct {kind.__name__} {{ {fields} }};\n'
 
 

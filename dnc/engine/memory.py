@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnc.engine.tape import (
+    INTEGERS,
     Arena,
     Ends,
     Gradients,
@@ -89,9 +90,7 @@ class Memory:
         """A NamedTuple of arrays from the arena; Tape, Sparse, ..."""
         return kind(
             *(
-                self.arena.take(
-                    prefix + name, shape, np.int32 if name in kind.integers() else self.dtype
-                )
+                self.arena.take(prefix + name, shape, np.int32 if name in INTEGERS else self.dtype)
                 for name, shape in shapes._asdict().items()
             )
         )

@@ -15,6 +15,9 @@ from chainer.backends import cuda
 
 from dnc.access import interface_size
 
+# fields that hold int32, here and in `dnc.cuda.source`; the others hold numbers
+INTEGERS = frozenset({'order', 'live', 'length', 'record', 'recorded', 'chosen', 'row', 'column'})
+
 
 class Tape(NamedTuple):
     """Vectors of the memory access; index t is step t, or t steps done.
@@ -39,10 +42,6 @@ class Tape(NamedTuple):
     forward: Any  # f, (T, B, R, N)
     backward: Any  # b, (T, B, R, N)
 
-    @staticmethod
-    def integers() -> set[str]:
-        return {'order'}
-
 
 class Zeros(NamedTuple):
     """The state before an episode, for lanes that are reset."""
@@ -52,10 +51,6 @@ class Zeros(NamedTuple):
     memory: Any  # (W, N)
     link: Any  # (N, N)
     norms: Any  # of the empty memory, (N,)
-
-    @staticmethod
-    def integers() -> set[str]:
-        return set()
 
 
 class Sparse(NamedTuple):
@@ -68,10 +63,6 @@ class Sparse(NamedTuple):
     recorded: Any  # how many, (T, B), int32
     chosen: Any  # slots of the K largest, (B, 2, K), int32
     sharp: Any  # sharpened w^w and p and their gradients, (B, 4, N)
-
-    @staticmethod
-    def integers() -> set[str]:
-        return {'live', 'length', 'record', 'recorded', 'chosen'}
 
 
 class Net(NamedTuple):
@@ -136,10 +127,6 @@ class Gradients(NamedTuple):
     content: Any  # scratch, (B, R, N)
     slots: Any  # scratch, (B, 6, N)
     words: Any  # scratch, (B, R, W)
-
-    @staticmethod
-    def integers() -> set[str]:
-        return set()
 
 
 def tape_shapes(t, b, n, w, r) -> Tape:

@@ -4,6 +4,8 @@ The whole engine runs, on NumPy arrays and with kernels compiled by a C++
 compiler: see cuda_emulation.h.
 """
 
+from unittest import mock
+
 import chainer
 import numpy as np
 import pytest
@@ -13,10 +15,10 @@ from hypothesis import strategies as st
 from test_fused import X, assert_same, make, outcome, random_state
 
 import dnc.engine.sequence
-from dnc.cuda.access import CudaAccess
+from dnc.cuda.loops import CudaLoops
 from dnc.cuda.source import MOST_THREADS, shared_bytes
 from dnc.engine.backends import MOST_SLOTS, cuda_backend, has_kernels
-from dnc.engine.tape import Arena, tape_shapes, zero_shapes
+from dnc.engine.tape import Arena, Ends, Rule, tape_shapes, zero_shapes
 
 pytestmark = pytest.mark.skipif(
     COMPILER is None, reason='no C++ compiler: neither g++ nor clang++'
@@ -139,12 +141,12 @@ def test_order_is_the_stable_argsort_with_nan_last(rng):
     usage = rng.integers(0, 3, slots) / 3
     usage[[2, 6]] = np.nan
     tape.usage[0, 0] = usage
-    memory, link = np.zeros((1, 1, slots)), np.zeros((1, slots, slots))
-    access = CudaAccess(EmulatedLauncher(np.float64, 4), arena)
-    access.access_forward(
-        *(0, tape, zeros, np.zeros(1, bool), memory, memory.copy()),
-        *(link, link.copy(), np.float64(1e-6), np.zeros((1, 1))),
-    )
+    memory = mock.Mock(batch=1, slots=slots, width=1, heads=1, dtype=np.dtype(float), sparse=None)
+    memory.tape, memory.zeros, memory.fresh = tape, zeros, np.zeros((2, 1), bool)
+    memory.rule = Rule(np.float64(1e-6), False, np.float64(1))
+    memory.ends = Ends(np.zeros((1, slots, 1)), np.zeros((1, slots, slots)))
+    memory.memory, memory.link = np.zeros((2, 1, 1, slots)), np.zeros((2, 1, slots, slots))
+    CudaLoops(EmulatedLauncher(np.float64, 4), arena).forward(memory, mock.Mock(), 0, 1)
     np.testing.assert_array_equal(tape.order[0, 0], np.argsort(tape.usage[1, 0], kind='stable'))
 
 
