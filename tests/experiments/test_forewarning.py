@@ -6,7 +6,6 @@ import chainer
 import numpy as np
 import pytest
 from PIL import Image
-from saved_agent_case import make_saved
 
 from chainer_wm.dream.foresight import Stretches, ends_of, foreseen, stretches
 from chainer_wm.functions.mixture import Mixture
@@ -14,6 +13,7 @@ from chainer_wm.links.mdn_rnn import Prediction
 from chainer_wm.rollouts import Rollout, RolloutStore
 from chainer_wm.rollouts.latents import Latents, LatentWriter
 from experiments import doom_take_cover_controls as controls
+from tests.chainer_wm.saved_agent_case import make_saved
 
 
 class Steps(NamedTuple):

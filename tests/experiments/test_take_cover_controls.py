@@ -6,10 +6,10 @@ import functools
 import gym
 import numpy as np
 import pytest
-from saved_agent_case import make_model, make_saved
 
 from experiments import doom_take_cover_controls as controls
 from experiments.doom_take_cover_controls import Config, Control
+from tests.chainer_wm.saved_agent_case import make_model, make_saved
 
 CONFIG = Config(
     seed=4,
