@@ -29,12 +29,12 @@ _ROOMS = {
     'dream.simulator': 'Dream',
     'agents.cma_es': 'CMAES',
     'agents.controller': 'HiddenController LinearController',
-    'agents.ppo.collect': 'Collector',
     'agents.ppo.learner': 'PPO',
     'agents.ppo.networks': 'ActorCritic',
     'agents.rnd': 'RND',
     'agents.running_statistics': 'RunningStatistics',
     'agents.world_model': 'WorldModelAgent',
+    'play.collector': 'Collector',
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

@@ -27,6 +27,7 @@ import numpy as np
 
 from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.agents.controller import ControllerPolicy
 from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.envs.take_cover import SETTINGS, TakeCover
 from chainer_wm.files.archives import save_link
@@ -52,6 +53,7 @@ AGES = (0, 150, 300, 500, 800, 1200, 2100)  # steps: bands in which deaths are c
 
 #: Policies that the agent is held against.
 FIXED: dict[str, Callable] = {
+    # 209 +- 104; World Models' random policy, which it does not describe, 210 +- 108
     'random': policies.Uniform,
     'held random': policies.HeldRandom,
     'no action': policies.NoAction,
@@ -373,7 +375,7 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     """The agent and fixed policies, in the game and in the dream."""
     saved = saved_agent(config, run, config.rounds)
     dream = saved.dream(config.temperature, config.max_steps)
-    dreamer = report.DreamtController(saved.new_controller(dream.model).act, saved.theta())
+    dreamer = ControllerPolicy(saved.new_controller(dream.model).act, saved.theta())
     game = report.score_in_game(
         {'agent': saved.agent_maker(), **FIXED},
         make_env(config),

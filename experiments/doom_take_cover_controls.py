@@ -26,6 +26,8 @@ import numpy as np
 from chainer_wm import files, plots
 from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.agents.controller import ControllerPolicy
+from chainer_wm.links.conv_vae import decoded
 from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.agents.world_model import WorldModelAgent, features_width
 from chainer_wm.dream.foresight import ends_of, foresee, foreseen, stretches
@@ -250,7 +252,7 @@ def score(
 ) -> dict[str, Any]:
     """C of a control in its dream, beside fixed policies, and in the game."""
     linear = seen_by(control, saved).new_controller(dream.model)
-    dreamer = report.DreamtController(linear.act, theta)
+    dreamer = ControllerPolicy(linear.act, theta)
     players = {'agent': dreamer} | {name: make() for name, make in RANDOM.items()}
     episodes = config.test_episodes, config.seed
     game = report.score_in_game(
@@ -431,11 +433,11 @@ def draw_deaths(
         rows, last = codes.rows(episode), slice(length - steps - 1, length)
         z, actions = np.array(codes.mu[rows]), np.array(codes.actions[rows])
         frames += [store.read(episode).observations[last]]
-        frames += [report.decode(vision, z[last])]
+        frames += [decoded(vision, z[last])]
         notes += [str(k) for k in range(-steps, 1)] + [''] * (steps + 1)
         for _ in range(2):
             seen = foresee(model, z, actions, length - steps, rng, temperature)
-            frames.append(report.decode(vision, seen.dreamed[last]))
+            frames.append(decoded(vision, seen.dreamed[last]))
             notes += [f'{p:.2f}' for p in seen.p_done_dreamed[last]]
         for word in ('game', 'V', 'dream', 'dream'):
             captions += [word] + [''] * steps

@@ -24,7 +24,7 @@ import gym
 import numpy as np
 
 from chainer_wm import files
-from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.agents.policies import RandomActions
 from chainer_wm.agents.ppo.learner import PPO, Stream
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.ppo.policy import NetworkPolicy
@@ -32,6 +32,7 @@ from chainer_wm.envs.grid_navigation import KEY_LEVELS, LEVELS, GridNavigation, 
 from chainer_wm.files.archives import load_link
 from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.play import evaluation
+from chainer_wm.play.collector import Collector
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.runs import lifelong_compare, lifelong_figures, lifelong_summary, run_folder
 from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, main, opt, parse, run_stages
@@ -349,7 +350,7 @@ def baselines(config: Config, run: run_folder.Run) -> None:
     """Random, and PPO on the real levels alone."""
     rows = lifelong_summary.after_levels(lifelong_summary.rows(run.folder))
     steps = [row['real_steps'] for row in rows]
-    real, dice = game(config), levels.RandomPolicy(ACTIONS)
+    real, dice = game(config), RandomActions(gym.spaces.Discrete(ACTIONS))
     run.add_results(
         random=[
             levels.score(real, level, dice, 5 * config.score_episodes, config.seed)
@@ -392,7 +393,7 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     run.add_results(
         **lifelong_summary.tables(run.folder, config.solved),
         evaluation=returns(config, agent_of(config, run)),
-        random_baseline=returns(config, levels.RandomPolicy(ACTIONS)),
+        random_baseline=returns(config, RandomActions(gym.spaces.Discrete(ACTIONS))),
     )
     print(lifelong_summary.as_text(run.results()))
 

@@ -18,12 +18,15 @@ from typing import Any
 import numpy as np
 
 from chainer_wm import plots
-from chainer_wm.agents.ppo.collect import Collector, Experience
+from chainer_wm.agents.policies import RandomActions
+from chainer_wm.agents.ppo.experience import Experience
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.agents.rnd import RND
 from chainer_wm.envs.key_corridor import KeyCorridor
-from chainer_wm.play.evaluation import summary
+from chainer_wm.play.collector import Collector
+from chainer_wm.play.evaluation import episode_rngs, play_together, summary
+from chainer_wm.play.films import film
 from chainer_wm.runs import policy_report, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.ppo_settings import REWARDS, Finished, RNDConfig
@@ -174,20 +177,15 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     """How often the door is opened, and a film of one attempt."""
     made = network(config)
     ppo.load(run.path('policy'), made)
-    env = make_env(config, 'rgb_array')
-    player = NetworkPolicy(made, env.action_space)
-    for name, one in (
-        ('evaluation', player),
-        ('random_baseline', policy_report.RandomActions(env.action_space)),
-    ):
-        played = policy_report.play(
-            one, functools.partial(make_env, config), config.test_episodes, config.seed
-        )
-        with_key = np.mean([info['has_key'] for info in played.lasts])
+    space = make_env(config).action_space
+    player = NetworkPolicy(made, space)
+    for name, one in (('evaluation', player), ('random_baseline', RandomActions(space))):
+        rngs = episode_rngs(config.seed, range(config.test_episodes))
+        played = play_together(functools.partial(make_env, config), one, rngs)
         found = {
-            **summary(played.returns),
-            'with_key': float(with_key),
-            'steps': float(played.lengths.mean()),
+            **summary(episode.total for episode in played),
+            'with_key': float(np.mean([episode.info['has_key'] for episode in played])),
+            'steps': float(np.mean([episode.length for episode in played])),
         }
         run.add_results(**{name: found})
         print(
@@ -195,8 +193,14 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
             f'{found["mean"]:.0%}, key fetched in {found["with_key"]:.0%} of '
             f'{found["episodes"]} episodes'
         )
-    frames, _ = policy_report.film(player, env, config.seed)
-    plots.gif(run.path('figures', 'film.gif'), frames, fps=20, scale=4)
+    (rng,) = episode_rngs(config.seed, [0])
+    shown = functools.partial(make_env, config, 'rgb_array')
+    plots.gif(
+        run.path('figures', 'film.gif'),
+        film(shown, player, rng, rendered=True).frames,
+        fps=20,
+        scale=4,
+    )
 
 
 def summarise(config: Config) -> None:

@@ -23,14 +23,17 @@ import chainer
 from chainer_wm import files, plots
 from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.agents.controller import ControllerPolicy
 from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.dream.foresight import foresee
+from chainer_wm.dream.gym_envs import DreamEnv
 from chainer_wm.dream.simulator import Dream, evaluate_population
 from chainer_wm.envs.pendulum import Pendulum
 from chainer_wm.envs.pendulum_planner import Planner
-from chainer_wm.links.conv_vae import ConvVAE
+from chainer_wm.links.conv_vae import ConvVAE, decoded
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.play import evaluation
+from chainer_wm.play.films import film
 from chainer_wm.rollouts.splits import every_tenth
 from chainer_wm.runs import figures, run_folder
 from chainer_wm.runs.command_line import (
@@ -42,7 +45,6 @@ from chainer_wm.runs.command_line import (
     parse,
     run_stages,
 )
-from chainer_wm.runs.report import DreamtController, decode, film_dream, film_game
 from chainer_wm.seeds import stream
 from chainer_wm.training import evolution, mdn_rnn, rounds, vae
 from chainer_wm.training.novelty import novelty
@@ -343,25 +345,27 @@ def draw_rollouts(config: Config, folder: pathlib.Path, agents: Sequence[SavedAg
     """Generated rollouts beside real ones: strips and films."""
     seconds = 0.05 * config.frame_skip
     first, last = agents[0], agents[-1]
-    film = film_game(make_env(config), last.agent_maker(), config.seed, 0)
-    strips = {f'game, agent of\niteration {last.round + 1}': film.frames}
+    real = film(make_env(config), last.agent_maker()(), stream(config.seed, 'evaluate', 0))
+    strips = {f'game, agent of\niteration {last.round + 1}': real.frames}
     for saved in dict.fromkeys((first, last)):
         vision = saved.vision()
-        mu, _ = vae.posteriors(vision, film.frames)
+        mu, _ = vae.posteriors(vision, real.frames[:-1])
         rng = stream(config.seed, 'foresight')
-        seen = foresee(saved.model(), mu, film.actions, CONTEXT, rng)
-        strips[f'M of iteration {saved.round + 1},\nthe same actions'] = decode(
+        seen = foresee(saved.model(), mu, real.actions, CONTEXT, rng)
+        strips[f'M of iteration {saved.round + 1},\nthe same actions'] = decoded(
             vision, seen.dreamed
         )
     for saved in dict.fromkeys((first, last)):
         number, dream = saved.round + 1, dream_of(config, saved)
         with chainer.using_config('train', False):
-            dreamer = DreamtController(saved.new_controller(dream.model).act, saved.theta())
-            alone = film_dream(dream, dreamer, saved.vision(), config.seed, saved.features)
+            dreamer = ControllerPolicy(saved.new_controller(dream.model).act, saved.theta())
+            inside = functools.partial(DreamEnv, dream, saved.features, saved.vision())
+            alone = film(inside, dreamer, stream(config.seed, 'film'), rendered=True).frames
+        real = film(make_env(config), saved.agent_maker()(), stream(config.seed, 'evaluate', 0))
         strips[f'C of iteration {number}\nin its dream'] = alone
         plots.side_by_side(
             folder / f'game_and_dream_{number:02d}.gif',
-            film_game(make_env(config), saved.agent_maker(), config.seed, 0).frames,
+            real.frames,
             alone,
             (f'game, iteration {number}', 'dream'),
             fps=1 / seconds,

@@ -28,17 +28,21 @@ import numpy as np
 from chainer_wm import plots
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import act_with, count_parameters
-from chainer_wm.agents.policies import Policy
-from chainer_wm.agents.ppo.collect import Collector, Experience
+from chainer_wm.agents.policies import Policy, RandomActions
+from chainer_wm.agents.ppo.experience import Experience
 from chainer_wm.agents.ppo.networks import RND_CONVOLUTIONS, ActorCritic
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.agents.rnd import CONVOLUTIONS, RND
 from chainer_wm.envs import wrappers
 from chainer_wm.envs.pixelcopter import PixelCopter
-from chainer_wm.play.evaluation import summary
+from chainer_wm.play.collector import Collector
+from chainer_wm.play.evaluation import episode_rngs, play_together, summary
+from chainer_wm.play.films import film
+from chainer_wm.play.lanes import Played
 from chainer_wm.runs import policy_report, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.ppo_settings import RNDConfig
+from chainer_wm.seeds import stream
 from chainer_wm.training import evolution, ppo
 from experiments import copter_report
 
@@ -244,16 +248,13 @@ def score(
     totals, steps = np.zeros((len(candidates), config.search_episodes)), 0
     for episode in range(config.search_episodes):
         show(f'episode {episode + 1} of {config.search_episodes}')
-        played = policy_report.play(
-            LinearPolicy(candidates),
+        played = play_together(
             functools.partial(make_env, config),
-            len(candidates),
-            config.seed,
-            'search',
-            same=(generation, episode),
+            LinearPolicy(candidates),
+            [stream(config.seed, 'search', generation, episode) for _ in candidates],
         )
-        totals[:, episode] = played.returns
-        steps += int(played.lengths.sum())
+        totals[:, episode] = [one.total for one in played]
+        steps += sum(one.length for one in played)
     return evolution.Scored(totals.mean(axis=1), steps)
 
 
@@ -306,19 +307,21 @@ class Falling:
         return np.zeros(len(observations), np.int64), None
 
 
-def flights(played: policy_report.Played) -> dict[str, Any]:
+def flights(played: Sequence[Played]) -> dict[str, Any]:
     """Lengths of episodes and blocks passed: means, and what is usual.
 
     'fell' is the share of flights that ended ``FALL`` frames or more after
     the last climb: of "a few ups, then fall".
     """
     blocks, climbs, sinking = (
-        np.array([info[name] for info in played.lasts]) for name in ('blocks', 'climbs', 'sinking')
+        np.array([episode.info[name] for episode in played])
+        for name in ('blocks', 'climbs', 'sinking')
     )
+    lengths = np.array([episode.length for episode in played])
     return {
-        'length': float(played.lengths.mean()),
-        'length_median': float(np.median(played.lengths)),
-        'lengths': played.lengths,
+        'length': float(lengths.mean()),
+        'length_median': float(np.median(lengths)),
+        'lengths': lengths,
         'blocks': float(blocks.mean()),
         'without_block': float((blocks == 0).mean()),
         'climbs': float(climbs.mean()),
@@ -326,9 +329,11 @@ def flights(played: policy_report.Played) -> dict[str, Any]:
     }
 
 
-def draw_flight(figures: pathlib.Path, player: Policy, env: gym.Env, seed: int) -> None:
+def draw_flight(config: Config, figures: pathlib.Path, player: Policy) -> None:
     """A film of the first flight, and a sheet of it."""
-    frames, total = policy_report.film(player, env, seed, max_steps=FILM_STEPS)
+    (rng,) = episode_rngs(config.seed, [0])
+    shown = functools.partial(make_env, config, 'rgb_array')
+    frames, *_, total = film(shown, player, rng, FILM_STEPS, rendered=True)
     plots.gif(figures / 'flight.gif', frames, fps=30, scale=3, max_bytes=FILM_BYTES)
     last = len(frames) - 1
     shown = np.unique(np.linspace(0, last, CELLS).astype(int))
@@ -347,21 +352,20 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     space = make_env(config).action_space
     players: dict[str, Policy] = {
         'evaluation': trained,
-        'random_baseline': policy_report.RandomActions(space),
+        'random_baseline': RandomActions(space),
         'falling_baseline': Falling(),
     }
     for name, one in players.items():
-        played = policy_report.play(
-            one, functools.partial(make_env, config), config.test_episodes, config.seed
-        )
-        found = {**summary(played.returns), **flights(played)}
+        rngs = episode_rngs(config.seed, range(config.test_episodes))
+        played = play_together(functools.partial(make_env, config), one, rngs)
+        found = {**summary(episode.total for episode in played), **flights(played)}
         run.add_results(**{name: found})
         print(
             f'{name.replace("_", " ")}: return {found["mean"]:.1f} ± '
             f'{found["std"]:.1f}, {found["length"]:.0f} steps, '
             f'{found["blocks"]:.1f} blocks, {found["fell"]:.0%} just fell'
         )
-    draw_flight(run.path('figures'), trained, make_env(config, 'rgb_array'), config.seed)
+    draw_flight(config, run.path('figures'), trained)
 
 
 STAGES = {'train': train, 'evaluate': evaluate}

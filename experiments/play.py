@@ -22,7 +22,10 @@ from chainer_wm import files, plots
 from chainer_wm.agents.saved import PackedAgent, SavedAgent
 from chainer_wm.envs.take_cover import SETTINGS, TakeCover
 from chainer_wm.play import evaluation
-from chainer_wm.runs import report
+from chainer_wm.agents.controller import ControllerPolicy
+from chainer_wm.dream.gym_envs import DreamEnv
+from chainer_wm.play.films import film
+from chainer_wm.seeds import stream
 
 AGENTS = pathlib.Path(__file__).parent / 'results/doom_take_cover/agents'
 
@@ -71,17 +74,17 @@ def script(argv: list[str] | None = None) -> None:
     core = pack(given.pack, given.agents) if given.pack else given.model
     agent = PackedAgent.load(given.agents, core)
     maker = functools.partial(make_policy, given.agents, core)
-    film = report.film_game(TakeCover, maker, given.seed, given.episode)
-    print(f'game: {len(film.frames)} steps')
-    dreamt = report.film_dream(
-        agent.dream(SETTINGS['paper'].timeout),
-        report.DreamtController(agent.controller.act, agent.controller.get_theta()),
-        agent.vision,
-        given.seed,
-        agent.settings['features'],
+    real = film(TakeCover, maker(), stream(given.seed, 'evaluate', given.episode))
+    print(f'game: {len(real.actions)} steps')
+    dream = agent.dream(SETTINGS['paper'].timeout)
+    dreamt = film(
+        functools.partial(DreamEnv, dream, agent.settings['features'], agent.vision),
+        ControllerPolicy(agent.controller.act, agent.controller.get_theta()),
+        stream(given.seed, 'film'),
+        rendered=True,
     )
-    print(f'dream: {len(dreamt)} steps')
-    plots.side_by_side(given.out, film.frames, dreamt)
+    print(f'dream: {len(dreamt.actions)} steps')
+    plots.side_by_side(given.out, real.frames, dreamt.frames)
     print(f'film: {given.out}')
     if given.score:
         returns = evaluation.evaluate(

@@ -20,13 +20,13 @@ from typing import Any
 import gym
 import numpy as np
 
-from chainer_wm.agents.policies import Policy
-from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.agents.policies import Policy, RandomActions
 from chainer_wm.agents.ppo.learner import Stream
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.envs.wrappers import Scaled
-from chainer_wm.play.evaluation import summary
+from chainer_wm.play.collector import Collector
+from chainer_wm.play.evaluation import episode_rngs, play_together, summary
 from chainer_wm.runs import policy_report, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.ppo_settings import Finished, PPOConfig
@@ -106,13 +106,12 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     players: dict[str, Policy] = {
         'evaluation': NetworkPolicy(made, space, greedy=True),
         'drawn': NetworkPolicy(made, space),
-        'random_baseline': policy_report.RandomActions(space),
+        'random_baseline': RandomActions(space),
     }
     for name, player in players.items():
-        played = policy_report.play(
-            player, functools.partial(make_env, config), config.test_episodes, config.seed
-        )
-        found = summary(played.returns)
+        rngs = episode_rngs(config.seed, range(config.test_episodes))
+        played = play_together(functools.partial(make_env, config), player, rngs)
+        found = summary(episode.total for episode in played)
         run.add_results(**{name: found})
         print(
             f'{name.replace("_", " ")}: {found["mean"]:.1f} ± '

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import chainer
@@ -259,6 +259,25 @@ class HiddenController(Controller):
     ):
         sizes = (feature_size, hidden_size, action_size)
         super().__init__(sizes, bias, actions, seed)
+
+
+class ControllerPolicy:
+    """A controller alone as a policy, over the features that it sees.
+
+    Args:
+        act: ``(features (B, F), theta (n,)) -> actions (B, A)``.
+        theta: (n,), its parameters.
+    """
+
+    def __init__(self, act: Callable, theta: np.ndarray) -> None:
+        self._act, self._theta = act, theta
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> None:
+        """It remembers nothing, and draws nothing."""
+
+    def act(self, observations: Any, state: None) -> tuple[Any, None]:
+        """Actions (B, A) for features (B, F), and no state."""
+        return self._act(observations, self._theta), None
 
 
 def load_controller(path: str | os.PathLike) -> Controller:

@@ -1,9 +1,4 @@
-"""Fixed policies, and what every policy offers.
-
-A policy plays B games side by side, one lane each. Its state goes in and comes
-out, and lane b draws from its own generator, so that an episode is the same
-whatever is played beside it.
-"""
+"""What every policy offers, and policies that learn nothing."""
 
 from __future__ import annotations
 
@@ -11,19 +6,32 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+import gym
 import numpy as np
 
 Generators = Sequence[np.random.Generator]
 
 
 class Policy(Protocol):
-    """What collection and evaluation ask of a policy."""
+    """Plays B games side by side, one lane each.
+
+    The state goes in and comes out, and lane b draws from its own generator:
+    an episode is the same whatever is played beside it. The state is None, or
+    an array or a sequence with one entry per lane, or a named tuple of such,
+    so that whoever plays can begin a new episode in one lane.
+
+    A policy with networks may say by an attribute ``lanes`` how many games it
+    always plays together.
+    """
 
     def start(self, rngs: Generators) -> Any:
-        """The state before the first frame, one lane per generator."""
+        """The state before the first observations, one lane per generator."""
 
     def act(self, observations: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
-        """Actions (B, A) float32 for observations (B, ...), and new state."""
+        """(Actions, new state) for observations (B, *S).
+
+        Actions are what the game takes: (B, A) float32, or (B,) integers.
+        """
 
 
 def describe(policy: Any) -> dict[str, Any]:
@@ -48,12 +56,11 @@ class NoAction:
 
     action_size: int = 1
 
-    def start(self, rngs: Generators) -> int:
-        return len(rngs)
+    def start(self, rngs: Generators) -> None:
+        """It remembers nothing, and draws nothing."""
 
-    def act(self, observations: np.ndarray, state: int) -> tuple[np.ndarray, int]:
-        _check_lanes(observations, state)
-        return np.zeros((state, self.action_size), np.float32), state
+    def act(self, observations: np.ndarray, state: None) -> tuple[np.ndarray, None]:
+        return np.zeros((len(observations), self.action_size), np.float32), None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,13 +93,10 @@ class Pacing:
 
 @dataclasses.dataclass(frozen=True)
 class Uniform:
-    """A new choice at every step, all equally likely: none, left, right.
-
-    Scores 209 +- 104 in Take Cover, the paper's random policy 210 +- 108; the
-    paper does not say what its random policy is.
+    """A new choice at every step, all equally likely.
 
     Attributes:
-        choices: the values of each action dimension.
+        choices: the values of each action dimension: none, left and right.
     """
 
     choices: tuple[float, ...] = (0.0, -1.0, 1.0)
@@ -105,6 +109,61 @@ class Uniform:
         _check_lanes(observations, len(state))
         chosen = [rng.integers(len(self.choices), size=self.action_size) for rng in state]
         return np.array(self.choices, np.float32)[np.stack(chosen)], state
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomActions:
+    """Uniform over an action space: ``Discrete``, or a bounded ``Box``."""
+
+    space: gym.Space
+
+    def start(self, rngs: Generators) -> Generators:
+        return tuple(rngs)
+
+    def act(self, observations: np.ndarray, state: Generators) -> tuple[np.ndarray, Generators]:
+        _check_lanes(observations, len(state))
+        return np.stack([self._draw(rng) for rng in state]), state
+
+    def _draw(self, rng: np.random.Generator) -> Any:
+        if isinstance(self.space, gym.spaces.Discrete):
+            return rng.integers(self.space.n)
+        low, high = self.space.low, self.space.high  # type: ignore
+        return rng.uniform(low, high).astype(self.space.dtype)
+
+
+class MixedState(NamedTuple):
+    """What Mixed carries, one lane per row."""
+
+    inner: Any  # the policy's own state
+    shares: np.ndarray  # (B,) of random actions in this episode
+    rngs: Generators
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixed:
+    """A policy of discrete actions, a share of which is drawn uniformly instead.
+
+    Attributes:
+        policy: whose actions the others are.
+        actions: how many there are.
+        shares: every episode draws one of them.
+    """
+
+    policy: Policy
+    actions: int
+    shares: tuple[float, ...] = (0.0,)
+
+    def start(self, rngs: Generators) -> MixedState:
+        shares = np.array([self.shares[rng.integers(len(self.shares))] for rng in rngs])
+        return MixedState(self.policy.start(rngs), shares, tuple(rngs))
+
+    def act(self, observations: np.ndarray, state: MixedState) -> tuple[np.ndarray, MixedState]:
+        actions, inner = self.policy.act(observations, state.inner)
+        actions = np.array(actions)
+        for lane in np.flatnonzero(state.shares):
+            if state.rngs[lane].random() < state.shares[lane]:
+                actions[lane] = state.rngs[lane].integers(self.actions)
+        return actions, state._replace(inner=inner)
 
 
 class HeldState(NamedTuple):
@@ -120,10 +179,10 @@ class HeldState(NamedTuple):
 class HeldRandom:
     """Uniform in (-1, 1), held for 1 to ``longest`` steps.
 
-    How World Models' Take Cover rollouts were collected (extract.py of the
-    authors' experiments): each action lasts randint(1..10) steps. Ours: of
-    several limits every episode draws one, so that some episodes walk up to a
-    wall and stay there, which single steps never do.
+    How World Models' rollouts were collected (extract.py of the authors'
+    experiments): each action lasts randint(1..10) steps. Ours: of several
+    limits every episode draws one, so that some episodes walk up to a wall and
+    stay there, which single steps never do.
 
     Attributes:
         longest: limits of a hold, in steps.

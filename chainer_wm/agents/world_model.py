@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
+from chainer_wm.agents.policies import Policy
+from chainer_wm.devices import to_cpu
 from chainer_wm.dream.simulator import FEATURES
 from chainer_wm.links.conv_vae import to_input
 
@@ -39,11 +41,12 @@ class WorldModelAgent:
         draw: ``rng -> (n,)``, parameters of C for one episode; None leaves C
             as it is in all of them.
         noise: standard deviation of the Gaussian noise on every action, whose
-            sum with it is cut to [-1, 1]; 0 for none.
+            sum with it is cut to [-1, 1]; 0 for none. M consumes the actions
+            that are really played.
 
     Attributes:
-        lanes: games that it plays together, see ``lockstep``. Eight rows
-            cost V and M on the CPU about a quarter of eight times one.
+        lanes: games that it plays together. Eight rows cost V and M on the CPU
+            about a quarter of eight times one.
 
     Raises:
         ValueError: V, M and C do not fit (names both sizes), or the noise is
@@ -90,28 +93,6 @@ class WorldModelAgent:
             tuple(rng.spawn(1)[0] for rng in rngs) if self.noise else None,
         )
 
-    def restart(self, state: AgentState, lane: int, rng: np.random.Generator) -> AgentState:
-        """The state with a new episode in one lane, the others as before."""
-        new = self.start([rng])
-
-        def placed(all_lanes: Any, one: Any) -> Any:
-            if all_lanes is None:
-                return None
-            all_lanes = all_lanes.copy()
-            all_lanes[lane] = one[0]
-            return all_lanes
-
-        def swapped(all_lanes: Any, one: Any) -> Any:
-            return all_lanes and (*all_lanes[:lane], *one, *all_lanes[lane + 1 :])
-
-        return AgentState(
-            type(state.memory)(*map(placed, state.memory, new.memory)),
-            placed(state.restart, new.restart),
-            swapped(state.rngs, new.rngs),
-            placed(state.theta, new.theta),
-            swapped(state.noise_rngs, new.noise_rngs),
-        )
-
     def act(self, observations: np.ndarray, state: AgentState) -> tuple[np.ndarray, AgentState]:
         """Choose actions, then let M take the step.
 
@@ -136,11 +117,8 @@ class WorldModelAgent:
             restart = model.device.send(state.restart)
             # h_{t+1}, c_{t+1} = M(z_t, a_t, h_t, c_t)
             memory = model.follow(z, actions.astype(z.dtype), state.memory, restart)
-        on_cpu = chainer.get_device('@numpy').send(actions)
-        return (
-            on_cpu.astype(np.float32),
-            state._replace(memory=memory, restart=np.zeros_like(state.restart)),
-        )
+        state = state._replace(memory=memory, restart=np.zeros_like(state.restart))
+        return to_cpu(actions).astype(np.float32), state
 
     def _encode(self, observations, rngs):
         vision = self.vision
@@ -169,7 +147,7 @@ def features_width(model: Any, features: Sequence[str]) -> int:
 
 
 class Player:
-    """Whoever plays. In a manifest it has this one name.
+    """Whoever plays, one game at a time. In a manifest it has this one name.
 
     A rollout store that grows over the rounds of a run holds episodes of many
     policies; its manifest may not change.
@@ -178,7 +156,7 @@ class Player:
         make_policy: of who plays.
     """
 
-    def __init__(self, make_policy: Callable[[], Any]) -> None:
+    def __init__(self, make_policy: Callable[[], Policy]) -> None:
         self.policy = make_policy()
 
     def start(self, rngs: Sequence[np.random.Generator]) -> Any:

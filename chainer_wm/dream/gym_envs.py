@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import chainer
 import gym
 import numpy as np
 from gym.utils import seeding
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.dream.simulator import FEATURES, Dream
+from chainer_wm.links.conv_vae import ConvVAE, decoded
 
 
 def lane_generators(
@@ -55,8 +57,7 @@ def _spaces(dream: Dream, features: Sequence[str]):
 
 
 def _observation(dream: Dream, features: Sequence[str]) -> np.ndarray:
-    seen = chainer.get_device('@numpy').send(dream.observe(features))
-    return seen.astype(np.float32)
+    return to_cpu(dream.observe(features)).astype(np.float32)
 
 
 class DreamEnv(gym.Env):
@@ -67,15 +68,19 @@ class DreamEnv(gym.Env):
         features: what is observed, side by side in this order: 'z' (latent
             picture), 'c' and 'h' (M's state from before it consumes z), 'r'
             (read vectors of a DNC).
+        vision: V, which draws what is dreamt, for ``render``.
 
     Observations are (F,) float32, actions (A,) float32 in [-1, 1], the reward
     is 1 per step. ``reset(seed=)`` fixes the whole episode.
     """
 
-    metadata: dict = {'render_modes': []}  # noqa: RUF012  (gym's own name)
+    metadata: dict = {'render_modes': ['rgb_array']}  # noqa: RUF012  (gym's own name)
 
-    def __init__(self, dream: Dream, features: Sequence[str] = FEATURES) -> None:
-        self.dream = dream
+    def __init__(
+        self, dream: Dream, features: Sequence[str] = FEATURES, vision: ConvVAE | None = None
+    ) -> None:
+        self.dream, self.vision = dream, vision
+        self.render_mode = None if vision is None else 'rgb_array'
         self.features = tuple(features)
         self.observation_space, self.action_space = _spaces(dream, features)
 
@@ -95,6 +100,12 @@ class DreamEnv(gym.Env):
             bool(result.truncated[0]),
             {},
         )
+
+    def render(self) -> Any:
+        """What is dreamt now, as V draws it: (64, 64, 3) uint8. None without V."""
+        if self.vision is None:
+            return None
+        return decoded(self.vision, to_cpu(self.dream.features()['z']))[0]
 
 
 class DreamVectorEnv(gym.vector.VectorEnv):

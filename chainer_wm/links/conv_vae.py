@@ -294,6 +294,16 @@ def to_frames(x: Any) -> np.ndarray:
     return np.ascontiguousarray(pixels.astype(np.uint8))
 
 
+def decoded(vision: ConvVAE, latents: np.ndarray, block: int = 200) -> np.ndarray:
+    """Latents (T, Z) as V draws them, (T, 64, 64, 3) uint8, block by block."""
+    frames = []
+    with chainer.no_backprop_mode():
+        for at in range(0, len(latents), block):
+            z = vision.device.send(np.asarray(latents[at : at + block], vision.dtype))
+            frames.append(to_frames(vision.decode(z)))
+    return np.concatenate(frames)
+
+
 def without_latents(vision: ConvVAE, dropped: Any, means: Any) -> ConvVAE:
     """The same V without some latents, decoding as if at their means.
 

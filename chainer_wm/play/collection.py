@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import importlib.metadata
@@ -14,9 +15,9 @@ import gym
 import numpy as np
 import tqdm
 
-from chainer_wm.agents.policies import describe
-from chainer_wm.play import lockstep
-from chainer_wm.play import workers as worker_processes
+from chainer_wm.agents.policies import Policy, describe
+from chainer_wm.play import lanes
+from chainer_wm.play.workers import run_tasks
 from chainer_wm.rollouts import Rollout, RolloutStore
 from chainer_wm.seeds import stream
 
@@ -28,34 +29,35 @@ GROUP = 32  # episodes of a task, where a policy plays several together
 
 
 def play_rollouts(
-    envs: Any, policy: Any, rngs: Sequence[np.random.Generator], max_steps: int | None = None
+    envs: Any,
+    policy: Policy,
+    rngs: Sequence[np.random.Generator],
+    max_steps: int | None = None,
+    num_envs: int | None = None,
 ) -> Iterator[tuple[int, Rollout]]:
     """Episodes from their first frames to their ends: (number, rollout).
 
     Args:
-        envs: gym 0.26 environments by lane, see ``lockstep.play``.
-        policy: see ``policies.Policy``.
+        envs, policy, max_steps, num_envs: see ``lanes.play``.
         rngs: one per episode; gives the game's seed, then the policy's noise.
-        max_steps: end after so many steps at the latest, as truncated.
     """
-    played: dict[int, list[lockstep.Step]] = {}
-    for number, _, seed in lockstep.play(
-        envs,
-        policy,
-        rngs,
-        max_steps,
-        lambda number, step: played.setdefault(number, []).append(step),
-    ):
-        columns = zip(*played.pop(number))
+    taken: dict[int, list[tuple]] = collections.defaultdict(list)
+
+    def note(number: int, step: lanes.Transition) -> None:
+        *rest, _ = step[1:]
+        taken[number].append((step.observation.copy(), *rest))
+
+    for played in lanes.play(envs, policy, rngs, max_steps, note, num_envs):
+        seen, actions, rewards, terminated, truncated = zip(*taken.pop(played.number))
         yield (
-            number,
+            played.number,
             Rollout(
-                observations=np.stack(next(columns)),
-                actions=np.array(next(columns), np.float32),
-                rewards=np.array(next(columns), np.float32),
-                terminated=np.array(next(columns), np.bool_),
-                truncated=np.array(next(columns), np.bool_),
-                info={'seed': seed},
+                observations=np.stack(seen),
+                actions=np.array(actions, np.float32).reshape(len(seen), -1),
+                rewards=np.array(rewards, np.float32),
+                terminated=np.array(terminated, np.bool_),
+                truncated=np.array(truncated, np.bool_),
+                info={'seed': played.seed},
             ),
         )
 
@@ -72,7 +74,7 @@ class _Setup:
     max_steps: int | None
 
     def __call__(self) -> tuple:
-        return (self, lockstep.Envs(self.make_env), self.make_policy(), RolloutStore(self.path))
+        return (self, lanes.Envs(self.make_env), self.make_policy(), RolloutStore(self.path))
 
 
 def _collect_some(context: tuple, episodes: Sequence[int]) -> list[dict[str, Any]]:
@@ -164,11 +166,9 @@ def collect(
     store.verify(progress=progress)
     store.remove_unfinished()
     missing = store.missing(episodes)
-    most = GROUP if lockstep.lanes_of(policy) > 1 else 1
-    tasks = lockstep.groups(missing, workers, most)
-    results = worker_processes.run_tasks(
-        _collect_some, tasks, workers=min(workers, len(tasks)), setup=setup
-    )
+    most = GROUP if lanes.lanes_of(policy) > 1 else 1
+    tasks = lanes.groups(missing, workers, most)
+    results = run_tasks(_collect_some, tasks, workers=min(workers, len(tasks)), setup=setup)
     frames, start = 0, time.perf_counter()
     with (
         contextlib.closing(results),

@@ -12,20 +12,13 @@ import gym
 import numpy as np
 import tqdm
 
-from chainer_wm.play import lockstep
-from chainer_wm.play import workers as worker_processes
+from chainer_wm.agents.policies import Policy
+from chainer_wm.play import lanes
+from chainer_wm.play.lanes import Played
+from chainer_wm.play.workers import run_tasks
 from chainer_wm.seeds import stream
 
 MakeEnv = Callable[[], gym.Env]
-
-
-class Film(NamedTuple):
-    """One episode as it was seen."""
-
-    frames: np.ndarray  # (T, H, W, 3) uint8, the frame before each action
-    actions: np.ndarray  # (T, A)
-    rewards: np.ndarray  # (T,)
-    terminated: bool
 
 
 def summary(returns: Iterable[float]) -> dict[str, Any]:
@@ -81,41 +74,31 @@ def ages(lifetimes: Iterable[float], limit: float, edges: Sequence[int]) -> list
     ]
 
 
-def play(
-    env: gym.Env,
-    policy: Any,
-    seed: int,
-    purpose: str,
-    episode: int,
+def episode_rngs(
+    seed: int, episodes: Iterable[int], purpose: str = 'evaluate'
+) -> list[np.random.Generator]:
+    """A generator per episode, named by (seed, purpose, episode)."""
+    return [stream(seed, purpose, episode) for episode in episodes]
+
+
+def play_together(
+    make_env: MakeEnv,
+    policy: Policy,
+    rngs: Sequence[np.random.Generator],
     max_steps: int | None = None,
-    film: bool = False,
-) -> tuple[float, Film | None]:
-    """One episode; its randomness is named by (seed, purpose, episode).
+) -> list[Played]:
+    """Play episodes all side by side in this process, one lane and environment each.
 
     Args:
-        env: a gym 0.26 environment.
-        policy: a batched policy (``start``, ``act``).
-        film: also return what was seen and done.
+        rngs: one per episode, see ``episode_rngs``.
+        max_steps: ends what has not ended by then.
 
     Returns:
-        The return (sum of rewards), and the Film or None.
+        The episodes in the order of their generators.
     """
-    steps: list[lockstep.Step] = []
-    (ended,) = lockstep.play(
-        [env],
-        policy,
-        [stream(seed, purpose, episode)],
-        max_steps,
-        lambda _, step: steps.append(step) if film else None,
-    )
-    if not film:
-        return ended.total, None
-    return ended.total, Film(
-        np.stack([step.observation for step in steps]),
-        np.stack([step.action for step in steps]),
-        np.asarray([step.reward for step in steps], np.float32),
-        bool(steps[-1].terminated),
-    )
+    with contextlib.closing(lanes.Envs(make_env)) as envs:
+        played = lanes.play(envs, policy, rngs, max_steps, num_envs=len(rngs))
+        return sorted(played, key=lambda episode: episode.number)
 
 
 def evaluate(
@@ -147,9 +130,9 @@ def evaluate(
     tasks = [
         (name, seed, purpose, group, max_steps)
         for name in policies
-        for group in lockstep.groups(range(episodes), workers)
+        for group in lanes.groups(range(episodes), workers)
     ]
-    results = worker_processes.run_tasks(
+    results = run_tasks(
         _play_task,
         tasks,
         workers=workers,
@@ -170,13 +153,13 @@ def evaluate(
 
 def _setup(make_env: MakeEnv, policies: Mapping[str, Callable[[], Any]]):
     made = {name: make() for name, make in policies.items()}
-    return lockstep.Envs(make_env), made
+    return lanes.Envs(make_env), made
 
 
 def _play_task(context, task) -> list[float]:
     """Returns of a group of episodes."""
     envs, policies = context
     name, seed, purpose, group, max_steps = task
-    rngs = [stream(seed, purpose, episode) for episode in group]
-    played = lockstep.play(envs, policies[name], rngs, max_steps)
-    return [ended.total for ended in sorted(played)]
+    rngs = episode_rngs(seed, group, purpose)
+    played = lanes.play(envs, policies[name], rngs, max_steps)
+    return [episode.total for episode in sorted(played, key=lambda one: one.number)]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import chainer
+import gym
 import numpy as np
 
 from chainer_wm import plots
+from chainer_wm.agents.policies import RandomActions
 from chainer_wm.dream.pixel_dream import PixelDream, Starts
 from chainer_wm.links.pixel_model import PixelModel, choose
+from chainer_wm.play.films import Film, film
 from chainer_wm.plots.matrices import share_matrices
 from chainer_wm.runs.lifelong_summary import retention
 from chainer_wm.seeds import stream
-from chainer_wm.training.levels import Game, RandomPolicy, play
+from chainer_wm.training.levels import Game, play
 
 HOLD = 4  # frames that a film stays on its last picture
 
@@ -28,7 +32,9 @@ def draw_predictions(
     rows: dict[str, np.ndarray] = {}
     for level in range(game.levels):
         (episode,) = play(
-            [game.make(level)], RandomPolicy(model.actions), [stream(seed, 'pictured', level)]
+            [game.make(level)],
+            RandomActions(gym.spaces.Discrete(model.actions)),
+            [stream(seed, 'pictured', level)],
         )
         frames = episode.observations[: steps + 1]
         model.palette.learn(frames)  # it may hold what M never met
@@ -54,39 +60,16 @@ def predicted(model: PixelModel, frames: np.ndarray, actions: np.ndarray) -> np.
     return model.palette.decode(choose(scores, 0.5, len(model.palette)))
 
 
-def film_of_game(env: Any, policy: Any, rng: np.random.Generator) -> tuple[np.ndarray, str]:
-    """An episode with its last picture, and how it ended."""
-    frames = [env.reset(seed=int(rng.integers(2**31)))[0]]
-    state, over, reward, terminated = policy.start([rng]), False, 0.0, False
-    while not over:
-        action, state = policy.act(frames[-1][None], state)
-        seen, reward, terminated, cut, _ = env.step(int(action[0]))
-        frames.append(seen)
-        over = terminated or cut
-    return np.stack(frames), _ending(terminated, reward)
-
-
-def film_of_dream(
-    model: PixelModel, first: np.ndarray, policy: Any, rng: np.random.Generator, max_steps: int
-) -> tuple[np.ndarray, str]:
-    """An episode of M's own, from a real first picture (H, W, 3)."""
+def dream_from(model: PixelModel, first: np.ndarray, max_steps: int) -> PixelDream:
+    """M as a game that begins at a real first picture (H, W, 3)."""
     start = Starts(model.palette.encode(first[None]), model.initial_state(1), np.zeros(1, bool))
-    dream = PixelDream(model, start, 1, max_steps)
-    seen, _ = dream.reset(seed=int(rng.integers(2**31)))
-    frames, state, over = [seen[0]], policy.start([rng]), False
-    while not over:
-        action, state = policy.act(seen, state)
-        seen, reward, terminated, cut, infos = dream.step(action)
-        over = bool(terminated[0] or cut[0])
-        last = infos['final_observation'][0] if over else seen[0]
-        frames.append(last)
-    return np.stack(frames), _ending(bool(terminated[0]), float(reward[0]))
+    return PixelDream(model, start, 1, max_steps)
 
 
-def _ending(terminated: bool, reward: float) -> str:
-    if not terminated:
+def _ending(one: Film) -> str:
+    if not one.terminated:
         return 'time is up'
-    return 'solved' if reward > 0 else 'mistake'
+    return 'solved' if one.rewards[-1] > 0 else 'mistake'
 
 
 def draw_films(
@@ -97,16 +80,17 @@ def draw_films(
     words: tuple[list, list] = [], []
     rows = {}
     for level in range(game.levels):
-        env = game.make(level)
+        real = functools.partial(game.make, level)
+        first, _ = real().reset(seed=level)
+        dream = functools.partial(dream_from, model, first, max_steps)
         films = [
-            film_of_game(env, policy, stream(seed, 'film', level)),
-            film_of_dream(
-                model, env.reset(seed=level)[0], policy, stream(seed, 'dreamt', level), max_steps
-            ),
+            film(real, policy, stream(seed, 'film', level)),
+            film(dream, policy, stream(seed, 'dreamt', level)),
         ]
-        length = max(len(frames) for frames, _ in films) + HOLD
+        length = max(len(one.frames) for one in films) + HOLD
         names = ('game', 'dream')
-        for side, said, name, (frames, end) in zip(sides, words, names, films):
+        for side, said, name, one in zip(sides, words, names, films):
+            frames, end = one.frames, _ending(one)
             rows[f'level {level}\n{name}: {end}'] = frames
             rest = length - len(frames)
             side.append(np.concatenate([frames, frames[-1:].repeat(rest, 0)]))

@@ -1,121 +1,16 @@
-"""What a trained policy does: episodes played, curves of the training."""
+"""Curves of a policy's training."""
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import gym
 import numpy as np
 
 from chainer_wm import plots
-from chainer_wm.agents.policies import Policy
-from chainer_wm.seeds import stream
 
-MakeEnv = Callable[[], gym.Env]
 Rows = Sequence[Mapping[str, Any]]
-
-
-class Played(NamedTuple):
-    """Episodes that were played to their ends.
-
-    Fields:
-        returns: sums of rewards, (E,) float64.
-        lengths: steps, (E,) int64.
-        lasts: the info of each one's last step.
-    """
-
-    returns: np.ndarray
-    lengths: np.ndarray
-    lasts: list[dict[str, Any]]
-
-
-@dataclasses.dataclass(frozen=True)
-class RandomActions:
-    """Uniform over an action space: ``Discrete``, or a bounded ``Box``."""
-
-    space: gym.Space
-
-    def start(self, rngs: Sequence[np.random.Generator]) -> Any:
-        return tuple(rngs)
-
-    def act(self, observations: np.ndarray, state: Any) -> tuple[Any, Any]:
-        return np.stack([self._draw(rng) for rng in state]), state
-
-    def _draw(self, rng: np.random.Generator) -> Any:
-        if isinstance(self.space, gym.spaces.Discrete):
-            return rng.integers(self.space.n)
-        low, high = self.space.low, self.space.high  # type: ignore
-        return rng.uniform(low, high).astype(self.space.dtype)
-
-
-def play(
-    policy: Policy,
-    make_env: MakeEnv,
-    episodes: int,
-    seed: int,
-    purpose: str = 'evaluate',
-    max_steps: int | None = None,
-    same: tuple[int, ...] | None = None,
-) -> Played:
-    """Play episodes side by side, one lane and one environment each.
-
-    Episode e gets the randomness that ``evaluation.play`` gives it.
-
-    Args:
-        max_steps: ends what has not ended by then.
-        same: every lane plays the one episode that these numbers name.
-    """
-    rngs = [
-        stream(seed, purpose, *((episode,) if same is None else same))
-        for episode in range(episodes)
-    ]
-    envs = [make_env() for _ in rngs]
-    seen = np.stack([env.reset(seed=int(rng.integers(2**31)))[0] for env, rng in zip(envs, rngs)])
-    state = policy.start(rngs)
-    returns = np.zeros(episodes)
-    lengths = np.zeros(episodes, np.int64)
-    lasts: list[dict[str, Any]] = [{} for _ in envs]
-    alive = np.ones(episodes, bool)
-    while alive.any() and (max_steps is None or lengths.max() < max_steps):
-        actions, state = policy.act(seen, state)
-        for lane in np.flatnonzero(alive):
-            answer = envs[lane].step(actions[lane])
-            seen[lane], reward, terminated, truncated, lasts[lane] = answer
-            returns[lane] += reward
-            lengths[lane] += 1
-            alive[lane] = not (terminated or truncated)
-    return Played(returns, lengths, lasts)
-
-
-def film(
-    policy: Policy,
-    env: gym.Env,
-    seed: int,
-    purpose: str = 'evaluate',
-    episode: int = 0,
-    max_steps: int = 1000,
-) -> tuple[np.ndarray, float]:
-    """One episode as ``env.render()`` shows it.
-
-    Returns:
-        Frames (T + 1, H, W, 3) uint8, the first before the first action, and
-        the return.
-    """
-    rng = stream(seed, purpose, episode)
-    seen, _ = env.reset(seed=int(rng.integers(2**31)))
-    state = policy.start([rng])
-    frames: list[Any] = [env.render()]
-    total, over = 0.0, False
-    while not over and len(frames) <= max_steps:
-        actions, state = policy.act(seen[None], state)
-        seen, reward, terminated, truncated, _ = env.step(actions[0])
-        total += float(reward)
-        frames.append(env.render())
-        over = terminated or truncated
-    return np.stack(frames), total
 
 
 def binned(log: Rows, name: str, bins: int = 60) -> tuple[Any, Any]:

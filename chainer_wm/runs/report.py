@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,35 +11,20 @@ import chainer
 import numpy as np
 
 from chainer_wm import plots
+from chainer_wm.agents.controller import ControllerPolicy
 from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.dream.gym_envs import DreamEnv
 from chainer_wm.dream.foresight import foresee
 from chainer_wm.dream.simulator import FEATURES, Dream, rollout
-from chainer_wm.links.conv_vae import to_frames
+from chainer_wm.links.conv_vae import decoded
 from chainer_wm.play import evaluation
+from chainer_wm.play.films import film
 from chainer_wm.rollouts.latents import Latents
 from chainer_wm.seeds import stream
 from chainer_wm.training.evolution import read_history
 from chainer_wm.training.mdn_rnn import Deaths
 
 MakePolicy = Callable[[], Any]
-
-
-class DreamtController:
-    """C as a policy over the dream's features.
-
-    Args:
-        act: ``(features (B, F), theta (n,)) -> actions (B, A)``.
-        theta: (n,), the controller's parameters.
-    """
-
-    def __init__(self, act: Callable, theta: np.ndarray):
-        self._act, self._theta = act, theta
-
-    def start(self, rngs: Sequence[np.random.Generator]) -> None:
-        return None
-
-    def act(self, observations: Any, state: None) -> tuple[Any, None]:
-        return self._act(observations, self._theta), None
 
 
 def score_in_game(
@@ -173,52 +159,16 @@ def draw_films(
     saved: SavedAgent,
     make_env: Callable,
     dream: Dream,
-    dreamer: DreamtController,
+    dreamer: ControllerPolicy,
     seed: int,
 ) -> None:
     """GIFs of the agent in the game, in its dream, and side by side."""
-    game = film_game(make_env, saved.agent_maker(), seed, 0).frames
-    dreamt = film_dream(dream, dreamer, saved.vision(), seed, saved.features)
+    game = film(make_env, saved.agent_maker()(), stream(seed, 'evaluate', 0)).frames
+    inside = functools.partial(DreamEnv, dream, saved.features, saved.vision())
+    dreamt = film(inside, dreamer, stream(seed, 'film'), rendered=True).frames
     plots.gif(folder / 'game.gif', game)
     plots.gif(folder / 'dream.gif', dreamt)
     plots.side_by_side(folder / 'game_and_dream.gif', game, dreamt)
-
-
-def film_dream(
-    dream: Dream, policy: Any, vision: Any, seed: int, features: Sequence[str] = FEATURES
-) -> np.ndarray:
-    """One dreamt episode as V draws it, (T, 64, 64, 3) uint8."""
-    dream.reset(1, stream(seed, 'film'))
-    state = policy.start([stream(seed, 'film policy')])
-    latents, done = [], False
-    while not done:
-        latents.append(chainer.as_array(dream.features()['z'])[0])
-        actions, state = policy.act(dream.observe(features), state)
-        done = bool(dream.step(actions).done[0])
-    return decode(vision, np.stack([chainer.get_device('@numpy').send(z) for z in latents]))
-
-
-def decode(vision: Any, latents: np.ndarray, block: int = 200) -> np.ndarray:
-    """Latents (T, Z) as frames (T, 64, 64, 3) uint8, block by block."""
-    frames = []
-    with chainer.no_backprop_mode():
-        for at in range(0, len(latents), block):
-            z = vision.device.send(np.asarray(latents[at : at + block], vision.dtype))
-            frames.append(to_frames(vision.decode(z)))
-    return np.concatenate(frames)
-
-
-def film_game(
-    make_env: Callable, make_policy: MakePolicy, seed: int, episode: int
-) -> evaluation.Film:
-    """The evaluation's episode of that number, with what was seen."""
-    env = make_env()
-    try:
-        _, film = evaluation.play(env, make_policy(), seed, 'evaluate', episode, film=True)
-    finally:
-        env.close()
-    assert film is not None
-    return film
 
 
 def draw_foresight(
@@ -251,10 +201,10 @@ def draw_foresight(
     plots.open_loop(
         folder / 'foresight.png',
         rollout.observations[first:],
-        decode(vision, seen.one_step[first:]),
-        decode(vision, seen.dreamed[first:]),
+        decoded(vision, seen.one_step[first:]),
+        decoded(vision, seen.dreamed[first:]),
         context,
-        reconstruction=decode(vision, latents.mu[rows][first:]),
+        reconstruction=decoded(vision, latents.mu[rows][first:]),
         done={'one-step': seen.p_done_one_step[first:], 'open-loop': seen.p_done_dreamed[first:]},
         died_at=died,
         first_step=first,

@@ -9,7 +9,9 @@ from typing import Any
 import gym
 import numpy as np
 
+from chainer_wm.agents.policies import Mixed, Policy
 from chainer_wm.agents.ppo.policy import NetworkPolicy
+from chainer_wm.play.collection import play_rollouts
 from chainer_wm.rollouts import Rollout, RolloutStore
 from chainer_wm.seeds import stream
 
@@ -30,80 +32,48 @@ class Game:
     levels: int
 
 
-@dataclasses.dataclass(frozen=True)
-class RandomPolicy:
-    """Every action equally likely.
-
-    Attributes:
-        actions: how many there are.
-    """
-
-    actions: int = 4
-
-    def start(self, rngs: Sequence[np.random.Generator]) -> Any:
-        return tuple(rngs)
-
-    def act(self, observations: np.ndarray, state: Any) -> tuple[Any, Any]:
-        return np.array([rng.integers(self.actions) for rng in state]), state
-
-
 def play(
     envs: Sequence[Any],
-    policy: Any,
+    policy: Policy,
     rngs: Sequence[np.random.Generator],
     exploration: Sequence[float] = (0.0,),
 ) -> list[Rollout]:
     """One episode in each environment, side by side.
 
     Args:
-        policy: batched (``start``, ``act``), of discrete actions.
+        policy: of discrete actions.
         rngs: one per lane: the game's seed and all choices come from it.
         exploration: shares of steps whose action is drawn uniformly; every
             episode draws one of these shares.
 
     Returns:
-        The episodes. Their ``info`` holds 'seed', 'shortest' (steps of a
-        shortest way) and 'exploration'.
+        The episodes. Their ``info`` holds 'seed' and 'shortest' (steps of a
+        shortest way).
     """
-    lanes = range(len(envs))
-    seeds = [int(rng.integers(2**31)) for rng in rngs]
-    shares = [exploration[rng.integers(len(exploration))] for rng in rngs]
-    seen = [env.reset(seed=seed)[0] for env, seed in zip(envs, seeds)]
-    shortest = [int(env.shortest) for env in envs]
-    steps: list[list[tuple]] = [[] for _ in lanes]
-    state, running = policy.start(rngs), set(lanes)
-    while running:
-        actions, state = policy.act(np.stack(seen), state)
-        for lane in sorted(running):
-            action = int(actions[lane])
-            if shares[lane] and rngs[lane].random() < shares[lane]:
-                action = int(rngs[lane].integers(envs[lane].action_space.n))
-            after, reward, terminated, cut, _ = envs[lane].step(action)
-            steps[lane].append((seen[lane], [action], reward, terminated, cut))
-            seen[lane] = after
-            if terminated or cut:
-                running.remove(lane)
-    infos = zip(seeds, shortest, shares)
-    return [_rollout(rows, *info) for rows, info in zip(steps, infos)]
+    mixed = Mixed(policy, envs[0].action_space.n, tuple(exploration))
+    measured = [_Measured(env) for env in envs]
+    found = dict(play_rollouts(measured, mixed, rngs, num_envs=len(envs)))
+    for lane, env in enumerate(measured):
+        found[lane].info['shortest'] = env.shortest
+    return [found[lane] for lane in range(len(envs))]
 
 
-def _rollout(rows: list[tuple], seed: int, shortest: int, share: float):
-    seen, actions, rewards, terminated, cut = zip(*rows)
-    return Rollout(
-        np.array(seen, np.uint8),
-        np.array(actions, np.float32),
-        np.array(rewards, np.float32),
-        np.array(terminated, np.bool_),
-        np.array(cut, np.bool_),
-        {'seed': seed, 'shortest': shortest, 'exploration': share},
-    )
+class _Measured(gym.Wrapper):
+    """Keeps the length of a shortest way through the episode that it began."""
+
+    shortest = 0
+
+    def reset(self, **options: Any) -> Any:
+        answer = self.env.reset(**options)
+        self.shortest = int(self.env.shortest)  # type: ignore[attr-defined]
+        return answer
 
 
 def collect(
     store: RolloutStore,
     game: Game,
     level: int,
-    policy: Any,
+    policy: Policy,
     numbers: Sequence[int],
     seed: int,
     exploration: Sequence[float],
@@ -128,7 +98,7 @@ def succeeded(rollout: Rollout) -> bool:
     return bool(rollout.terminated[-1] and rollout.rewards[-1] > 0)
 
 
-def score(game: Game, level: int, policy: Any, episodes: int, seed: int) -> dict[str, Any]:
+def score(game: Game, level: int, policy: Policy, episodes: int, seed: int) -> dict[str, Any]:
     """How a policy does in the real game, in episodes nobody learns from.
 
     Returns:

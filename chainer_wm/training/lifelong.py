@@ -21,21 +21,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import chainer
+import gym
 import numpy as np
 
 from chainer_wm import files
-from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.agents.policies import RandomActions
 from chainer_wm.agents.ppo.learner import PPO
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.dream.pixel_dream import PixelDream, curiosity, draw_points, starts_at
 from chainer_wm.files.archives import save_link
 from chainer_wm.functions.adam import Adam
 from chainer_wm.links.pixel_model import PixelModel, Prediction, choose
+from chainer_wm.play.collector import Collector
 from chainer_wm.rollouts import Rollout
 from chainer_wm.rollouts.pixel_episodes import PixelBatch, PixelEpisodes
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop, ppo
-from chainer_wm.training.levels import Game, RandomPolicy, play, scores, succeeded
+from chainer_wm.training.levels import Game, play, scores, succeeded
 
 
 def episodes_of(rollouts: Sequence[Rollout], model: PixelModel) -> PixelEpisodes:
@@ -168,7 +170,7 @@ def probe_level(
     """``probe`` on random episodes of a level that nobody learns from."""
     rollouts = play(
         [game.make(level) for _ in range(episodes)],
-        RandomPolicy(model.actions),
+        RandomActions(gym.spaces.Discrete(model.actions)),
         [stream(seed, 'probe', level, n) for n in range(episodes)],
     )
     # a copy learns the numbers of what the model never saw: these it misses

@@ -19,10 +19,11 @@ import numpy as np
 from chainer import training
 
 from chainer_wm import files
-from chainer_wm.agents.ppo.collect import Collector, Experience
+from chainer_wm.agents.ppo.experience import Experience
 from chainer_wm.agents.ppo.learner import PPO
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.rnd import RND
+from chainer_wm.play.collector import Collector
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
 from chainer_wm.training.non_finite import NonFiniteError

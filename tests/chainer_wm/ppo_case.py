@@ -3,8 +3,8 @@
 import gym
 import numpy as np
 
-from chainer_wm.agents.ppo.collect import Collector
 from chainer_wm.agents.ppo.networks import ActorCritic
+from chainer_wm.play.collector import Collector
 
 
 class Cue(gym.Env):

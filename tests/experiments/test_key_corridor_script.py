@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from policy_runs_case import check_picture, killed, numbers, start
 
-from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.play.collector import Collector
 from experiments import key_corridor
 
 TINY = (

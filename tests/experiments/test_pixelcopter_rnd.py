@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from policy_runs_case import check_picture, killed, numbers, start
 
-from chainer_wm.agents.ppo.collect import Collector
 from chainer_wm.agents.ppo.learner import RND_STREAMS
+from chainer_wm.play.collector import Collector
 from chainer_wm.runs.run_folder import RunError
 from experiments import pixelcopter_rnd
 

@@ -15,7 +15,7 @@ import chainer
 import chainer.functions as F
 import numpy as np
 
-from chainer_wm.agents.ppo.collect import Experience
+from chainer_wm.agents.ppo.experience import Experience
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.ppo.returns import Advantages, check_time_batch, generalized_advantages
 

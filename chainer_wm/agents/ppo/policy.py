@@ -10,7 +10,6 @@ import chainer
 import gym
 import numpy as np
 
-from chainer_wm.agents.ppo.collect import to_environment
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.links.recurrent import detach
 
@@ -57,3 +56,18 @@ class NetworkPolicy:
                 for lane, rng in enumerate(rngs)
             ]
         )
+
+
+def to_environment(actions: np.ndarray, space: gym.Space) -> np.ndarray:
+    """The policy's actions as the environment wants them.
+
+    Integers stay as they are. Of numbers, -1 and 1 become the bounds of the
+    box, and what is beyond them is cut off (the policy's own action, whose
+    chance it knows, stays what it was).
+    """
+    if not isinstance(space, gym.spaces.Box):
+        return actions
+    if not space.is_bounded():
+        return actions.astype(space.dtype)
+    share = (np.clip(actions, -1, 1) + 1) / 2
+    return (space.low + share * (space.high - space.low)).astype(space.dtype)

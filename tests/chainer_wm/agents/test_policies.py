@@ -4,8 +4,17 @@ import json
 
 import numpy as np
 import pytest
+from gym import spaces
 
-from chainer_wm.agents.policies import HeldRandom, NoAction, Pacing, Uniform, describe
+from chainer_wm.agents.policies import (
+    HeldRandom,
+    Mixed,
+    NoAction,
+    Pacing,
+    RandomActions,
+    Uniform,
+    describe,
+)
 from chainer_wm.seeds import stream
 
 POLICIES = [
@@ -92,11 +101,31 @@ def test_a_hold_of_no_step_is_refused(longest):
         HeldRandom(longest)
 
 
-@pytest.mark.parametrize('policy', POLICIES)
+@pytest.mark.parametrize('policy', POLICIES[1:])
 def test_another_batch_than_the_state_s_is_refused(policy):
     state = policy.start([np.random.default_rng(0)])
     with pytest.raises(ValueError, match=r'2 observations.*1 lanes'):
         policy.act(np.zeros((2, 64, 64, 3), np.uint8), state)
+
+
+def test_random_actions_fill_the_space():
+    rngs = [np.random.default_rng(n) for n in range(400)]
+    box = spaces.Box(np.float32([-2, 0]), np.float32([2, 1]))
+    for space in (spaces.Discrete(3), box):
+        player = RandomActions(space)
+        actions, _ = player.act(np.zeros((400, 1)), player.start(rngs))
+        assert all(space.contains(one) for one in actions)
+    assert actions.min(axis=0)[0] < -1.9 and actions.max() > 1.9
+
+
+def test_a_share_of_actions_is_drawn():
+    """Every episode has one share; who has none plays the policy's own."""
+    policy = Mixed(NoAction(), 4, (0.0, 0.5))
+    actions = play(policy, range(40), 600)[..., 0]
+    shares = (actions != 0).mean(axis=0)
+    none = shares == 0
+    assert 8 < none.sum() < 32
+    np.testing.assert_allclose(shares[~none], 0.5 * 3 / 4, atol=0.08)
 
 
 def test_description_for_manifests():

@@ -1,10 +1,15 @@
 """Evaluation: the same episodes for every policy and number of workers."""
 
+import functools
+
 import gym
 import numpy as np
 import pytest
+from ppo_case import Count, Cue, network
 
 from chainer_wm.agents import policies
+from chainer_wm.agents.ppo.policy import NetworkPolicy
+from chainer_wm.envs.pixelcopter import PixelCopter
 from chainer_wm.play import evaluation
 from chainer_wm.play.workers import WorkerError
 
@@ -58,16 +63,44 @@ def test_a_policy_that_fails_is_an_error_and_never_a_score():
         evaluation.evaluate(Walk, {'broken': Broken}, 2, 0, workers=1)
 
 
-def test_film_holds_the_frames_before_each_action():
-    total, film = evaluation.play(Walk(), policies.NoAction(), 0, 'test', 0, film=True)
-    assert total == len(film.frames) == len(film.actions)
-    assert not film.frames[0].any() and film.frames[1:].all()
-    assert film.terminated
+class TestPlayedTogether:
+    def test_episodes_are_those_that_evaluate_plays(self):
+        returns = evaluation.evaluate(Walk, BOTH, 5, seed=7, purpose='test', workers=0)
+        for name, make in BOTH.items():
+            rngs = evaluation.episode_rngs(7, range(5), 'test')
+            found = evaluation.play_together(Walk, make(), rngs)
+            assert [one.total for one in found] == returns[name].tolist()
 
+    def test_a_network_plays_as_it_would_alone(self):
+        make = functools.partial(PixelCopter, 'state')
+        player = NetworkPolicy(network(make()), make().action_space)
 
-def test_max_steps_ends_an_episode():
-    total, _ = evaluation.play(Walk(), policies.NoAction(), 0, 'test', 0, max_steps=3)
-    assert total == 3
+        def play(episodes):
+            rngs = evaluation.episode_rngs(7, episodes)
+            return [(p.total, p.length) for p in evaluation.play_together(make, player, rngs)]
+
+        assert play(range(5)) == [one for e in range(5) for one in play([e])]
+
+    def test_ends_and_limits(self):
+        player = policies.RandomActions(gym.spaces.Discrete(2))
+
+        def play(max_steps=None):
+            rngs = evaluation.episode_rngs(0, range(2))
+            found = evaluation.play_together(lambda: Count(3), player, rngs, max_steps)
+            return [(one.total, one.length, one.info) for one in found]
+
+        assert play() == 2 * [(6, 3, {'t': 3})]
+        assert play(max_steps=2) == 2 * [(3, 2, {'t': 2})]
+
+    def test_the_same_episode_in_all_lanes(self):
+        player = policies.RandomActions(gym.spaces.Discrete(2))
+
+        def play(episodes):
+            rngs = evaluation.episode_rngs(0, episodes)
+            return {one.total for one in evaluation.play_together(lambda: Cue(1), player, rngs)}
+
+        assert len(play(12 * [5])) == 1
+        assert len(play(range(12))) == 2
 
 
 def test_summary_by_hand():

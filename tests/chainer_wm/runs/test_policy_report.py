@@ -1,71 +1,15 @@
-"""Episodes played side by side, curves by hand."""
+"""Curves by hand."""
 
-import gym
 import numpy as np
 import pytest
 from PIL import Image
-from ppo_case import Count, Cue, network
 
 from chainer_wm import plots
-from chainer_wm.agents.ppo.policy import NetworkPolicy
-from chainer_wm.envs.pixelcopter import PixelCopter
-from chainer_wm.play import evaluation
 from chainer_wm.runs import policy_report
 
 
 def row(steps, episodes, value, **more):
     return {'steps': steps, 'episodes': episodes, 'return': value, 'entropy': float(steps), **more}
-
-
-class TestPlay:
-    def test_episodes_are_those_that_evaluation_plays(self):
-        def make():
-            return PixelCopter('state')
-
-        made = network(make())
-        player = NetworkPolicy(made, make().action_space)
-        found = policy_report.play(player, make, 5, 7, 'test')
-        for episode in range(5):
-            total, film = evaluation.play(make(), player, 7, 'test', episode, film=True)
-            assert found.returns[episode] == total
-            assert found.lengths[episode] == len(film.rewards)
-
-    def test_ends_and_limits(self):
-        player = policy_report.RandomActions(gym.spaces.Discrete(2))
-        found = policy_report.play(player, lambda: Count(3), 2, 0)
-        np.testing.assert_array_equal(found.returns, [6, 6])
-        np.testing.assert_array_equal(found.lengths, [3, 3])
-        assert found.lasts == [{'t': 3}, {'t': 3}]
-        found = policy_report.play(player, lambda: Count(3), 2, 0, max_steps=2)
-        np.testing.assert_array_equal(found.returns, [3, 3])
-
-    def test_the_same_episode_in_all_lanes(self):
-        player = policy_report.RandomActions(gym.spaces.Discrete(2))
-
-        def play(same):
-            return policy_report.play(player, lambda: Cue(1), 12, 0, same=same).returns
-
-        assert len(set(play((1, 2)))) == 1
-        assert len(set(play(None))) == 2
-
-    def test_random_actions_fill_the_space(self):
-        rngs = [np.random.default_rng(n) for n in range(400)]
-        box = gym.spaces.Box(np.float32([-2, 0]), np.float32([2, 1]))
-        for space in (gym.spaces.Discrete(3), box):
-            player = policy_report.RandomActions(space)
-            actions, _ = player.act(np.zeros((400, 1)), player.start(rngs))
-            assert all(space.contains(one) for one in actions)
-        assert actions.min(axis=0)[0] < -1.9 and actions.max() > 1.9
-
-    def test_film_begins_before_the_first_action(self):
-        env = PixelCopter('state', size=48, render_mode='rgb_array')
-        player = policy_report.RandomActions(env.action_space)
-        frames, total = policy_report.film(player, env, 3)
-        played = policy_report.play(player, lambda: PixelCopter('state'), 1, 3)
-        assert frames.shape == (played.lengths[0] + 1, 48, 48, 3)
-        assert total == played.returns[0]
-        cut, _ = policy_report.film(player, env, 3, max_steps=2)
-        np.testing.assert_array_equal(cut, frames[:3])
 
 
 class TestCurves:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from lifelong_case import DOWN, RIGHT, Script, game, network, rngs
 
+from chainer_wm.agents.policies import RandomActions
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.envs.grid_navigation import OrderedKeys
 from chainer_wm.rollouts import RolloutStore
@@ -71,7 +72,13 @@ def test_collecting_goes_on_where_it_stopped(tmp_path):
     def collect(path, numbers):
         store = RolloutStore(tmp_path / path)
         levels.collect(
-            store, game(), 1, levels.RandomPolicy(), numbers, seed=3, exploration=(0.0,)
+            store,
+            game(),
+            1,
+            RandomActions(gym.spaces.Discrete(4)),
+            numbers,
+            seed=3,
+            exploration=(0.0,),
         )
         return store
 

@@ -1,8 +1,10 @@
 """The loop of the lifelong learner: its model, its dreams, its baseline."""
 
+import gym
 import numpy as np
 from lifelong_case import DOWN, RIGHT, Script, game, network, rngs
 
+from chainer_wm.agents.policies import RandomActions
 from chainer_wm.agents.ppo.learner import PPO
 from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.rollouts.pixel_episodes import PixelEpisodes
@@ -16,7 +18,7 @@ def trained(tmp_path, name, updates, stop_at=None):
         for level in range(2)
         for one in levels.play(
             [game().make(level) for _ in range(3)],
-            levels.RandomPolicy(),
+            RandomActions(gym.spaces.Discrete(4)),
             rngs(3, f'level {level}'),
         )
     ]

@@ -1,57 +1,15 @@
-"""Lanes and what is collected from them."""
-
-import functools
+"""What PPO's collector keeps of what it played."""
 
 import gym
 import numpy as np
 import pytest
 from ppo_case import CORES, Count, Cue, collector, network
 
-from chainer_wm.agents.ppo.collect import Collector, to_environment
-from chainer_wm.agents.ppo.lanes import SyncLanes, as_lanes
+from chainer_wm.agents.ppo.policy import to_environment
+from chainer_wm.play.collector import Collector
 
 
-def test_keeps_the_last_observation_of_an_episode():
-    lanes = SyncLanes([Count(2), Count(3)])
-    seen = lanes.reset([0, 1])
-    np.testing.assert_array_equal(seen, [[0, 0], [0, 0]])
-    step = lanes.step(np.zeros(2, int))
-    assert step.last is step.observations
-    step = lanes.step(np.zeros(2, int))
-    np.testing.assert_array_equal(step.last, [[0, 2], [0, 2]])
-    np.testing.assert_array_equal(step.observations, [[1, 0], [0, 2]])
-    assert step.terminated.tolist() == [True, False]
-    assert step.infos == [{'t': 2}, {'t': 2}]
-
-
-def test_own_lanes_equal_gyms():
-    makers = [functools.partial(Count, 2, n > 0) for n in range(3)]
-    own = as_lanes([make() for make in makers])
-    gyms = as_lanes(gym.vector.SyncVectorEnv(makers))
-    np.testing.assert_array_equal(own.reset([1, 2, 3]), gyms.reset([1, 2, 3]))
-    kept = []
-    for _ in range(5):
-        a, b = (lanes.step(np.zeros(3, int)) for lanes in (own, gyms))
-        for name in ('observations', 'last', 'rewards'):
-            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-        np.testing.assert_array_equal(a.terminated, b.terminated)
-        np.testing.assert_array_equal(a.truncated, b.truncated)
-        assert a.infos == b.infos
-        kept.append((b.observations, b.observations.copy()))
-    for array, copy in kept:  # nothing is written into later
-        np.testing.assert_array_equal(array, copy)
-
-
-def test_refuses_lanes_that_do_not_fit():
-    with pytest.raises(ValueError, match='at least one'):
-        SyncLanes([])
-    with pytest.raises(ValueError, match='differ'):
-        SyncLanes([Count(), Count(shape=(3,))])
-    lanes = SyncLanes([Count()])
-    with pytest.raises(ValueError, match='2 seeds for 1'):
-        lanes.reset([1, 2])
-    with pytest.raises(ValueError, match='2 actions for 1'):
-        lanes.step(np.zeros(2, int))
+def test_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match='environments show'):
         Collector(network(Count(shape=(3,))), [Count()])
     with pytest.raises(RuntimeError, match='start'):

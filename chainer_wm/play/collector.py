@@ -1,80 +1,19 @@
-"""Playing, and what PPO learns from: everything (T, B)."""
+"""Playing on and on, for PPO to learn from."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import chainer
-import gym
 import numpy as np
 
-from chainer_wm.agents.ppo.lanes import Lanes, Step, as_lanes
+from chainer_wm.agents.ppo.experience import Episode, Experience
 from chainer_wm.agents.ppo.networks import ActorCritic
+from chainer_wm.agents.ppo.policy import to_environment
+from chainer_wm.devices import to_cpu
 from chainer_wm.links.recurrent import detach
+from chainer_wm.play.lanes import Lanes, Step, as_lanes
 from dnc.state import reset_state
-
-
-class Episode(NamedTuple):
-    """An episode that ended while experience was collected."""
-
-    lane: int
-    step: int  # of the last action, counted over all calls of `collect`
-    length: int
-    total: float  # return: the sum of the rewards
-    terminated: bool
-    info: dict[str, Any]  # of the last step
-
-
-@dataclasses.dataclass(frozen=True)
-class Experience:
-    """T steps of B lanes, on the CPU (but ``state`` is where the network is).
-
-    Attributes:
-        observations: (T + 1, B, *S): what each step acted on, and what comes
-            after the last one.
-        ends: (n, 2) of integers: t and b of each step that ended an episode.
-        last: (n, *S), the observations that these steps led to.
-        actions: (T, B) integers, or (T, B, A).
-        log_probs: (T, B), of the actions when they were drawn.
-        values: (T + 1, B, V), of ``observations``.
-        cut_values: (T, B, V), of ``last`` where an episode was truncated, 0
-            elsewhere.
-        rewards: (T, B) float64.
-        terminated, truncated: (T, B) bool.
-        reset: (T, B) bool: step t is the first of its episode.
-        state: of the network before step 0 (and before its reset).
-        episodes: those that ended.
-    """
-
-    observations: np.ndarray
-    ends: np.ndarray
-    last: np.ndarray
-    actions: np.ndarray
-    log_probs: np.ndarray
-    values: np.ndarray
-    cut_values: np.ndarray
-    rewards: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    reset: np.ndarray
-    state: Any
-    episodes: list[Episode]
-
-    @property
-    def steps(self) -> int:
-        """T * B."""
-        return self.rewards.size
-
-    def following(self, channels: slice = slice(None)) -> np.ndarray:
-        """What each step led to, (T, B, *S): never a new episode's first.
-
-        Args:
-            channels: keeps only these of the last axis.
-        """
-        following = self.observations[1:, ..., channels].copy()
-        following[tuple(self.ends.T)] = self.last[..., channels]
-        return following
 
 
 class Collector:
@@ -82,7 +21,7 @@ class Collector:
 
     Args:
         network: the policy; it may learn between calls of ``collect``.
-        envs: a list of gym environments, a vector environment, or ``Lanes``.
+        envs: a list of gym environments, or a vector environment.
     """
 
     def __init__(self, network: ActorCritic, envs: Any) -> None:
@@ -149,32 +88,40 @@ class Collector:
         row = {
             'observations': self._observations,
             'actions': actions,
-            'log_probs': _to_cpu(log_probs),
-            'values': _to_cpu(output.values),
+            'log_probs': to_cpu(log_probs),
+            'values': to_cpu(output.values),
             'reset': self._reset,
         }
         space = self.lanes.action_space
         step = self.lanes.step(to_environment(actions, space))
         self._state = state
         row.update(
-            last=step.last,
+            last=step.observations,
             rewards=step.rewards,
             terminated=step.terminated,
             truncated=step.truncated,
             cut_values=self._cut_values(step, row['values']),
         )
         episodes = self._count(step)
-        self._observations = step.observations
         self._reset = step.terminated | step.truncated
+        self._observations = self._restarted(step.observations)
         return row, episodes
+
+    def _restarted(self, observations: np.ndarray) -> np.ndarray:
+        """What to act on next: where an episode ended, a new one's first."""
+        if self._reset.any():
+            observations = observations.copy()
+            for lane in np.flatnonzero(self._reset):
+                observations[lane] = self.lanes.restart(lane)
+        return observations
 
     def _cut_values(self, step: Step, values: np.ndarray) -> np.ndarray:
         """Values of the last observations of cut episodes, 0 elsewhere."""
         cut = step.truncated & ~step.terminated
         if not cut.any():
             return np.zeros_like(values)
-        output, _ = self._look(step.last, new=False)
-        return np.where(cut[:, None], _to_cpu(output.values), 0)
+        output, _ = self._look(step.observations, new=False)
+        return np.where(cut[:, None], to_cpu(output.values), 0)
 
     def _count(self, step: Step) -> list[Episode]:
         self._totals += step.rewards
@@ -197,21 +144,6 @@ class Collector:
         return episodes
 
 
-def to_environment(actions: np.ndarray, space: gym.Space) -> np.ndarray:
-    """The policy's actions as the environment wants them.
-
-    Integers stay as they are. Of numbers, -1 and 1 become the bounds of the
-    box, and what is beyond them is cut off (the policy's own action, whose
-    chance it knows, stays what it was).
-    """
-    if not isinstance(space, gym.spaces.Box):
-        return actions
-    if not space.is_bounded():
-        return actions.astype(space.dtype)
-    share = (np.clip(actions, -1, 1) + 1) / 2
-    return (space.low + share * (space.high - space.low)).astype(space.dtype)
-
-
 def _experience(rows, observations, after, state, episodes) -> Experience:
     stacked = {
         name: np.stack([row[name] for row in rows])
@@ -224,14 +156,10 @@ def _experience(rows, observations, after, state, episodes) -> Experience:
         last[n] = rows[t]['last'][b]
     return Experience(
         observations=np.stack([row['observations'] for row in rows] + [observations]),
-        values=np.stack([row['values'] for row in rows] + [_to_cpu(after.values)]),
+        values=np.stack([row['values'] for row in rows] + [to_cpu(after.values)]),
         ends=ends,
         last=last,
         state=state,
         episodes=episodes,
         **stacked,
     )
-
-
-def _to_cpu(x: Any) -> np.ndarray:
-    return chainer.get_device('@numpy').send(chainer.as_array(x))

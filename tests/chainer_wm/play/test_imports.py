@@ -1,0 +1,47 @@
+"""What a worker loads in order to play: no Matplotlib and nothing that trains."""
+
+import functools
+import sys
+
+import gym
+import numpy as np
+
+from chainer_wm.envs import take_cover
+from chainer_wm.play import evaluation
+from chainer_wm.play.workers import run_tasks
+
+FORBIDDEN = ('matplotlib', 'chainer_wm.plots', 'chainer_wm.runs', 'chainer_wm.training')
+
+
+class Short(gym.Env):
+    """Three pictures; a game of the project is loaded beside it."""
+
+    observation_space = gym.spaces.Box(0, 255, (take_cover.SIZE, take_cover.SIZE, 3), np.uint8)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.observation_space.low, {}
+
+    def step(self, action):
+        self.steps += 1
+        return self.observation_space.low, 1.0, self.steps == 3, False, {}
+
+
+def play_and_tell(make_agent, episode):
+    """The return of an episode, and every module that it took."""
+    rngs = evaluation.episode_rngs(0, [episode])
+    (played,) = evaluation.play_together(Short, make_agent(), rngs)
+    return played.total, sorted(sys.modules)
+
+
+def test_a_worker_that_plays_a_saved_agent_loads_neither_plots_nor_trainers(tmp_path):
+    from cells_case import make_parts  # here, so that the worker does not load it
+
+    make_agent = make_parts(tmp_path).agent_maker(np.zeros(13, np.float32))
+    task = functools.partial(play_and_tell, make_agent)
+    ((_, (total, modules)),) = run_tasks(task, [0], workers=1)
+    assert total == 3
+    assert 'chainer_wm.agents.world_model' in modules
+    assert [name for name in modules if name.startswith(FORBIDDEN)] == []
