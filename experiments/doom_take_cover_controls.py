@@ -27,13 +27,13 @@ from chainer_wm import files, plots
 from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import ControllerPolicy
-from chainer_wm.links.conv_vae import decoded
 from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.agents.world_model import WorldModelAgent, features_width
 from chainer_wm.dream.foresight import ends_of, foresee, foreseen, stretches
 from chainer_wm.dream.simulator import Dream
 from chainer_wm.dream.variants import SecondModelDream
 from chainer_wm.envs.take_cover import TakeCover
+from chainer_wm.links.conv_vae import decoded
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.rollouts.latents import Latents

@@ -19,11 +19,11 @@ import pathlib
 import sys
 
 from chainer_wm import files, plots
+from chainer_wm.agents.controller import ControllerPolicy
 from chainer_wm.agents.saved import PackedAgent, SavedAgent
+from chainer_wm.dream.gym_envs import DreamEnv
 from chainer_wm.envs.take_cover import SETTINGS, TakeCover
 from chainer_wm.play import evaluation
-from chainer_wm.agents.controller import ControllerPolicy
-from chainer_wm.dream.gym_envs import DreamEnv
 from chainer_wm.play.films import film
 from chainer_wm.seeds import stream
 

@@ -7,14 +7,11 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import chainer
-import numpy as np
-
 from chainer_wm import plots
 from chainer_wm.agents.controller import ControllerPolicy
 from chainer_wm.agents.saved import SavedAgent
-from chainer_wm.dream.gym_envs import DreamEnv
 from chainer_wm.dream.foresight import foresee
+from chainer_wm.dream.gym_envs import DreamEnv
 from chainer_wm.dream.simulator import FEATURES, Dream, rollout
 from chainer_wm.links.conv_vae import decoded
 from chainer_wm.play import evaluation

@@ -6,7 +6,11 @@ import sys
 import gym
 import numpy as np
 
+from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.envs import take_cover
+from chainer_wm.files.archives import save_link
+from chainer_wm.links.conv_vae import ConvVAE
+from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.play import evaluation
 from chainer_wm.play.workers import run_tasks
 
@@ -37,9 +41,10 @@ def play_and_tell(make_agent, episode):
 
 
 def test_a_worker_that_plays_a_saved_agent_loads_neither_plots_nor_trainers(tmp_path):
-    from cells_case import make_parts  # here, so that the worker does not load it
-
-    make_agent = make_parts(tmp_path).agent_maker(np.zeros(13, np.float32))
+    saved = SavedAgent(tmp_path)
+    save_link(saved.vision_path, ConvVAE(3))
+    save_link(saved.model_path, MDNRNN(3, 1, 5))
+    make_agent = saved.agent_maker(np.zeros(14, np.float32))
     task = functools.partial(play_and_tell, make_agent)
     ((_, (total, modules)),) = run_tasks(task, [0], workers=1)
     assert total == 3
