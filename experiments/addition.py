@@ -2,8 +2,7 @@
 
 Sums of growing length, switched every 5,000 sequences, the hardest from
 30,000 on; the error on every task at each switch shows what is retained. The
-post gives neither lengths nor sizes: those here are ours. ``--summary RUN
-[RUN ...]`` draws finished runs of several models and seeds together.
+post gives neither lengths nor sizes: those here are ours.
 """
 
 from __future__ import annotations
@@ -11,34 +10,25 @@ from __future__ import annotations
 import dnc.runtime  # noqa: F401
 
 import dataclasses
-import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chainer_wm import files
+import numpy as np
+
+from chainer_wm import plots
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
-from chainer_wm.runs.retention import (
-    curriculum_panels,
-    draw_retention,
-    lesson_scores,
-    ratios,
-    retained,
-)
-from chainer_wm.runs.task_figures import draw_panels
-from chainer_wm.runs.task_settings import MAY_DIFFER, TaskConfig, describe, new_net
-from chainer_wm.runs.task_summaries import (
-    by_model,
-    model_label,
-    provenance,
-    read_runs,
-    same_settings,
-)
+from chainer_wm.runs.comparison import curve
+from chainer_wm.runs.comparison_figures import panel
+from chainer_wm.runs.task_settings import TaskConfig, describe, new_net
 from chainer_wm.seeds import stream
 from chainer_wm.tasks.curriculum import Curriculum
 from chainer_wm.tasks.sequence_tasks import make_task
 from chainer_wm.training.tasks import measure, train
 
 NAME = 'addition'
+SCORES = ('loss', 'error', 'exact')
+Rows = Sequence[Mapping[str, Any]]  # of retained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,57 +96,120 @@ def learn(config: Config, run: run_folder.Run) -> None:
         clip=config.clip,
         debug=config.debug,
         tick=run.tick,
-        label=f'addition, {model_label(run.config)}',
+        label=f'addition, {config.model.upper()}',
     )
+    rows = retained(log, config.batch, config.switch, len(config.lengths))
+    training = {
+        'sequences': [row['iteration'] * config.batch for row in log],
+        'loss': [row['main/loss'] for row in log],
+    }
     run.add_results(
         net=describe(net),
-        retention=retained(log, config.batch, config.switch, len(config.lengths)),
-        training={
-            'sequences': [row['iteration'] * config.batch for row in log],
-            'loss': [row['main/loss'] for row in log],
-        },
+        retention=rows,
+        training=training,
+        curves=curves(config, rows, training),
+        scores=scores(config, rows, training),
+        matrices={'absolute error of the sum': matrix(config, rows)},
     )
+
+
+def lesson_scores(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The scores of lessons 1, 2, ... in one row: 'loss 1', 'error 1', ..."""
+    return {
+        f'{name} {lesson}': values[name]
+        for lesson, values in enumerate(scores, 1)
+        for name in SCORES
+    }
+
+
+def retained(log: Sequence[dict], batch: int, switch: int, lessons: int) -> list[dict[str, Any]]:
+    """Every lesson's scores after each ``switch`` sequences.
+
+    Args:
+        log: rows of ``train`` with the scores of ``lesson_scores``.
+        batch: sequences per update.
+
+    Returns:
+        Per switch: 'sequences', 'met' (lessons so far), and 'loss', 'error',
+        'exact', each a list over all lessons, those not yet met too.
+    """
+    rows = []
+    for row in log:
+        sequences = row['iteration'] * batch
+        if sequences % switch:
+            continue
+        rows.append(
+            {
+                'sequences': sequences,
+                'met': min(sequences // switch, lessons),
+                **{
+                    name: [row[f'held_out/{name} {lesson}'] for lesson in range(1, lessons + 1)]
+                    for name in SCORES
+                },
+            }
+        )
+    return rows
+
+
+def curves(config: Config, rows: Rows, training: Mapping[str, list]) -> dict[str, Any]:
+    """The training error, and the error on the tasks so far."""
+    marks = {' ' * lesson: lesson * config.switch for lesson in range(1, len(config.lengths))}
+    so_far = [float(np.mean(row['error'][: row['met']])) for row in rows]
+    return {
+        'training, the task of the moment': curve(
+            *(training['sequences'], training['loss']),
+            *('sequences', 'squared error per sequence'),
+            floor=1e-3,
+            marks=marks,
+        ),
+        'held out, mean of the tasks so far': curve(
+            *([row['sequences'] for row in rows], so_far),
+            *('sequences, at each switch', 'absolute error of the sum'),
+            floor=1e-2,
+            marks=marks,
+        ),
+    }
+
+
+def scores(config: Config, rows: Rows, training: Mapping[str, list]) -> dict[str, Any]:
+    """The errors at the end of training."""
+    last, since = rows[-1], rows[-1]['sequences'] - config.switch
+    recent = [loss for at, loss in zip(training['sequences'], training['loss']) if at > since]
+    found = {
+        'training loss since the last switch': np.mean(recent),
+        'squared error, hardest task': last['loss'][-1],
+        'squared error, all tasks': np.mean(last['loss']),
+        'absolute error, all tasks': np.mean(last['error']),
+    }
+    return {k: {'mean': float(v), 'lower_is_better': True} for k, v in found.items()}
+
+
+def matrix(config: Config, rows: Rows) -> dict[str, Any]:
+    """Each task's error at each switch, of the tasks met so far."""
+    return {
+        'values': [
+            [error if task < row['met'] else None for task, error in enumerate(row['error'])]
+            for row in rows
+        ],
+        'rows': 'sequences seen',
+        'columns': 'symbols in the sum, up to',
+        'row_names': [f'{row["sequences"]:,}' for row in rows],
+        'column_names': list(config.lengths),
+        'limits': (0.03, 10.0),
+        'log': True,
+    }
 
 
 def report(config: Config, run: run_folder.Run) -> None:
     """The two figures of the post, of this run alone."""
-    draw(run.path('figures'), {model_label(run.config): [run.results()]})
-
-
-def draw(folder: pathlib.Path, models: dict[str, list[dict]]) -> None:
-    """Training, and retention at each switch, of runs by model."""
-    draw_panels(
-        folder / 'curriculum.png',
-        curriculum_panels(models),
-        'Addition, longer and longer: mean over seeds, and their range',
-    )
-    draw_retention(folder / 'retention.png', models)
-
-
-def summarise(config: Config) -> None:
-    """Figures and one table over models and seeds."""
-    folder = pathlib.Path(config.data, NAME)
-    out = pathlib.Path(config.out or folder / 'summary')
-    found = read_runs(folder, config.summary, 'retention')
-    settings = same_settings(found, MAY_DIFFER)
-    models = by_model(found)
-    draw(out, models)
-    table: dict[str, Any] = {
-        'settings': settings,
-        'lstm_over_dnc': ratios(models),
-        'models': {
-            label: {
-                **provenance(of),
-                'training': [run['training'] for run in of],
-                'retention': [run['retention'] for run in of],
-            }
-            for label, of in models.items()
-        },
-    }
-    files.write_json(out / 'summary.json', table)
-    for name, ratio in table['lstm_over_dnc'].items():
-        print(f'{name}: {ratio["geometric_mean"]:.2f} times the DNC')
-    print(f'summary of {len(found)} runs: {out}')
+    core, found = config.model.upper(), run.results()
+    panels = [panel(name, {core: [said]}) for name, said in found['curves'].items()]
+    plots.curves(run.path('figures/curriculum.png'), panels, 'Addition, longer and longer')
+    for name, said in found['matrices'].items():
+        look = {key: value for key, value in said.items() if key != 'values'}
+        plots.matrices(
+            run.path('figures/retention.png'), {core: said['values']}, title=name, **look
+        )
 
 
 STAGES = {'train': learn, 'report': report}
@@ -164,10 +217,7 @@ STAGES = {'train': learn, 'report': report}
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
-    if config.summary:
-        summarise(config)
-    else:
-        run_stages(config, NAME, STAGES).close()
+    run_stages(config, NAME, STAGES).close()
 
 
 if __name__ == '__main__':

@@ -24,8 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
 from chainer_wm.agents.cma_es import CMAES
-from chainer_wm.plots import gif, style
-from chainer_wm.plots.scores import wilson
+from chainer_wm.plots import gif, style, wilson
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.command_line import CommonConfig, main, opt, parse, run_stages
 from chainer_wm.seeds import stream

@@ -1,8 +1,7 @@
 """Addition, repeat and priority sort, learned by an LSTM or a DNC.
 
 The toy tasks published with the blog's Chainer DNC: trained on sequences of
-at most 12 steps, asked for up to 100. ``--summary RUN [RUN ...]`` draws
-finished runs of several models and seeds together.
+at most 12 steps, asked for up to 100.
 """
 
 from __future__ import annotations
@@ -10,32 +9,24 @@ from __future__ import annotations
 import dnc.runtime  # noqa: F401
 
 import dataclasses
-import pathlib
 from typing import Any
 
 import numpy as np
 
-from chainer_wm import files, plots
+from chainer_wm import plots
 from chainer_wm.files.archives import load_link
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
-from chainer_wm.runs.task_figures import draw_panels, learning_panel, lengths_panel
-from chainer_wm.runs.task_settings import MAY_DIFFER, TaskConfig, describe, new_net
-from chainer_wm.runs.task_summaries import (
-    by_model,
-    curve_seeds,
-    length_seeds,
-    model_label,
-    provenance,
-    read_runs,
-    same_settings,
-)
+from chainer_wm.runs.comparison import curve
+from chainer_wm.runs.comparison_figures import panel
+from chainer_wm.runs.task_settings import TaskConfig, describe, new_net
 from chainer_wm.seeds import stream
 from chainer_wm.tasks.network import SequenceNet
-from chainer_wm.tasks.sequence_tasks import TASKS, make_task
+from chainer_wm.tasks.sequence_tasks import TASKS, Task, make_task
 from chainer_wm.training.tasks import BEST, error_over_length, held_out_curve, measure, train
 
 NAME = 'dnc_tasks'
+RIGHT = 'share of sequences that are right'
 LENGTHS = (4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 40, 50, 64, 80, 100)
 
 
@@ -84,10 +75,15 @@ def learn(config: Config, run: run_folder.Run) -> None:
         clip=config.clip,
         debug=config.debug,
         tick=run.tick,
-        label=f'{config.task}, {model_label(run.config)}',
+        label=f'{config.task}, {config.model.upper()}',
     )
-    curves = {name: held_out_curve(log, name) for name in ('loss', 'error', 'exact')}
-    run.add_results(net=describe(net), curves=curves)
+    names = {'loss': 'squared error per sequence', 'error': task.error_name, 'exact': RIGHT}
+    curves = {
+        name: curve(*held_out_curve(log, name), 'update', label) for name, label in names.items()
+    }
+    for name in ('loss', 'error'):
+        curves[name]['floor'] = task.floor
+    run.add_results(net=describe(net), task=config.task, curves=curves)
     plots.training_curves(
         run.path('figures/training.png'),
         {
@@ -95,11 +91,11 @@ def learn(config: Config, run: run_folder.Run) -> None:
                 np.array([row['iteration'] for row in log]),
                 np.array([row['main/loss'] for row in log]),
             ),
-            'held-out': (np.array(curves['loss'][0]), np.array(curves['loss'][1])),
+            'held-out': held_out_curve(log, 'loss'),
         },
         ylabel='squared error per sequence',
         xlabel='update',
-        title=f'{config.task}: {model_label(run.config)}',
+        title=f'{config.task}: {config.model.upper()}',
         log=True,
     )
 
@@ -118,7 +114,13 @@ def test_lengths(config: Config, run: run_folder.Run) -> None:
     task = make_task(config.task, config.width)
     net = best_net(config, run)
     rows = error_over_length(net, task, config.lengths, config.test_lanes, config.seed)
-    run.add_results(lengths=rows, tested_with=describe(net))
+    longer = over_length(task, rows, config.longest)
+    run.add_results(
+        lengths=rows,
+        tested_with=describe(net),
+        curves={**run.results()['curves'], **longer},
+        scores=scores(rows, config.longest),
+    )
     for row in rows:
         print(
             '  length {length:3d}: {error:8.3f} {name} (a guess: {guess:.3f})'
@@ -126,8 +128,35 @@ def test_lengths(config: Config, run: run_folder.Run) -> None:
                 name=task.error_name, share=row['exact'], **row
             )
         )
-    found = {model_label(run.config): [run.results()]}
-    draw_panels(run.path('figures/lengths.png'), [lengths_panel(found, task, config.longest)])
+    core = config.model.upper()
+    panels = [panel(name, {core: [longer[name]]}) for name in longer]
+    plots.curves(
+        run.path('figures/lengths.png'), panels, f'{config.task}: longer than in training'
+    )
+
+
+def over_length(task: Task, rows: list[dict], longest: int) -> dict[str, Any]:
+    """Error and share of right sequences over the length, beside a mere guess."""
+    look = {'log_x': True, 'marks': {f'trained up to {longest}': longest}}
+    x, label = [row['length'] for row in rows], 'length of the sequence'
+    error = curve(x, [row['error'] for row in rows], label, task.error_name, **look)
+    guess = {'guess from the length': [row['guess'] for row in rows]}
+    exact = curve(x, [row['exact'] for row in rows], label, RIGHT, **look)
+    return {
+        'error over length': {**error, 'floor': task.floor, 'references': guess},
+        'exact over length': exact,
+    }
+
+
+def scores(rows: list[dict], longest: int) -> dict[str, dict[str, Any]]:
+    """At the longest sequences of training, and at the longest of all."""
+    found = {}
+    for row in rows:
+        length = row['length']
+        if length in (longest, rows[-1]['length']):
+            found[f'error at length {length}'] = {'mean': row['error'], 'lower_is_better': True}
+            found[f'right at length {length}'] = {'mean': row['exact']}
+    return found
 
 
 def picture(config: Config, run: run_folder.Run) -> None:
@@ -144,44 +173,8 @@ def picture(config: Config, run: run_folder.Run) -> None:
         run.path('figures/memory.png'),
         trace,
         {'items': 0, 'delimiter': items},
-        f'{config.task}: the memory of the {model_label(run.config)}',
+        f'{config.task}: the memory of the DNC',
     )
-
-
-def summarise(config: Config) -> None:
-    """One figure per task over models and seeds, and one table."""
-    folder = pathlib.Path(config.data, NAME)
-    out = pathlib.Path(config.out or folder / 'summary')
-    found = read_runs(folder, config.summary, 'lengths')
-    table = {}
-    for name in TASKS:
-        group = [run for run in found if run['config']['task'] == name]
-        if not group:
-            continue
-        settings = same_settings(group, MAY_DIFFER)
-        models = by_model(group)
-        table[name] = {
-            'settings': settings,
-            'models': {label: numbers(of) for label, of in models.items()},
-        }
-        task = make_task(name, settings['width'])
-        draw_panels(
-            out / f'{name}.png',
-            [learning_panel(models, task), lengths_panel(models, task, settings['longest'])],
-            f'{name.replace("_", " ")}: mean over seeds, and their range',
-        )
-    files.write_json(out / 'summary.json', table)
-    print(f'summary of {len(found)} runs: {out}')
-
-
-def numbers(found: list[dict]) -> dict[str, Any]:
-    """What the table says of one model."""
-    return {
-        **provenance(found),
-        'error over length': length_seeds(found).rows(),
-        'exact over length': length_seeds(found, 'exact').rows(),
-        'held-out error over updates': curve_seeds(found).rows(),
-    }
 
 
 STAGES = {'train': learn, 'lengths': test_lengths, 'picture': picture}
@@ -189,10 +182,7 @@ STAGES = {'train': learn, 'lengths': test_lengths, 'picture': picture}
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
-    if config.summary:
-        summarise(config)
-    else:
-        run_stages(config, NAME, STAGES).close()
+    run_stages(config, NAME, STAGES).close()
 
 
 if __name__ == '__main__':

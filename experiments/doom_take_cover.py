@@ -20,11 +20,12 @@ import dataclasses
 import functools
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from chainer_wm import files
 from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import ControllerPolicy
@@ -44,12 +45,19 @@ from chainer_wm.runs.command_line import (
     parse,
     run_stages,
 )
+from chainer_wm.runs.comparison import curve
 from chainer_wm.training import evolution, mdn_rnn, rounds, vae
 
 NAME = 'doom_take_cover'
 SOLVED = 750  # mean return over 100 episodes
 DONE_WEIGHT = 10.0  # of a death in M's loss, as in World Models' code
 AGES = (0, 150, 300, 500, 800, 1200, 2100)  # steps: bands in which deaths are counted
+
+#: Settings of what --reuse takes from another run.
+REUSED = (
+    *('settings', 'episodes', 'hold', 'min_length', 'latent_size', 'latent_nats'),
+    *('vision_epochs', 'vision_batch', 'vision_learning_rate', 'vision_last_learning_rate'),
+)
 
 #: Policies that the agent is held against.
 FIXED: dict[str, Callable] = {
@@ -66,10 +74,6 @@ FIXED: dict[str, Callable] = {
 class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     """ViZDoom Take Cover: collect, train V and M, evolve C in the dream."""
 
-    summary: tuple[str, ...] = opt(
-        (), 'compare these finished runs, and do nothing else', free=True
-    )
-    results: str = opt('', 'folder for --summary (default: experiments/results)', free=True)
     reuse: str = opt('', 'run whose rollouts, V and codes to use')
     settings: str = opt('paper', 'game settings', ('paper', 'blog'))
     episodes: int = opt(10_000, 'random episodes', extends='collect')
@@ -393,6 +397,12 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     run.add_results(
         evaluation=game['agent'], random_baseline=game['random'], game=game, dream=inside
     )
+    run.add_results(
+        solved=SOLVED,
+        parameters={'M': saved.model().count_params(), 'C': len(saved.theta())},
+        inherited=inherited(config),
+        **compared(run.results()),
+    )
     print(report.compare(game, inside))
     limits = (SETTINGS[config.settings].timeout or math.inf, config.max_steps)
     ages = report.ages(game, inside, limits, AGES)
@@ -401,6 +411,64 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     folder = run.path('figures')
     report.draw_scores(folder, saved, game, inside, SOLVED, config.model, DONE_WEIGHT, ages)
     report.draw_films(folder, saved, make_env(config), dream, dreamer, config.seed)
+
+
+def inherited(config: Config) -> dict[str, Any]:
+    """Settings of the run whose episodes and V are used."""
+    if not config.reuse:
+        return {}
+    source = files.read_json(pathlib.Path(config.data, NAME, config.reuse, 'config.json'))
+    return {name: source[name] for name in REUSED if name in source}
+
+
+def compared(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs are compared in, beside the score in the game."""
+    game, dream, dreamt = results['game'], results['dream'], 'score in the dream'
+    rounds = list(steps_of(results))
+    last = rounds[-1]['model']
+    scores = {
+        dreamt: {'mean': dream['agent']['mean']},
+        'M: deaths caught': {'mean': last['caught']},
+        'M: false alarms': {'mean': last['false_alarms'], 'lower_is_better': True},
+        'M: nats per latent': {'mean': last['nll'], 'lower_is_better': True},
+    }
+    baselines = {
+        name: {'evaluation': {'mean': game[name]['mean']}, dreamt: {'mean': dream[name]['mean']}}
+        for name in game
+        if name != 'agent'
+    }
+    return {'scores': scores, 'baselines': baselines, 'curves': curves(rounds)}
+
+
+def steps_of(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The first evolution, then each round after it, of those that were reached."""
+    for name in ('', *sorted(name for name in results if name.startswith('round-'))):
+        said = results[name] if name else results
+        if 'controller' in said:
+            yield said
+
+
+def curves(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Scores over the generations, the dream against the game, and M's deaths by round."""
+    every = {
+        row['generation']: row['mean'] for r in rounds for row in r['controller']['evaluations']
+    }
+    at = sorted(every)
+    ends = [r['controller'] for r in rounds if r['controller']['generation'] in every]
+    found = {
+        'C evolves in the dream': curve(
+            *(at, [every[n] for n in at], 'generation', 'score in the game'), score='evaluation'
+        ),
+        'after every round': curve(
+            *([c['dream'] for c in ends], [every[c['generation']] for c in ends]),
+            *('score in the dream', 'score in the game'),
+            points=True,
+        ),
+    }
+    if len(rounds) > 1:
+        words, caught = ('round', 'share of deaths caught'), [r['model']['caught'] for r in rounds]
+        found['M learns from its agents'] = curve(range(len(rounds)), caught, *words)
+    return {name: each for name, each in found.items() if each['x']}
 
 
 def stages(config: Config) -> dict[str, Callable]:
@@ -444,11 +512,6 @@ def check(config: Config) -> None:
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
-    if config.summary:
-        from experiments import take_cover_summary
-
-        take_cover_summary.summarise(config, NAME, SOLVED)
-        return
     check(config)
     run_stages(config, NAME, stages(config), ('vizdoom',)).close()
 

@@ -40,10 +40,19 @@ from chainer_wm.rollouts.latents import Latents
 from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.runs import report, run_folder
 from chainer_wm.runs.command_line import DeviceConfig, WorkersConfig, main, opt, parse, run_stages
+from chainer_wm.runs.comparison import settings_of
 from chainer_wm.seeds import stream
 from chainer_wm.training import evolution
 
 NAME = 'doom_take_cover'  # these runs lie beside those that they are about
+#: World Models (Ha and Schmidhuber 2018), Take Cover: dream, game.
+PAPER = (
+    ('World Models, 0.10', '2086 ± 140', '193 ± 58'),
+    ('World Models, 0.50', '2060 ± 277', '196 ± 50'),
+    ('World Models, 1.00', '1145 ± 690', '868 ± 511'),
+    ('World Models, 1.15', '918 ± 546', '1092 ± 556'),
+    ('World Models, 1.30', '732 ± 269', '753 ± 139'),
+)
 KINDS = ('temperature', 'z', 'reads', 'untrained', 'separable')
 RANDOM: dict[str, Callable] = {'random': policies.Uniform}
 #: To and fro, without looking.
@@ -276,8 +285,10 @@ def work(control: Control, base: Base, config: Config, run: run_folder.Run) -> N
         'evolved': found.history[-1]['mean'],
         **score(control, saved, dream, found.theta, base.game, config),
     }
-    known = run.results().get('cells', {})
-    run.add_results(cells={**known, control.name: row})
+    cells, scores = (run.results().get(key, {}) for key in ('cells', 'scores'))
+    for where, one in (('game', row['game']), ('dream', row['dream']['agent'])):
+        scores[f'{control.name}, {where}'] = {'mean': one['mean']}
+    run.add_results(cells={**cells, control.name: row}, scores=scores)
     print(
         f'{control.name}: {report.mean_and_std(row["dream"]["agent"])} in its '
         f'dream, {report.mean_and_std(row["game"])} in the game'
@@ -291,6 +302,8 @@ def baseline(base: Base, config: Config, run: run_folder.Run) -> None:
     )
     random = game.pop('random')
     run.add_results(base=base.config, random_baseline=random, pacing=game)
+    beside = {name: {'evaluation': {'mean': row['mean']}} for name, row in game.items()}
+    run.add_results(baselines=beside, inherited=settings_of({'config': base.config}))
     for name, score in game.items():
         print(f'{name}: {report.mean_and_std(score)} in the game')
 
@@ -454,15 +467,18 @@ def draw_deaths(
 
 def draw(config: Config, run: run_folder.Run) -> None:
     """The paper's table of temperatures, below ours."""
-    from experiments.take_cover_summary import control_rows, draw_temperatures
-    from experiments.take_cover_table import read
-
-    if run.results().get('cells'):
-        found = read(run.folder.parent, config.run)
-        draw_temperatures(
+    said, spread = run.results(), report.mean_and_std
+    ours = [
+        (name.removeprefix('tau-'), spread(row['dream']['agent']), spread(row['game']))
+        for name, row in said.get('cells', {}).items()
+        if name.startswith('tau-')
+    ]
+    if ours:
+        plots.table(
             run.path('figures', 'temperatures.png'),
-            control_rows([found]),
-            f'M with {found.core.upper()}',
+            ('temperature', 'score in the dream', 'score in the game'),
+            [ours, [('random policy', '-', spread(said['random_baseline'])), *PAPER]],
+            f'M with {config.model.upper()}, seed {config.seed}',
         )
 
 

@@ -6,8 +6,7 @@ inside that model alone, return; then the next level. ``--env ordered_keys`` is
 a second game from pixels, OURS, which needs memory: the post's second one is
 not public.
 
-One stage per level, then the baselines, the evaluation and the figures. What
-many runs say together: ``--summary RUN RUN ...``.
+One stage per level, then the baselines, the evaluation and the figures.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.play import evaluation
 from chainer_wm.play.collector import Collector
 from chainer_wm.rollouts import RolloutStore
-from chainer_wm.runs import lifelong_compare, lifelong_figures, lifelong_summary, run_folder
+from chainer_wm.runs import lifelong_figures, lifelong_summary, run_folder
 from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, main, opt, parse, run_stages
 from chainer_wm.seeds import stream
 from chainer_wm.training import levels, lifelong, ppo
@@ -53,10 +52,6 @@ ACTIONS = 4
 class Config(MemoryConfig, TrainingConfig):
     """Grid Navigation: learn level after level inside one global model."""
 
-    summary: tuple[str, ...] = opt(
-        (), 'compare these finished runs, and do nothing else', free=True
-    )
-    results: str = opt('', 'folder for --summary (default: experiments/results)', free=True)
     env: str = opt('navigation', 'game', tuple(ENVS))
     levels: int = opt(0, 'how many levels; 0: all')
     resolution: int = opt(20, 'height and width of the pictures')
@@ -395,6 +390,7 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
         evaluation=returns(config, agent_of(config, run)),
         random_baseline=returns(config, RandomActions(gym.spaces.Discrete(ACTIONS))),
     )
+    run.add_results(task=config.env, **lifelong_summary.compared(run.results()))
     print(lifelong_summary.as_text(run.results()))
 
 
@@ -426,13 +422,6 @@ def stages(config: Config) -> dict:
 
 def script(argv=None) -> None:
     config = parse(Config, presets, NAME, argv)
-    if config.summary:
-        lifelong_compare.compare(
-            pathlib.Path(config.data, NAME),
-            config.summary,
-            config.results or pathlib.Path(__file__).parent / 'results' / NAME,
-        )
-        return
     run_stages(config, NAME, stages(config)).close()
 
 

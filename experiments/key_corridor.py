@@ -3,8 +3,6 @@
 The agent begins in the middle, the key lies at one end, and nothing but the
 door at the other end, opened with the key, is rewarded. PPO alone, curiosity
 alone (Random Network Distillation) and both are given the same steps.
-
-To compare runs: ``key_corridor.py --summary RUN RUN ...``.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ import dnc.runtime  # noqa: F401
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,12 @@ from chainer_wm.play.evaluation import episode_rngs, play_together, summary
 from chainer_wm.play.films import film
 from chainer_wm.runs import policy_report, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
-from chainer_wm.runs.ppo_settings import REWARDS, Finished, RNDConfig
+from chainer_wm.runs.ppo_settings import RNDConfig
 from chainer_wm.training import ppo
 
 NAME = 'key_corridor'
+#: How a map of visits is drawn.
+MAP: dict[str, Any] = {'label': 'visits', 'limits': None, 'log': True}
 TITLES = {'extrinsic': 'PPO', 'intrinsic': 'curiosity alone', 'both': 'PPO with RND'}
 
 
@@ -143,6 +144,8 @@ def train(config: Config, run: run_folder.Run) -> None:
         solved_after_steps=policy_report.reached(log, 0.9),
         states=int((visits.counts > 0).sum()),
         visits=visits.counts.reshape(2, *env.walls.shape),
+        curves=policy_report.curves(log, ('return', 'states')),
+        matrices=visit_maps(env, visits.counts.reshape(2, *env.walls.shape)),
     )
     names = ['return', 'length', 'states']
     if config.rewards != 'extrinsic':
@@ -150,7 +153,14 @@ def train(config: Config, run: run_folder.Run) -> None:
     figures = run.path('figures')
     title = TITLES[config.rewards]
     policy_report.draw(figures, log, title, names)
-    draw_visits(figures / 'visits.png', env, {title: run.results()})
+    maps = run.results()['matrices']
+    plots.matrices(
+        figures / 'visits.png',
+        {name: each['values'] for name, each in maps.items()},
+        title=f'{title}: where it was (S start, K key, D door)',
+        marks=marks(env),
+        **MAP,
+    )
 
 
 def first_reward(log: list[dict]) -> int | None:
@@ -158,19 +168,18 @@ def first_reward(log: list[dict]) -> int | None:
     return next((row['steps'] for row in log if row['reward'] > 0), None)
 
 
-def draw_visits(path, env: KeyCorridor, results: dict[str, dict]) -> None:
-    """Where the training was, without and with the key, by name."""
-    maps = {}
-    for name, found in results.items():
-        without, having = np.array(found['visits'])
-        maps[f'{name}: without the key'] = without
-        maps[f'{name}: with the key'] = having
-    plots.visit_maps(
-        path,
-        maps,
-        {'S': env.start, 'K': env.key, 'D': env.door},
-        title='Visited cells (S start, K key, D door)',
-    )
+def visit_maps(env: KeyCorridor, counts: np.ndarray) -> dict[str, dict[str, Any]]:
+    """How often every cell was visited, without and with the key: counts (2, H, W)."""
+    names = ('visits without the key', 'visits with the key')
+    return {
+        name: {'values': each.tolist(), 'marks': marks(env), **MAP}
+        for name, each in zip(names, counts)
+    }
+
+
+def marks(env: KeyCorridor) -> dict[str, tuple[int, int]]:
+    """Start, key and door, as a map shows them."""
+    return {'S': env.start, 'K': env.key, 'D': env.door}
 
 
 def evaluate(config: Config, run: run_folder.Run) -> None:
@@ -193,6 +202,7 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
             f'{found["mean"]:.0%}, key fetched in {found["with_key"]:.0%} of '
             f'{found["episodes"]} episodes'
         )
+    run.add_results(**compared(run.results()))
     (rng,) = episode_rngs(config.seed, [0])
     shown = functools.partial(make_env, config, 'rgb_array')
     plots.gif(
@@ -203,45 +213,19 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     )
 
 
-def summarise(config: Config) -> None:
-    """Both curves over the seeds, where they were, and a table."""
-    found = ppo_settings.finished_runs(config, NAME)
-    groups = {
-        TITLES[rewards]: [r for r in found if r.config['rewards'] == rewards]
-        for rewards in REWARDS
-    }
-    groups = {name: group for name, group in groups.items() if group}
-    folder = ppo_settings.summary_folder(config, NAME)
-    ppo_settings.draw_seeds(
-        folder / 'key_corridor.png',
-        {
-            'share of episodes that open the door': ppo_settings.curves(groups, 'return'),
-            'different states seen': ppo_settings.curves(groups, 'states'),
-        },
-        'A corridor with a key and a door: one reward, at its end',
-    )
-    first = {name: group[0].results for name, group in groups.items()}
-    draw_visits(folder / 'visits.png', KeyCorridor(found[0].config['length']), first)
-    ppo_settings.write_summary(
-        folder, NAME, {name: _row(group) for name, group in groups.items()}, found
-    )
-
-
-def _row(group: list[Finished]) -> dict:
-    results = [run.results for run in group]
-    scores = {
-        name: ppo_settings.spread([r['evaluation'][name] for r in results])
-        for name in ('mean', 'with_key')
+def compared(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs are compared in, beside how often the door is opened."""
+    until = {
+        'steps until the first reward': said['first_reward_after_steps'],
+        'steps until solved': said['solved_after_steps'],
     }
     return {
-        'seeds': [run.config['seed'] for run in group],
-        'steps': [r['steps'] for r in results],
-        'first_reward_after_steps': [r['first_reward_after_steps'] for r in results],
-        'solved_after_steps': [r['solved_after_steps'] for r in results],
-        'states': [r['states'] for r in results],
-        'opened': scores['mean'],
-        'with_key': scores['with_key'],
-        'minutes': ppo_settings.minutes(group),
+        'scores': {
+            'key fetched': {'mean': said['evaluation']['with_key']},
+            'different states seen': {'mean': said['states']},
+            **{name: {'mean': at, 'lower_is_better': True} for name, at in until.items()},
+        },
+        'baselines': {'random': {'key fetched': {'mean': said['random_baseline']['with_key']}}},
     }
 
 
@@ -250,8 +234,6 @@ STAGES = {'train': train, 'evaluate': evaluate}
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
-    if config.summary:
-        return summarise(config)
     run_stages(config, NAME, STAGES).close()
 
 

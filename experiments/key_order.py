@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from chainer_wm import files
+from chainer_wm import files, plots
 from chainer_wm.envs.grid import MOVES, Cell, shortest_path
 from chainer_wm.envs.grid_navigation import OrderedKeys
 from chainer_wm.links.pixel_model import PixelModel
-from chainer_wm.plots import seed_curves
 from chainer_wm.rollouts import Rollout
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.command_line import TrainingConfig, main, opt, parse, run_stages
@@ -202,16 +201,14 @@ def figures(config: Config, run: run_folder.Run) -> None:
             found[name] = places, np.reshape(values, shape).T
         return found
 
-    folder = run.path('figures')
-    folder.mkdir(exist_ok=True)
-    seed_curves(
-        folder / 'key_order.png',
-        {
-            'right, of episodes learnt from': curves('training'),
-            'right, of new episodes': curves('new'),
-        },
-        xlabel='episodes learnt from',
-        title='What M knows of the order of two keys (a guess: 0.5)',
+    labels = {'training': 'right, of episodes learnt from', 'new': 'right, of new episodes'}
+    plots.curves(
+        run.path('figures/key_order.png'),
+        [
+            plots.Panel(curves(part), 'episodes learnt from', label)
+            for part, label in labels.items()
+        ],
+        'What M knows of the order of two keys (a guess: 0.5)',
     )
 
 

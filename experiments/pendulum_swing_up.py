@@ -15,7 +15,7 @@ import dnc.runtime  # noqa: F401
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import chainer
@@ -45,6 +45,7 @@ from chainer_wm.runs.command_line import (
     parse,
     run_stages,
 )
+from chainer_wm.runs.comparison import curve
 from chainer_wm.seeds import stream
 from chainer_wm.training import evolution, mdn_rnn, rounds, vae
 from chainer_wm.training.novelty import novelty
@@ -86,10 +87,6 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     sigma: float = opt(0.5, 'first step size of CMA-ES')
     separable: bool = opt(True, 'CMA-ES with a diagonal covariance')
     test_episodes: int = opt(20, 'episodes of every score')
-    summary: tuple[str, ...] = opt(
-        (), 'sum up these runs (glob patterns) and do nothing else', free=True
-    )
-    results: str = opt(f'experiments/results/{NAME}', 'folder of the summary', free=True)
 
 
 # fmt: off
@@ -315,17 +312,50 @@ def report(config: Config, run: run_folder.Run) -> None:
         random_baseline=levels['random'],
         levels=levels,
         iterations=rows,
+        **compared(rows, levels),
     )
-    plots.iteration_returns(
-        run.path('figures', 'returns.png'),
-        {
-            'agent in the game': [[row['game']['mean'] for row in rows]],
-            'C in its dream': [[row['dream']['mean'] for row in rows]],
-        },
-        {name: row['mean'] for name, row in levels.items()},
-        'Pendulum from pixels',
-    )
+    numbers = [row['iteration'] for row in rows]
+    means = {
+        name: (numbers, [row[where]['mean'] for row in rows])
+        for name, where in (('agent in the game', 'game'), ('C in its dream', 'dream'))
+    }
+    fixed_means = {name: row['mean'] for name, row in levels.items()}
+    words = ('iteration', 'return of an episode', 'Pendulum from pixels')
+    panel = plots.Panel(means, *words, levels=fixed_means)
+    plots.curves(run.path('figures', 'returns.png'), [panel])
     draw_rollouts(config, run.path('figures'), agents)
+
+
+def compared(
+    rows: Sequence[Mapping[str, Any]], levels: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What runs are compared in, beside the last return in the game.
+
+    Args:
+        rows: of ``table_row``; levels: scores of fixed policies.
+    """
+    numbers = [row['iteration'] for row in rows]
+
+    def returns(where: str, **more: str) -> dict[str, Any]:
+        means = [row[where]['mean'] for row in rows]
+        return curve(numbers, means, 'iteration', f'return in the {where}', **more)
+
+    errors = [row['held_out']['nll'] for row in rows]
+    return {
+        'scores': {'return in the dream': {'mean': rows[-1]['dream']['mean']}},
+        'baselines': {
+            name: {'evaluation': {'mean': score['mean']}}
+            for name, score in levels.items()
+            if name != 'random'
+        },
+        'curves': {
+            'agent in the game': returns('game', score='evaluation'),
+            'C in its dream': returns('dream'),
+            'M on held-out episodes': curve(
+                numbers, errors, 'iteration', 'nats per latent dimension'
+            ),
+        },
+    }
 
 
 def table_row(saved: SavedAgent) -> dict[str, Any]:
@@ -400,13 +430,6 @@ def stages(config: Config) -> dict[str, Callable]:
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
-    if config.summary:
-        from experiments import pendulum_report
-
-        pendulum_report.summarise(
-            pathlib.Path(config.data, NAME), config.summary, pathlib.Path(config.results)
-        )
-        return
     run_stages(config, NAME, stages(config)).close()
 
 

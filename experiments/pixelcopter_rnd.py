@@ -8,8 +8,7 @@ so here the question is asked again with PPO that learns.
 ``--rewards extrinsic|intrinsic|both``, ``--observation state|pixels``,
 ``--recurrent --model lstm|dnc`` for a policy with a memory, ``--learner
 cma_es`` for a linear controller on the seven numbers, ``--original`` for the
-original game where it is installed. To compare runs:
-``pixelcopter_rnd.py --summary RUN RUN ...``.
+original game where it is installed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import dnc.runtime  # noqa: F401
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gym
@@ -44,15 +43,23 @@ from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.ppo_settings import RNDConfig
 from chainer_wm.seeds import stream
 from chainer_wm.training import evolution, ppo
-from experiments import copter_report
 
 NAME = 'pixelcopter_rnd'
 CENTRE = (24, 0, 12, 12, 16, 24, 24)  # of the seven numbers, in pixels
 SCALE = (12, 2, 12, 12, 32, 12, 12)
+BINS = 20  # of a curve, in each some updates: the first after a start has few episodes
 FALL = 15  # frames (half a second) without a climb at the end: a fall
 FILM_STEPS = 300
 FILM_BYTES = 140_000
 CELLS = 16  # pictures on the sheet of a flight
+#: What flights are compared in, beside the return, by the name of the score.
+SCORES = {
+    'steps per episode': 'length',
+    'blocks passed': 'blocks',
+    'no block passed': 'without_block',
+    'climbs': 'climbs',
+    'just fell': 'fell',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,10 +218,12 @@ def train(config: Config, run: run_folder.Run) -> None:
         debug=config.debug,
         tick=run.tick,
     )
-    run.add_results(steps=log[-1]['steps'])
     names = ['return', 'length', 'entropy', 'episode_blocks']
     if config.rewards != 'extrinsic':
         names.append('bonus')
+    scores = {'length': 'steps per episode', 'episode_blocks': 'blocks passed'}
+    curves = policy_report.curves(log, names, BINS, scores)
+    run.add_results(steps=log[-1]['steps'], curves=curves)
     policy_report.draw(run.path('figures'), log, f'rewards: {config.rewards}', names)
 
 
@@ -365,7 +374,27 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
             f'{found["std"]:.1f}, {found["length"]:.0f} steps, '
             f'{found["blocks"]:.1f} blocks, {found["fell"]:.0%} just fell'
         )
+    run.add_results(**compared(run.results()))
     draw_flight(config, run.path('figures'), trained)
+
+
+def compared(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs are compared in, beside the return."""
+
+    def scores(player: str) -> dict[str, dict[str, Any]]:
+        return {
+            name: {'mean': said[player][key], 'lower_is_better': key in ('without_block', 'fell')}
+            for name, key in SCORES.items()
+        }
+
+    falling = {'evaluation': {'mean': said['falling_baseline']['mean']}}
+    return {
+        'scores': scores('evaluation'),
+        'baselines': {
+            'random': scores('random_baseline'),
+            'never climbs': falling | scores('falling_baseline'),
+        },
+    }
 
 
 STAGES = {'train': train, 'evaluate': evaluate}
@@ -373,8 +402,6 @@ STAGES = {'train': train, 'evaluate': evaluate}
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
-    if config.summary:
-        return copter_report.summarise(config, NAME)
     run_stages(config, NAME, STAGES).close()
 
 

@@ -4,8 +4,7 @@ CartPole counts as solved at a mean return of 475 over 100 episodes (gym's own
 number). Pendulum has no official one: ours is -200 over 100 episodes, where a
 policy swings the pole up once and holds it; random play earns about -1,200.
 
-``--recurrent --model dnc`` gives the policy a memory. To compare seeds:
-``ppo_check.py --env cartpole --summary RUN RUN RUN``.
+``--recurrent --model dnc`` gives the policy a memory.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from chainer_wm.play.collector import Collector
 from chainer_wm.play.evaluation import episode_rngs, play_together, summary
 from chainer_wm.runs import policy_report, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
-from chainer_wm.runs.ppo_settings import Finished, PPOConfig
+from chainer_wm.runs.ppo_settings import PPOConfig
 from chainer_wm.training import ppo
 
 NAME = 'ppo_check'
@@ -94,6 +93,8 @@ def train(config: Config, run: run_folder.Run) -> None:
         steps=log[-1]['steps'],
         solved=solved,
         solved_after_steps=policy_report.reached(log, solved),
+        task=config.env,
+        curves=policy_report.curves(log, ('return', 'entropy')),
     )
     policy_report.draw(run.path('figures'), log, GAMES[config.env], ('return', 'entropy'))
 
@@ -117,40 +118,13 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
             f'{name.replace("_", " ")}: {found["mean"]:.1f} ± '
             f'{found["std"]:.1f} over {found["episodes"]} episodes'
         )
-
-
-def summarise(config: Config) -> None:
-    """Curves of all seeds and a table, for each kind of policy."""
-    found = [
-        run for run in ppo_settings.finished_runs(config, NAME) if run.config['env'] == config.env
-    ]
-    if not found:
-        raise SystemExit(f'--summary: none of these runs is of {config.env}')
-    groups = ppo_settings.grouped(found, lambda run: ppo_settings.core_name(run.config))
-    folder = ppo_settings.summary_folder(config, NAME)
-    ylabel, solved = 'return per episode', SOLVED[config.env]
-    ppo_settings.draw_seeds(
-        folder / f'{config.env}.png',
-        {ylabel: ppo_settings.curves(groups, 'return')},
-        f'PPO on {GAMES[config.env]}',
-        {ylabel: {f'solved, {solved:g}': solved}},
+    said = run.results()
+    run.add_results(
+        scores={
+            'drawn actions': {'mean': said['drawn']['mean']},
+            'steps until solved': {'mean': said['solved_after_steps'], 'lower_is_better': True},
+        }
     )
-    table = {core: _row(group, solved) for core, group in groups.items()}
-    ppo_settings.write_summary(folder, config.env, table, found)
-
-
-def _row(group: list[Finished], solved: float) -> dict:
-    means = [run.results['evaluation']['mean'] for run in group]
-    return {
-        'seeds': [run.config['seed'] for run in group],
-        'steps': [run.results['steps'] for run in group],
-        'solved_after_steps': [run.results['solved_after_steps'] for run in group],
-        'solved': sum(mean >= solved for mean in means),
-        'greedy': ppo_settings.spread(means),
-        'drawn': ppo_settings.spread([run.results['drawn']['mean'] for run in group]),
-        'random': ppo_settings.spread([run.results['random_baseline']['mean'] for run in group]),
-        'minutes': ppo_settings.minutes(group),
-    }
 
 
 STAGES = {'train': train, 'evaluate': evaluate}
@@ -164,8 +138,6 @@ def presets(chosen: Mapping[str, Any]) -> dict[str, dict]:
 
 def script(argv=None) -> None:
     config = parse(Config, presets, NAME, argv)
-    if config.summary:
-        return summarise(config)
     run_stages(config, NAME, STAGES).close()
 
 

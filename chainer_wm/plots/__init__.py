@@ -6,45 +6,39 @@ whole or not at all. Colours are safe for colour-blind readers, and a thing
 ``pyplot``, no global style.
 """
 
-from chainer_wm.plots.ages import deaths_by_age
-from chainer_wm.plots.curves import evolution, training_curves
+from chainer_wm.plots.calibration import calibration, deaths_by_age, reliability, wilson
+from chainer_wm.plots.curves import Panel, curves, evolution, training_curves
 from chainer_wm.plots.films import Film, gif, side_by_side
 from chainer_wm.plots.frames import grid
-from chainer_wm.plots.histograms import returns_histogram
-from chainer_wm.plots.iterations import film_rows, iteration_returns
-from chainer_wm.plots.maps import visit_maps
+from chainer_wm.plots.matrices import matrices
 from chainer_wm.plots.memory import memory_trace
-from chainer_wm.plots.pairs import reconstructions
-from chainer_wm.plots.scores import calibration, reliability
-from chainer_wm.plots.seeds import seed_curves
+from chainer_wm.plots.scores import returns_histogram, seed_scores, table
 from chainer_wm.plots.sheets import contact_sheet
-from chainer_wm.plots.strips import open_loop
-from chainer_wm.plots.study import dream_against_game, score_bands
+from chainer_wm.plots.strips import film_rows, open_loop, reconstructions
 from chainer_wm.plots.style import COLOURS, colours
-from chainer_wm.plots.tables import temperature_table
 
 __all__ = [
     'COLOURS',
     'Film',
+    'Panel',
     'calibration',
     'colours',
     'contact_sheet',
+    'curves',
     'deaths_by_age',
-    'dream_against_game',
     'evolution',
     'film_rows',
     'gif',
     'grid',
-    'iteration_returns',
+    'matrices',
     'memory_trace',
     'open_loop',
     'reconstructions',
     'reliability',
     'returns_histogram',
-    'score_bands',
-    'seed_curves',
+    'seed_scores',
     'side_by_side',
-    'temperature_table',
+    'table',
     'training_curves',
-    'visit_maps',
+    'wilson',
 ]

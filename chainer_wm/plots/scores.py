@@ -1,198 +1,195 @@
-"""Is the dream honest? Scores and deaths in it against the game's."""
+"""What policies score: over seeds, as histograms, as a table."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from chainer_wm.plots import style
-from chainer_wm.plots.curves import Rows, standard_error
 
-MARKERS = 'osD^vP*X<>'
-FLOOR = 1e-6  # smaller P(done) share one bin
+TABLE_COLUMNS = ((0.0, 'left'), (0.68, 'right'), (1.0, 'right'))
 
 
-def calibration(
+def seed_scores(
     path: str | os.PathLike,
-    rows: Rows,
-    death: tuple[np.ndarray, np.ndarray] | None = None,
-    done_weight: float = 1.0,
+    panels: Mapping[str, Mapping[str, Any]],
+    levels: Mapping[str, Mapping[str, float]] | None = None,
     title: str = '',
-    unit: str = 'time steps survived',
+    columns: int = 3,
 ) -> None:
-    """Policies' scores in the dream against the game, and P(done)'s honesty.
+    """Scores over seeds: a panel per score, in it a row per group.
+
+    Every seed is a dot; the bar is their mean, with its 95 % interval where it
+    has one.
 
     Args:
-        rows: one per policy: 'name', and 'dream' and 'game', each {'mean',
-            'std', 'episodes'}; the bars are 95 % intervals of the mean. On
-            the diagonal, dream and game agree.
-        death: adds a reliability diagram: M's P(done) of many steps, and
-            whether the game ended there (0/1), both (n,).
-        done_weight: the weight of a death in M's loss, for which the diagram
-            shows what a perfectly trained M would say.
+        panels: score -> group -> {'values' (one per seed, None or NaN for
+            what was not reached), 'mean', 'interval' (low, high) or None}.
+        levels: score -> name -> what to compare with, a dashed line each.
+
+    Raises:
+        ValueError: nothing to draw.
     """
-    if not len(rows):
-        raise ValueError('no policy was scored in both dream and game')
-    chart = style.figure(10.4 if death else 5.6, 4.9)
-    panels = chart.subplots(1, 2 if death else 1, squeeze=False)[0]
-    _scores(panels[0], rows, unit)
+    if not panels or not all(panels.values()):
+        raise ValueError('no score to draw: was any run evaluated?')
+    groups = list(dict.fromkeys(group for rows in panels.values() for group in rows))
+    colours = dict(zip(groups, style.colours(groups)))
+    across = min(columns, len(panels))
+    down = -(-len(panels) // across)
+    chart = style.figure(2.6 + 3.2 * across, 0.7 + down * (0.8 + 0.42 * len(groups)))
+    every = chart.subplots(down, across, squeeze=False, sharey=True).ravel()
+    for axes, (score, rows) in zip(every, panels.items()):
+        style.dress(axes, score, grid='x')
+        drawn = dict((levels or {}).get(score, {}))
+        for place, group in enumerate(groups):
+            if group in rows:
+                _dots(axes, place, rows[group], colours[group])
+        for (name, value), dashes in zip(drawn.items(), style.dashes()):
+            axes.axvline(value, color=style.INK, linewidth=1.2, linestyle=dashes, label=name)
+        _limits(axes, rows, list(drawn.values()))
+        axes.set_yticks(range(len(groups)), groups)
+        axes.set_ylim(len(groups) - 0.5, -0.5)
+    for axes in every[len(panels) :]:
+        axes.set_visible(False)
     style.heading(chart, title)
-    if death:
-        _reliability(panels[1], *death, done_weight)
+    style.common_legend(chart, 2 * across)
     style.save(path, chart)
 
 
-def _scores(axes: Axes, rows: Rows, unit: str) -> None:
-    style.dress(axes, f'score in the dream ({unit})', f'score in the game ({unit})', grid='both')
-    reach = []
-    for row, colour, marker in zip(
-        rows,
-        style.colours([row['name'] for row in rows]),
-        MARKERS * (1 + len(rows) // len(MARKERS)),
-    ):
-        across, up = (1.96 * standard_error(row[where]) for where in ('dream', 'game'))
-        at = row['dream']['mean'], row['game']['mean']
-        axes.errorbar(
-            *at,
-            up,
-            across,
-            color=colour,
-            marker=marker,
-            markersize=7,
-            capsize=3,
-            linewidth=1.4,
-            linestyle='',
-            label=row['name'].replace('_', ' '),
-        )
-        reach += [*at, at[0] + across, at[1] + up]
-    _diagonal(axes, min(0.0, *reach), max(reach))
-    style.legend(axes, loc='upper left', handletextpad=0.4)
+def _known(row: Mapping[str, Any]) -> list[float]:
+    return [value for value in row['values'] if value is not None and np.isfinite(value)]
 
 
-def _diagonal(axes: Axes, low: float, high: float) -> None:
-    """Equal axes, and the line on which dream and game agree."""
-    limits = low, high + 0.06 * (high - low)
-    axes.plot(limits, limits, color=style.PALE_INK, linewidth=1.0, linestyle=(0, (5, 2)), zorder=1)
-    axes.annotate(
-        'dream = game ',
-        (high, high),
-        ha='right',
-        va='bottom',
-        fontsize=style.TICK,
-        color=style.PALE_INK,
-    )
-    axes.set_xlim(limits)
-    axes.set_ylim(limits)
-    axes.set_aspect('equal')
+def _dots(axes: Axes, place: int, row: Mapping[str, Any], colour: str) -> None:
+    """The seeds, spread a little, their mean and its interval."""
+    known = _known(row)
+    if not known:
+        axes.annotate('never', (0.5, place), xycoords=('axes fraction', 'data'), va='center')
+        return
+    spread = place + np.linspace(-0.15, 0.15, len(known)) * (len(known) > 1)
+    axes.plot(known, spread, 'o', color=colour, alpha=0.5, markersize=6, markeredgewidth=0)
+    axes.plot([row['mean']] * 2, [place - 0.25, place + 0.25], color=colour, linewidth=3)
+    if row['interval'] is not None:
+        axes.plot(row['interval'], [place] * 2, color=colour, linewidth=1.2)
 
 
-def _reliability(
-    axes: Axes, predicted: np.ndarray, happened: np.ndarray, done_weight: float
+def _limits(axes: Axes, rows: Mapping[str, Mapping[str, Any]], levels: Sequence[float]) -> None:
+    """All that was measured, and of intervals no more than as much again."""
+    known = [*levels, *(value for row in rows.values() for value in _known(row))]
+    if not known:
+        return
+    low, high = min(known), max(known)
+    wide = high - low or abs(high) or 1.0
+    ends = [end for row in rows.values() for end in row['interval'] or ()]
+    low = min(low, max(min(ends, default=low), low - wide)) - 0.05 * wide
+    high = max(high, min(max(ends, default=high), high + wide)) + 0.05 * wide
+    axes.set_xlim(low, high)
+
+
+def returns_histogram(
+    path: str | os.PathLike,
+    returns: Mapping[str, np.ndarray],
+    solved: float | None = None,
+    title: str = '',
+    xlabel: str = 'return of an episode',
+    bins: int = 24,
 ) -> None:
-    """Deaths are rare, so both axes are logarithmic, and so are the bins."""
-    style.dress(axes, "M's P(done)", 'share of these steps at which the game ended', grid='both')
-    bins = reliability(predicted, happened)
-    seen = [row for row in bins if row['deaths']]
-    low = min([max(row['predicted'], FLOOR) for row in bins] + [row['observed'] for row in seen])
-    _bins(axes, seen, [row for row in bins if not row['deaths']])
-    _ideals(axes, done_weight)
-    axes.set_xscale('log')
-    axes.set_yscale('log')
-    axes.set_xlim(low / 2, 1.3)
-    axes.set_ylim(low / 2, 1.3)
-    style.legend(axes, loc='upper left', handlelength=1.6)
+    """Histograms of returns, one panel per policy on one common axis.
 
-
-def _bins(axes: Axes, seen: Rows, none: Rows) -> None:
-    """Shares of deaths with their intervals; upper bounds without a death."""
-    shares, low, high = (
-        np.array([row[key] for row in seen]) for key in ('observed', 'low', 'high')
-    )
-    axes.errorbar(
-        [max(row['predicted'], FLOOR) for row in seen],
-        shares,
-        np.stack([shares - low, high - shares]).clip(0),
-        color=style.COLOURS['dream'],
-        marker='o',
-        markersize=5,
-        capsize=3,
-        linewidth=1.6,
-        label='M, 95 % interval',
-    )
-    axes.scatter(
-        [max(row['predicted'], FLOOR) for row in none],
-        [row['high'] for row in none],
-        marker='v',
-        s=34,
-        facecolors='none',
-        edgecolors=style.COLOURS['dream'],
-        label='no death: 95 % upper bound',
-    )
-
-
-def _ideals(axes: Axes, done_weight: float) -> None:
-    """The diagonal, and what weighted deaths make of a perfect model."""
-    chances = np.logspace(np.log10(FLOOR), 0, 200)
-    lines = [(chances, style.PALE_INK, (5, 2), 'honest')]
-    if done_weight != 1:
-        weighted = chances * done_weight / (1 + (done_weight - 1) * chances)
-        label = f'perfect for a weight of {done_weight:g}'
-        lines.append((weighted, style.INK, (1, 2), label))
-    for predicted, colour, dashes, label in lines:
-        axes.plot(
-            predicted, chances, color=colour, linewidth=1.0, linestyle=(0, dashes), label=label
-        )
-
-
-def reliability(predicted: np.ndarray, happened: np.ndarray, bins: int = 10) -> list[dict]:
-    """Bins of equal width in log P, each with what really happened in it.
+    Each panel marks its mean and says mean ± std (n - 1) and of how many
+    episodes; the line of ``solved`` (None: no line) runs through all of them.
 
     Args:
-        predicted: probabilities (n,); happened: 0/1 (n,).
+        returns: name ('agent', 'random', ...) -> (episodes,).
 
-    Returns:
-        For each bin that is not empty: 'predicted' (mean), 'observed'
-        (share), 'steps', 'deaths', and 'low', 'high': Wilson's 95 %
-        interval of the share.
+    Raises:
+        ValueError: a policy has no returns, or one that is not finite.
     """
-    predicted = np.asarray(predicted, float).reshape(-1)
-    happened = np.asarray(happened).reshape(-1).astype(bool)
-    if predicted.shape != happened.shape or not len(predicted):
+    values = {name: _checked(name, each) for name, each in returns.items()}
+    chart = style.figure(7.4, 1.0 + 1.25 * len(values))
+    panels = chart.subplots(len(values), 1, sharex=True, squeeze=False)[:, 0]
+    edges = _edges(np.concatenate(list(values.values())), bins)
+    for axes, (name, each), colour in zip(panels, values.items(), style.colours(values)):
+        _histogram(axes, name, each, edges, colour)
+        if solved is not None:
+            style.limit(axes, solved, upright=True)
+    panels[-1].set_xlabel(xlabel, fontsize=style.LABEL, color=style.INK)
+    if solved is not None:
+        panels[0].annotate(
+            f'  solved above {solved:g}',
+            (solved, 0.98),
+            xycoords=('data', 'axes fraction'),
+            va='top',
+            fontsize=style.TICK,
+            color=style.INK,
+        )
+    style.heading(chart, title)
+    style.save(path, chart)
+
+
+def _checked(name: str, returns: np.ndarray) -> np.ndarray:
+    values = np.asarray(returns, float).reshape(-1)
+    if not len(values) or not np.isfinite(values).all():
         raise ValueError(
-            f'{len(predicted)} predictions for {len(happened)} '
-            'steps: as many of each, and at least one, are '
-            'needed'
+            f'the returns of {name!r} are {len(values)} values, of which at '
+            'least one must be there and all be finite: did the evaluation '
+            'finish?'
         )
-    if not ((predicted >= 0) & (predicted <= 1)).all():
-        raise ValueError('P(done) leaves [0, 1]: is it the logit?')
-    floor = max(predicted.min(), FLOOR)
-    edges = np.logspace(np.log10(floor), 0, bins + 1)
-    which = np.digitize(predicted, edges[1:-1])
-    found = []
-    for index in np.unique(which):
-        inside = which == index
-        steps, deaths = int(inside.sum()), int(happened[inside].sum())
-        low, high = wilson(deaths, steps)
-        found.append(
-            {
-                'predicted': float(predicted[inside].mean()),
-                'observed': deaths / steps,
-                'steps': steps,
-                'deaths': deaths,
-                'low': low,
-                'high': high,
-            }
-        )
-    return found
+    return values
 
 
-def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval of a proportion (Wilson 1927)."""
-    share = successes / trials
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = (z / (1 + z * z / trials)) * np.sqrt(
-        share * (1 - share) / trials + z * z / (4 * trials * trials)
+def _edges(values: np.ndarray, bins: int) -> np.ndarray:
+    low, high = values.min(), values.max()
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    if low >= 0:
+        low = 0.0
+    return np.linspace(low, high, bins + 1)
+
+
+def _histogram(axes: Axes, name: str, values: np.ndarray, edges: np.ndarray, colour: str) -> None:
+    style.dress(axes, ylabel='episodes')
+    axes.hist(values, edges.tolist(), color=colour, alpha=0.85)
+    axes.axvline(values.mean(), color=style.INK, linewidth=1.6)
+    spread = f' ± {values.std(ddof=1):.0f}' if len(values) > 1 else ''
+    name = name.replace('_', ' ')
+    axes.set_title(
+        f'{name}: {values.mean():.0f}{spread}, {len(values)} episodes',
+        fontsize=style.LABEL,
+        loc='left',
+        color=style.INK,
     )
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+
+
+def table(
+    path: str | os.PathLike,
+    head: Sequence[str],
+    blocks: Sequence[Sequence[Sequence[str]]],
+    title: str = '',
+) -> None:
+    """Words in three columns: rows in blocks, with a line between the blocks.
+
+    Args:
+        head: of the columns; blocks: of rows with as many cells.
+    """
+    lines = [head, *(row for block in blocks for row in block)]
+    chart = style.figure(6.0, 0.6 + 0.3 * len(lines), constrained=False)
+    axes = chart.add_axes((0.03, 0.03, 0.94, 0.94))
+    axes.set_axis_off()
+    axes.set_ylim(len(lines) + 0.2, -1)
+    axes.set_xlim(0, 1)
+    axes.text(0, -0.5, title, fontsize=style.TITLE, color=style.INK)
+    look: dict[str, Any] = dict(va='center', fontsize=style.LABEL, color=style.INK)
+    for at, cells in enumerate(lines):
+        weight = 'normal' if at else 'bold'
+        for (x, side), cell in zip(TABLE_COLUMNS, cells):
+            axes.text(x, at + 0.5, cell, ha=side, weight=weight, **look)
+    for rule in np.cumsum([0, 1, *map(len, blocks)]):
+        axes.axhline(rule, color=style.PALE_INK, linewidth=0.8)
+    style.save(path, chart)

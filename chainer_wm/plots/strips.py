@@ -1,4 +1,4 @@
-"""A film strip: what the game shows, V rebuilds and M dreams."""
+"""Film strips: frames of a game, of V and of M beside and under each other."""
 
 from __future__ import annotations
 
@@ -11,10 +11,155 @@ from matplotlib.axes import Axes
 
 from chainer_wm.plots import style
 from chainer_wm.plots.frames import as_frames, enlarged, grid, picked, same_shape
-from chainer_wm.plots.page import GAP, LINE, MARGIN, POINT, Page
 
+GAP = 4  # pixels between two frames
+MARGIN = 128  # pixels for the words at the left
+LINE = 28  # pixels for a line of text
+POINT = 72 / style.DPI  # points in a pixel of the page
 PANEL = 118  # pixels for one panel of curves
 EMPTY = 240  # the grey of a frame that is not there
+
+
+class Page:
+    """A white page of ``width`` x ``height`` pixels; y grows downwards.
+
+    Laid out in pixels, so that frames keep their own.
+    """
+
+    def __init__(self, width: float, height: float):
+        self.width, self.height = width, height
+        self.figure = style.figure(width / style.DPI, height / style.DPI, constrained=False)
+
+    def box(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Axes that cover this rectangle."""
+        return self.figure.add_axes(
+            (
+                left / self.width,
+                1 - (top + height) / self.height,
+                width / self.width,
+                height / self.height,
+            )
+        )
+
+    def picture(self, left: float, top: float, pixels: np.ndarray) -> None:
+        """An (H, W, 3) uint8 picture, one pixel to a pixel."""
+        axes = self.box(left, top, pixels.shape[1], pixels.shape[0])
+        axes.imshow(pixels, interpolation='nearest', aspect='auto')
+        axes.set_axis_off()
+
+    def words(self, x: float, y: float, words: str, side: str = 'left', **options) -> None:
+        """Text with its ``side`` ('left', 'center', 'right') at x."""
+        self.figure.text(
+            x / self.width,
+            1 - y / self.height,
+            words,
+            ha=side,
+            va='center',
+            **{'fontsize': style.TICK, 'color': style.INK, **options},
+        )
+
+    def stroke(self, x: float, top: float, bottom: float, **options) -> None:
+        """A vertical line from top to bottom."""
+        axes = self.box(0, 0, self.width, self.height)
+        axes.set_axis_off()
+        axes.set_xlim(0, self.width)
+        axes.set_ylim(self.height, 0)
+        axes.plot([x, x], [top, bottom], solid_capstyle='butt', **options)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """As PNG at twice the pixels: sharp on fine screens, text too."""
+        style.save(path, self.figure, dpi=2 * style.DPI)
+
+
+def reconstructions(
+    path: str | os.PathLike,
+    frames: np.ndarray,
+    reconstructions: np.ndarray,
+    columns: int = 8,
+    scale: int = 2,
+    title: str = '',
+) -> None:
+    """Frames in rows, and under each of them what V makes of it.
+
+    Args:
+        frames, reconstructions: (N, H, W, 3) uint8 or (N, 3, H, W) float in
+            [0, 1], of equal shape. N up to about 32 reads well.
+        columns: frames per row.
+        scale: whole-number enlargement.
+    """
+    truth = as_frames(frames, 'frames')
+    rebuilt = as_frames(reconstructions, 'reconstructions')
+    same_shape(truth, rebuilt, 'frames and reconstructions')
+    columns = min(columns, len(truth))
+    pairs = [
+        _pair(truth[at : at + columns], rebuilt[at : at + columns], scale)
+        for at in range(0, len(truth), columns)
+    ]
+    height, width, _ = pairs[0].shape
+    top = LINE + 6 if title else 6
+    page = Page(MARGIN + width + 6, top + len(pairs) * (height + 3 * GAP))
+    page.words(6, LINE / 2 + 3, title, fontsize=style.TITLE)
+    for index, pair in enumerate(pairs):
+        y = top + index * (height + 3 * GAP)
+        page.picture(MARGIN, y, pair)
+        page.words(MARGIN - 10, y + height / 4, 'game', 'right')
+        page.words(MARGIN - 10, y + height * 3 / 4, 'rebuilt by V', 'right')
+    page.save(path)
+
+
+def _pair(truth: np.ndarray, rebuilt: np.ndarray, scale: int) -> np.ndarray:
+    return grid(np.concatenate([truth, rebuilt]), len(truth), scale, GAP)
+
+
+def film_rows(
+    path: str | os.PathLike,
+    rows: Mapping[str, np.ndarray],
+    count: int = 12,
+    scale: int = 1,
+    title: str = '',
+    step: float = 1.0,
+    unit: str = 'step',
+) -> None:
+    """Films under each other, each with its name, at the same moments.
+
+    Args:
+        rows: name -> (T, H, W, 3) uint8 or (T, 3, H, W) float in [0, 1].
+            Where one is shorter than the longest, nothing is shown. The
+            names may have several lines.
+        count: frames of each.
+        step, unit: what one frame is worth on the axis of time.
+
+    Raises:
+        ValueError: frames of different shapes, or no film.
+    """
+    films = {name: as_frames(frames, name) for name, frames in rows.items()}
+    shapes = {frames.shape[1:] for frames in films.values()}
+    if len(shapes) != 1:
+        raise ValueError(f'frames have shapes {sorted(shapes)}, but need to be of one')
+    shown = picked(max(map(len, films.values())), count)
+    chart = style.figure(10.0, 0.86 * len(films) + 0.75, constrained=True)
+    panels = chart.subplots(len(films), 1, squeeze=False)[:, 0]
+    for axes, (name, frames) in zip(panels, films.items()):
+        there = frames[shown[shown < len(frames)]]
+        strip = grid(enlarged(there, scale), len(shown))
+        axes.imshow(strip, interpolation='nearest', aspect='equal')
+        axes.set_ylabel(
+            name, fontsize=style.TICK, color=style.INK, rotation=0, ha='right', va='center'
+        )
+        axes.set_yticks([])
+        axes.set_xticks([])
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    cell = shapes.pop()[1] * scale + 2
+    panels[-1].set_xticks(
+        [(n + 0.5) * cell for n in range(len(shown))],
+        [f'{moment * step:g}' for moment in shown],
+        fontsize=style.TICK,
+    )
+    panels[-1].tick_params(length=0)
+    panels[-1].set_xlabel(unit, fontsize=style.LABEL, color=style.INK)
+    style.heading(chart, title)
+    style.save(path, chart)
 
 
 class _Row(NamedTuple):

@@ -7,10 +7,12 @@ Matplotlib as it left it.
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -117,6 +119,30 @@ def legend(axes: Axes, **options) -> None:
     """A frameless legend, where there is anything to name."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(**{'frameon': False, 'fontsize': TICK, 'labelcolor': INK, **options})
+
+
+def common_legend(chart: Figure, columns: int) -> None:
+    """One legend below all panels, every name once."""
+    handles: dict[str, Artist] = {}
+    for axes in chart.axes:
+        lines, names = axes.get_legend_handles_labels()
+        for name, line in zip(names, lines):
+            handles.setdefault(name, line)
+    if handles:
+        chart.legend(
+            handles.values(),
+            handles.keys(),
+            loc='outside lower center',
+            ncols=min(columns, len(handles)),
+            frameon=False,
+            fontsize=TICK,
+            labelcolor=INK,
+        )
+
+
+def dashes() -> Iterator[tuple]:
+    """Ways to dash lines that have one colour, told apart and without end."""
+    return itertools.cycle(((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (2, 1))))
 
 
 def save(path: str | os.PathLike, chart: Figure, dpi: float = DPI) -> None:

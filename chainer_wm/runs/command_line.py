@@ -169,13 +169,6 @@ def defaults(config_class: type) -> dict[str, Any]:
     }
 
 
-def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved config without the folders of the machine that it ran on."""
-    return {
-        name: value for name, value in config.items() if name not in ('data', 'results', 'summary')
-    }
-
-
 class _AsTuple(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         setattr(namespace, self.dest, tuple(values))

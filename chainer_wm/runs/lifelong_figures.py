@@ -17,8 +17,6 @@ from chainer_wm.agents.policies import RandomActions
 from chainer_wm.dream.pixel_dream import PixelDream, Starts
 from chainer_wm.links.pixel_model import PixelModel, choose
 from chainer_wm.play.films import Film, film
-from chainer_wm.plots.matrices import share_matrices
-from chainer_wm.runs.lifelong_summary import retention
 from chainer_wm.seeds import stream
 from chainer_wm.training.levels import Game, play
 
@@ -110,14 +108,10 @@ def draw_films(
 
 def draw_retention(path: str | os.PathLike, results: Mapping[str, Any]) -> None:
     """Success of the agent, exactness of M, and PPO on the real levels."""
-
-    share_matrices(
+    plots.matrices(
         path,
-        {
-            'agent: success': np.array(results['retention']),
-            'M: whole pictures right': np.array(results['model_retention'], float),
-            'PPO, same real steps': np.array(retention(results['same_budget'])),
-            'PPO, until solved': np.array(retention(results['until_solved'])),
-        },
+        {name: each['values'] for name, each in results['matrices'].items()},
+        rows='after level',
+        columns='on level',
         title=f'{results["config"]["env"]}: what is known after each level',
     )

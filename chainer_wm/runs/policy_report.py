@@ -9,8 +9,20 @@ from typing import Any
 import numpy as np
 
 from chainer_wm import plots
+from chainer_wm.runs import comparison
 
 Rows = Sequence[Mapping[str, Any]]
+STEPS = 'steps of all environments'
+#: Columns of a training's log.
+LABELS = {
+    'return': 'return (mean of the episodes that ended)',
+    'length': 'steps per episode',
+    'entropy': 'entropy of the policy (nats)',
+    'intrinsic': 'intrinsic reward per step',
+    'bonus': 'error of the predictor per step',
+    'states': 'different states seen',
+    'episode_blocks': 'blocks passed',
+}
 
 
 def binned(log: Rows, name: str, bins: int = 60) -> tuple[Any, Any]:
@@ -60,6 +72,26 @@ def reached(log: Rows, goal: float, name: str = 'return', episodes: int = 100) -
     return None
 
 
+def curves(
+    log: Rows, names: Sequence[str], bins: int = 60, scores: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Columns of a training's log, as results.json holds curves.
+
+    Args:
+        bins: see ``binned``.
+        scores: column -> the score that it grows into, beside 'return'.
+    """
+    known = {'return': 'evaluation', **(scores or {})}
+    return {
+        LABELS.get(name, name): comparison.curve(
+            *binned(log, name, bins),
+            *(STEPS, LABELS.get(name, name)),
+            **({'score': known[name]} if name in known else {}),
+        )
+        for name in names
+    }
+
+
 def draw(
     figures: pathlib.Path,
     log: Rows,
@@ -67,21 +99,14 @@ def draw(
     names: Sequence[str] = ('return', 'length', 'entropy'),
 ) -> None:
     """One chart per column of the log: ``figures/policy_<name>.png``."""
-    labels = {
-        'return': 'return (mean of the episodes that ended)',
-        'length': 'steps per episode',
-        'entropy': 'entropy of the policy (nats)',
-        'intrinsic': 'intrinsic reward per step',
-        'bonus': 'error of the predictor per step',
-    }
     for name in names:
         if all(row[name] is None for row in log):
             continue
         plots.training_curves(
             figures / f'policy_{name}.png',
             {'train': binned(log, name, 200)},
-            ylabel=labels.get(name, name),
-            xlabel='steps of all environments',
+            ylabel=LABELS.get(name, name),
+            xlabel=STEPS,
             title=title,
             smooth=10,
         )

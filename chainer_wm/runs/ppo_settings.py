@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import gym
-import numpy as np
 
-from chainer_wm import files, plots
 from chainer_wm.agents.ppo.learner import PPO, Stream
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.rnd import RND
-from chainer_wm.runs import policy_report
-from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, opt, settings
+from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, opt
 
 REWARDS = ('extrinsic', 'intrinsic', 'both')
-RESULTS = pathlib.Path(__file__).resolve().parent / 'results'
 
 
 @dataclasses.dataclass(frozen=True)
 class PPOConfig(MemoryConfig, TrainingConfig):
     """What every experiment with PPO offers on its command line."""
 
-    summary: tuple[str, ...] = opt(
-        (), 'compare these finished runs, and do nothing else', free=True
-    )
-    results: str = opt('', 'folder for --summary (default: experiments/results)', free=True)
     recurrent: bool = opt(False, 'the policy has a memory, see --model')
     updates: int = opt(100, 'rounds of playing and learning', extends='train')
     lanes: int = opt(8, 'games side by side')
@@ -55,7 +46,8 @@ class PPOConfig(MemoryConfig, TrainingConfig):
     def default_run(self) -> str:
         """The name of a run that was given none."""
         words = (str(getattr(self, name)) for name in self.told)
-        return '-'.join((self.preset, *words, core_name(self), str(self.seed)))
+        core = self.model if self.recurrent else 'mlp'
+        return '-'.join((self.preset, *words, core, str(self.seed)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,111 +133,3 @@ def new_learner(config: PPOConfig, network: ActorCritic, streams: Sequence[Strea
         normalize=config.normalize,
         max_gradient=config.max_gradient or None,
     )
-
-
-def core_name(config: Any) -> str:
-    """mlp, lstm or dnc; of a Config or of a saved one."""
-    saved = config if isinstance(config, dict) else dataclasses.asdict(config)
-    return saved['model'] if saved['recurrent'] else 'mlp'
-
-
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """A run as its folder tells it; no log where PPO did not learn."""
-
-    name: str
-    results: dict[str, Any]
-    log: list[dict[str, Any]]
-    folder: pathlib.Path
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Its settings."""
-        return self.results['config']
-
-
-def finished_runs(config: PPOConfig, experiment: str) -> list[Finished]:
-    """The runs that --summary names.
-
-    Raises:
-        SystemExit: one of them is not there, or has not been evaluated.
-    """
-    found = []
-    for name in config.summary:
-        folder = pathlib.Path(config.data, experiment, name)
-        results = folder / 'results.json'
-        said = files.read_json(results) if results.exists() else {}
-        if 'evaluation' not in said:
-            raise SystemExit(
-                f'--summary {name}: {folder} holds no evaluated run: was it '
-                'interrupted? Repeat its command first'
-            )
-        table = folder / 'policy' / 'log.json'
-        log = files.read_json(table) if table.exists() else []
-        found.append(Finished(name, said, log, folder))
-    return found
-
-
-def grouped(runs: Sequence[Finished], label: Any) -> dict[str, list[Finished]]:
-    """Runs by ``label(run)``, in the order in which they were named."""
-    groups: dict[str, list[Finished]] = {}
-    for run in runs:
-        groups.setdefault(label(run), []).append(run)
-    return groups
-
-
-def curves(
-    groups: dict[str, list[Finished]], name: str, bins: int = 60
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For ``plots.seed_curves``: a column of the log, by group.
-
-    Runs of a group are cut to the shortest of them.
-    """
-    found = {}
-    for group, runs in groups.items():
-        rows = min(len(run.log) for run in runs)
-        parts = [policy_report.binned(run.log[:rows], name, bins) for run in runs]
-        found[group] = parts[0][0], np.stack([part[1] for part in parts])
-    return found
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, deviation (n - 1), and the values themselves."""
-    array = np.asarray(values, float)
-    return {
-        'mean': float(array.mean()),
-        'std': float(array.std(ddof=1)) if len(array) > 1 else 0.0,
-        'values': array.tolist(),
-    }
-
-
-def minutes(group: Sequence[Finished]) -> list[float]:
-    """Wall minutes of each run."""
-    return [round(sum(run.results['seconds'].values()) / 60, 1) for run in group]
-
-
-def summary_folder(config: PPOConfig, experiment: str) -> pathlib.Path:
-    """Where --summary writes."""
-    return pathlib.Path(config.results or RESULTS, experiment)
-
-
-def write_summary(folder: pathlib.Path, name: str, table: dict[str, Any], runs) -> None:
-    """The JSON table with the settings it rests on, and a few words."""
-    path = folder / f'{name}.json'
-    files.write_json(
-        path,
-        {
-            'table': table,
-            'runs': {
-                run.name: {'config': settings(run.config), 'versions': run.results['versions']}
-                for run in runs
-            },
-        },
-    )
-    print(f'table: {path}')
-
-
-def draw_seeds(path: pathlib.Path, panels, title: str, levels=None) -> None:
-    """Curves over the seeds; says where."""
-    plots.seed_curves(path, panels, title=title, levels=levels)
-    print(f'figure: {path}')

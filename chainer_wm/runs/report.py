@@ -21,6 +21,7 @@ from chainer_wm.seeds import stream
 from chainer_wm.training.evolution import read_history
 from chainer_wm.training.mdn_rnn import Deaths
 
+UNIT = 'time steps survived'  # of every score here
 MakePolicy = Callable[[], Any]
 
 
@@ -138,15 +139,17 @@ def draw_scores(
         game['random'],
         solved,
         f'C in the dream of an M with {core}',
+        f'score ({UNIT})',
     )
     plots.returns_histogram(
         folder / 'returns.png',
         {name: score['returns'] for name, score in game.items()},
         solved=solved,
+        xlabel=f'return of an episode ({UNIT})',
     )
     deaths = Deaths.load(saved.home / 'model/deaths.npz')
     plots.calibration(
-        folder / 'calibration.png', _in_both(game, dream), deaths, done_weight=done_weight
+        folder / 'calibration.png', _in_both(game, dream), deaths, done_weight, unit=UNIT
     )
     plots.deaths_by_age(folder / 'ages.png', ages)
 

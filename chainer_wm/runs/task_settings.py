@@ -24,17 +24,6 @@ class TaskConfig(MemoryConfig, TrainingConfig):
     clip: float = opt(0.0, 'largest norm of the gradient, 0 for no limit')
     measure_every: int = opt(500, 'updates between held-out scores')
     held_out: int = opt(200, 'sequences of such a score')
-    summary: tuple[str, ...] = opt(
-        (), 'draw these finished runs together; nothing is trained', free=True
-    )
-    out: str = opt('', 'where the summary goes (default: data)', free=True)
-
-
-# settings that make no task another one
-MAY_DIFFER = {
-    *('run', 'seed', 'model', 'match', 'link_sparsity', 'preset', 'stages'),
-    *('device', 'workers', 'data', 'debug', 'summary', 'out'),
-}
 
 
 def new_net(config: TaskConfig, task: Task) -> SequenceNet:

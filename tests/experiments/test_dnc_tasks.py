@@ -1,8 +1,9 @@
-"""The toy tasks end to end, tiny: resumed, skipped, summarised, refused."""
+"""The toy tasks end to end, tiny: resumed, skipped, compared, refused."""
 
 import json
 
 import pytest
+from compare_case import side_by_side
 
 from chainer_wm.runs import run_folder
 from experiments import dnc_tasks
@@ -61,7 +62,7 @@ def test_files_and_what_they_say(data):
     ):
         found = results(data, run)
         assert found['experiment'] == 'dnc_tasks'
-        assert found['curves']['error'][0] == [5, 10, 15, 20]
+        assert found['curves']['error']['x'] == [5, 10, 15, 20]
         assert [row['length'] for row in found['lengths']] == [4, 12, 20]
         figures = data / 'dnc_tasks' / run / 'figures'
         assert {path.name for path in figures.iterdir()} == names
@@ -86,46 +87,37 @@ def test_a_complete_run_is_not_repeated(data, capsys):
 def test_more_slots_for_the_long_sequences_alone(data):
     before = results(data, 'sparse')
     after = start(data, 'sparse', '--test-memory-length', '12')
-    assert after['curves'] == before['curves']
+    assert after['curves']['error'] == before['curves']['error']
     assert after['tested_with']['memory_length'] == 12
     assert after['net']['memory_length'] == 6
     assert after['lengths'] != before['lengths']
     start(data, 'sparse', '--test-memory-length', '0')
 
 
-def test_summary_of_several_models_and_seeds(data, tmp_path):
+def test_several_models_and_seeds_side_by_side(data):
     start(data, 'lstm1', '--task', 'repeat', '--updates', '20', '--seed', '1')
-    dnc_tasks.script(
-        [
-            '--data',
-            str(data),
-            '--out',
-            str(tmp_path),
-            '--summary',
-            'lstm',
-            'lstm1',
-            'dnc',
-            'sparse',
-        ]
-    )
-    assert {path.name for path in tmp_path.iterdir()} == {'summary.json', 'repeat.png'}
-    table = json.loads((tmp_path / 'summary.json').read_text())['repeat']
-    assert table['settings']['longest'] == 12
-    models = table['models']
-    assert list(models) == ['DNC', 'LSTM', 'sparse DNC (K 2)']
-    assert models['LSTM']['seeds'] == [0, 1]
-    row = models['LSTM']['error over length'][2]
+    table = side_by_side(data, 'dnc_tasks', 'lstm', 'lstm1', 'dnc', 'sparse')
+    assert list(table['groups']) == ['LSTM', 'DNC', 'DNC, link sparsity 2']
+    assert set(table['compared']) == {'model', 'link_sparsity'}
+    lstm = table['groups']['LSTM']
+    assert lstm['seeds'] == [0, 1]
+    row = lstm['scores']['error at length 20']
     values = [results(data, run)['lengths'][2]['error'] for run in ('lstm', 'lstm1')]
-    assert row['values'] == values and row['x'] == 20
+    assert row['values'] == values
     assert row['mean'] == pytest.approx(sum(values) / 2)
+    longer = table['runs'][0]['curves']['error over length']
+    assert longer['x'] == [4, 12, 20] and longer['y'][2] == values[0]
+    guess = [row['guess'] for row in results(data, 'lstm')['lengths']]
+    assert longer['references'] == {'guess from the length': guess}
 
 
-def test_runs_of_other_settings_are_not_summarised(data):
+def test_other_budgets_and_tasks_are_not_pooled(data):
     start(data, 'longer', '--task', 'repeat', '--updates', '25')
     with pytest.raises(run_folder.RunError, match='updates is 20 in lstm but 25'):
-        dnc_tasks.script(['--data', str(data), '--summary', 'lstm', 'longer'])
-    with pytest.raises(run_folder.RunError, match="'nothing' complete"):
-        dnc_tasks.script(['--data', str(data), '--summary', 'nothing'])
+        side_by_side(data, 'dnc_tasks', 'lstm', 'longer', by=['model'])
+    start(data, 'sums', '--task', 'addition', '--updates', '5')
+    with pytest.raises(run_folder.RunError, match="task is 'repeat' in lstm but 'addition'"):
+        side_by_side(data, 'dnc_tasks', 'lstm', 'sums')
 
 
 def test_the_matched_lstm_has_the_parameters_of_the_dnc(data):

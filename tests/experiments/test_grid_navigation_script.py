@@ -3,14 +3,16 @@
 import json
 
 import pytest
+from compare_case import side_by_side
 from PIL import Image
+from policy_runs_case import check_picture
 
 from chainer_wm import files
 from chainer_wm.envs.grid_navigation import GridNavigation
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.command_line import main
 from chainer_wm.training import levels, lifelong, ppo
-from experiments import grid_navigation
+from experiments import compare, grid_navigation
 
 TINY = {
     'preset': 'smoke',
@@ -180,17 +182,18 @@ def test_dnc_and_the_game_that_needs_memory(data):
     assert json.loads(store.read_text())['game'] == 'ordered_keys'
 
 
-def test_summary_over_runs(data, tmp_path):
+def test_runs_side_by_side(data, tmp_path):
     run(data, 'other', '--seed', '1', *NO_FIGURES)
-    grid_navigation.script(
-        [*('--data', str(data), '--results', str(tmp_path)), *('--summary', 'whole', 'other')]
-    )
-    found = json.loads((tmp_path / 'navigation.json').read_text())
-    assert [run['seed'] for run in found['runs']] == [0, 1]
-    assert len(found['table']['lstm'][0]['kept']) == 2
+    found = side_by_side(data, 'grid_navigation', 'whole', 'other')
+    assert found['groups']['LSTM']['seeds'] == [0, 1]
+    kept = found['runs'][0]['curves']['success at the end']
+    assert kept['x'] == [0, 1]
+    assert set(kept['references']) == {'PPO, same real steps', 'PPO, until solved', 'random'}
+    check_picture(data / 'out/matrix_agent_success.png')
 
 
-def test_mixed_summary_is_one_line(data, capsys):
+def test_another_game_is_refused_in_one_line(data, capsys):
     run(data, 'keys', *KEYS)
-    with pytest.raises(SystemExit, match='env is'):
-        main(lambda: grid_navigation.script(['--data', str(data), '--summary', 'whole', 'keys']))
+    paths = [str(data / 'grid_navigation' / name) for name in ('whole', 'keys')]
+    with pytest.raises(SystemExit, match='task is'):
+        main(lambda: compare.script(paths))

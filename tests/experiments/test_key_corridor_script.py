@@ -1,9 +1,8 @@
 """The corridor, run tiny: files, visits counted, resumed."""
 
-import json
-
 import numpy as np
 import pytest
+from compare_case import side_by_side
 from PIL import Image
 from policy_runs_case import check_picture, killed, numbers, start
 
@@ -69,11 +68,11 @@ def test_a_short_corridor_is_learned_and_compared(tmp_path):
     assert both['random_baseline']['mean'] < 0.5
     tiny = (*TINY, '--length', 7, '--rewards', 'extrinsic')
     start(key_corridor, tmp_path, 'ppo', *tiny)
-    key_corridor.script(
-        [*('--summary', 'both', 'ppo', '--data', str(tmp_path)), *('--results', str(tmp_path))]
-    )
-    table = json.loads((tmp_path / 'key_corridor/key_corridor.json').read_text())
-    assert list(table['table']) == ['PPO', 'PPO with RND']
-    assert table['table']['PPO with RND']['opened']['mean'] > 0.9
-    for name in ('key_corridor.png', 'visits.png'):
-        check_picture(tmp_path / 'key_corridor' / name)
+    table = side_by_side(tmp_path, 'key_corridor', 'both', 'ppo')
+    first, second = table['groups'].values()
+    assert first['settings']['rewards'] == 'both'
+    assert second['settings']['rewards'] == 'extrinsic'
+    assert first['scores']['evaluation']['mean'] > 0.9
+    for name in ('visits_without_the_key', 'visits_with_the_key'):
+        check_picture(tmp_path / f'out/matrix_{name}.png')
+    check_picture(tmp_path / 'key_corridor/both/figures/visits.png')

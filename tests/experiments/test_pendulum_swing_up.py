@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from compare_case import side_by_side
 from PIL import Image
 
-from chainer_wm.plots import film_rows, iteration_returns
+from chainer_wm.plots import film_rows
 from chainer_wm.runs import run_folder
 from experiments import pendulum_swing_up as swing_up
 from experiments.pendulum_swing_up import NAME
@@ -121,24 +122,15 @@ def test_curious_explorers_with_a_dnc(data):
     assert np.isfinite([first['game']['mean'], second['dream']['mean']]).all()
 
 
-def test_runs_are_summed_up_by_their_settings(data, tmp_path):
-    swing_up.script([f'--data={data}', f'--results={tmp_path}', '--summary', 'whole', 'whole'])
-    text = (tmp_path / 'summary.json').read_text()
-    assert str(data) not in text, 'no folder of this machine'
-    table = json.loads(text)
-    assert list(table) == ['LSTM'] and table['LSTM']['seeds'] == [0, 0]
+def test_a_run_says_what_it_is_compared_in(data):
+    table = side_by_side(data, NAME, 'whole')
     rows = results(data, 'whole')['iterations']
-    means = [row['game']['mean'] for row in rows]
-    assert table['LSTM']['mean_over_seeds'] == pytest.approx(means)
-    assert 'returns' not in table['LSTM']['iterations'][0][0]['game']
-    with Image.open(tmp_path / 'returns.png') as picture:
-        assert picture.size[0] > 500
-    own = data / NAME / 'whole/figures/generated.png'
-    with Image.open(own) as a, Image.open(tmp_path / 'generated_lstm.png') as b:
-        whole, few = (np.asarray(one.convert('RGB'), float) for one in (a, b))
-    assert np.abs(whole - few).mean() < 2
-    with pytest.raises(SystemExit, match='nothing'):
-        swing_up.script([f'--data={data}', '--summary', 'nothing'])
+    said = table['runs'][0]
+    game = said['curves']['agent in the game']
+    assert game['x'] == [1, 2] and game['y'] == [row['game']['mean'] for row in rows]
+    assert set(said['baselines']) == {'no torque', 'planner'}
+    dream = table['groups']['LSTM']['scores']['return in the dream']
+    assert dream['values'] == [rows[-1]['dream']['mean']]
 
 
 def test_strips_show_films_at_the_same_moments(tmp_path):
@@ -153,8 +145,3 @@ def test_strips_show_films_at_the_same_moments(tmp_path):
     films['short'] = np.zeros((3, 8, 9, 3), np.uint8)
     with pytest.raises(ValueError, match=r'\(8, 9, 3\)'):
         film_rows(tmp_path / 'rows.png', films)
-
-
-def test_returns_need_an_iteration(tmp_path):
-    with pytest.raises(ValueError, match='no iteration'):
-        iteration_returns(tmp_path / 'r.png', {'agent': [[]]}, {})

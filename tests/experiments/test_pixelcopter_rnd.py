@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from compare_case import side_by_side
 from policy_runs_case import check_picture, killed, numbers, start
 
 from chainer_wm.agents.ppo.learner import RND_STREAMS
@@ -189,23 +190,17 @@ def test_cma_es_and_the_comparison(tmp_path):
     found = start(pixelcopter_rnd, tmp_path, 'cma', *TINY, *flags)
     assert found['evaluation']['mean'] > found['random_baseline']['mean']
     start(pixelcopter_rnd, tmp_path, 'ppo', *TINY)
-    pixelcopter_rnd.script(
-        [
-            *('--summary', 'cma', 'ppo', '--data', str(tmp_path)),
-            *('--results', str(tmp_path / 'out')),
-        ]
-    )
-    folder = tmp_path / 'out/pixelcopter_rnd'
-    table = json.loads((folder / 'pixelcopter_rnd.json').read_text())['table']
-    assert list(table) == ['score and curiosity', 'CMA-ES, linear']
-    assert table['CMA-ES, linear']['return']['values'] == [found['evaluation']['mean']]
-    row = table['CMA-ES, linear']
-    assert row['steps'] == [found['steps']]
+    table = side_by_side(tmp_path, 'pixelcopter_rnd', 'cma', 'ppo')
+    cma, learnt = table['groups'].values()
+    assert (cma['settings']['learner'], learnt['settings']['learner']) == ('cma_es', 'ppo')
+    row = cma['scores']
+    assert row['evaluation']['values'] == [found['evaluation']['mean']]
     assert 3 * 6 * 8 < found['steps'] <= 3 * 6 * 8 * 40
-    assert row['never_climbs']['climbs']['values'] == [0]
-    assert row['never_climbs']['fell']['values'] == [1]
-    assert row['random']['return']['values'] == [found['random_baseline']['mean']]
-    for name in ('state.png', 'cma-es_linear.png', 'cma-es_linear.gif'):
-        check_picture(folder / name)
+    falling = table['runs'][0]['baselines']['never climbs']
+    assert falling['climbs']['mean'] == 0 and falling['just fell']['mean'] == 1
+    random = table['runs'][0]['random_baseline']
+    assert random['mean'] == found['random_baseline']['mean'] and 'returns' not in random
+    for name in ('flight.png', 'flight.gif'):
+        check_picture(tmp_path / 'pixelcopter_rnd/cma/figures' / name)
     with pytest.raises(RunError, match='seven numbers'):
         start(pixelcopter_rnd, tmp_path, 'x', *TINY, *flags, *('--observation', 'pixels'))

@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from compare_case import side_by_side
 from policy_runs_case import check_picture, killed, numbers, start
 
+from chainer_wm.runs.run_folder import RunError
 from experiments import ppo_check
 
 TINY = (
@@ -55,25 +57,19 @@ def test_pendulum_with_a_memory(tmp_path):
     assert found['config']['discount'] == 0.95, "the game's own settings"
 
 
-def test_summary_over_seeds(tmp_path, capsys):
+def test_seeds_side_by_side(tmp_path):
     for seed in (0, 1):
         start(ppo_check, tmp_path, f's{seed}', *TINY, '--seed', seed)
-    flags = ['--data', str(tmp_path), '--results', str(tmp_path / 'out')]
-    ppo_check.script(['--summary', 's0', 's1', *flags])
-    folder = tmp_path / 'out/ppo_check'
-    check_picture(folder / 'cartpole.png')
-    text = (folder / 'cartpole.json').read_text()
-    assert str(tmp_path) not in text, 'no folder of this machine'
-    row = json.loads(text)['table']['mlp']
+    table = side_by_side(tmp_path, 'ppo_check', 's0', 's1')
+    group = table['groups']['MLP']
+    row = group['scores']['evaluation']
     means = [
         json.loads((tmp_path / f'ppo_check/s{n}/results.json').read_text())['evaluation']['mean']
         for n in (0, 1)
     ]
-    assert row['seeds'] == [0, 1] and row['solved'] == 0
-    assert row['greedy']['values'] == means
-    assert row['greedy']['mean'] == pytest.approx(np.mean(means))
-    assert row['greedy']['std'] == pytest.approx(np.std(means, ddof=1))
-    with pytest.raises(SystemExit, match='none of these runs is of pendulum'):
-        ppo_check.script(['--env', 'pendulum', '--summary', 's0', 's1', *flags])
-    with pytest.raises(SystemExit, match='--summary s7'):
-        ppo_check.script(['--summary', 's7', *flags])
+    assert group['seeds'] == [0, 1] and row['values'] == means
+    assert row['mean'] == pytest.approx(np.mean(means))
+    assert row['std'] == pytest.approx(np.std(means, ddof=1))
+    assert group['scores']['steps until solved']['values'] == [None, None]
+    with pytest.raises(RunError, match='s7.* is not there'):
+        side_by_side(tmp_path, 'ppo_check', 's7')

@@ -32,6 +32,15 @@ EVERY_FIGURE = {
         smooth=9,
         title='V',
     ),
+    'curves': lambda path: plots.curves(
+        path,
+        [plots.Panel({'a': ([0, 1], np.eye(2))}, levels={'random': 0.5}, marks={'m': 1})] * 4,
+        title='two seeds',
+    ),
+    'seed_scores': lambda path: plots.seed_scores(
+        path, {'return': {'a': {'values': [1, 2], 'mean': 1.5, 'interval': (0, 3)}}}
+    ),
+    'matrices': lambda path: plots.matrices(path, {'a': np.eye(3), 'b': np.eye(3)}, 'r', 'c'),
     'evolution': lambda path: plots.evolution(
         path, HISTORY, [{'generation': 2, **SCORE}], SCORE, 750
     ),
@@ -56,10 +65,8 @@ EVERY_FIGURE = {
         ],
         title='Doom',
     ),
-    'temperature_table': lambda path: plots.temperature_table(
-        path,
-        [{'temperature': 1.15, 'dream': SCORE, 'game': SCORE}],
-        references=[{'name': 'random', 'game': SCORE}],
+    'table': lambda path: plots.table(
+        path, ('tau', 'dream', 'game'), [[('1.15', '200', '300')], [('random', '-', '210')]], 'C'
     ),
     'memory_trace': lambda path: plots.memory_trace(path, TRACE, {'recall': 3}, 'copy'),
     'contact_sheet': lambda path: plots.contact_sheet(

@@ -6,7 +6,6 @@ from plots_case import HISTORY, SCORE, TRACE, charts, lines
 
 from chainer_wm import plots
 from chainer_wm.play.evaluation import Band
-from chainer_wm.plots import scores
 
 __all__ = ['charts']  # a fixture
 
@@ -41,10 +40,90 @@ def test_training_curves_are_smoothed_by_the_mean(tmp_path, charts):
 
 
 def test_training_curves_refuse_nothing_and_odd_lengths(tmp_path):
-    with pytest.raises(ValueError, match='no series'):
+    with pytest.raises(ValueError, match='no curve'):
         plots.training_curves(tmp_path / 'a.png', {})
     with pytest.raises(ValueError, match='2 x values and 3 y'):
         plots.training_curves(tmp_path / 'a.png', {'train': ([1, 2], [1, 2, 3])})
+
+
+def test_seeds_are_pale_and_their_mean_is_strong_within_its_band(tmp_path, charts):
+    ys = np.array([[1.0, 5.0, np.nan], [3.0, 7.0, 9.0]])
+    panel = plots.Panel(
+        {'a': ([0, 1, 2], ys)},
+        bands={'a': ([0, 4, 8], [4, 8, 1000])},
+        references={'guess': ([0, 2], [1, 1])},
+        levels={'random': 2.0},
+        marks={'switch': 1.0},
+    )
+    plots.curves(tmp_path / 'a.png', [panel, plots.Panel({'a': ([0], [1])})])
+    np.testing.assert_array_equal(lines(charts[0], 'a, 2 seeds')[1], [2, 6, 9])
+    np.testing.assert_array_equal(lines(charts[0], 'guess')[1], [1, 1])
+    assert list(lines(charts[0], 'random')[1]) == [2, 2]
+    axes = charts[0].axes[0]
+    pale = [line.get_ydata() for line in axes.lines if line.get_alpha() == 0.35]
+    np.testing.assert_array_equal(pale, ys)
+    assert [text.get_text() for text in axes.texts] == [' switch']
+    assert axes.get_ylim()[1] < 20, 'a wide band does not hide the curves'
+    assert axes.lines[2].get_color() == charts[0].axes[1].lines[0].get_color()
+
+
+def test_a_floor_is_where_smaller_values_are_drawn(tmp_path, charts):
+    panel = plots.Panel({'a': ([1, 10], [0.0, 2.0])}, floor=0.01, log_x=True)
+    plots.curves(tmp_path / 'a.png', [panel])
+    np.testing.assert_array_equal(lines(charts[0], 'a')[1], [0.01, 2])
+    assert charts[0].axes[0].get_yscale() == charts[0].axes[0].get_xscale() == 'log'
+
+
+def test_points_come_with_the_diagonal(tmp_path, charts):
+    panel = plots.Panel({'a': ([1, 4], [2, 3]), 'b': ([2], [2])}, points=True)
+    plots.curves(tmp_path / 'a.png', [panel])
+    first, _ = charts[0].axes[0].collections
+    assert first.get_offsets().tolist() == [[1, 2], [4, 3]]
+    x, y = lines(charts[0], 'both agree')
+    assert x[0] < x[1]
+    np.testing.assert_array_equal(x, y)
+
+
+def test_no_panel_and_curves_of_odd_lengths_are_refused(tmp_path):
+    for panels in ([], [plots.Panel({})]):
+        with pytest.raises(ValueError, match='no curve'):
+            plots.curves(tmp_path / 'a.png', panels)
+    with pytest.raises(ValueError, match="'a' has 2 x values and 3 y"):
+        plots.curves(tmp_path / 'a.png', [plots.Panel({'a': ([1, 2], np.ones((4, 3)))})])
+
+
+def test_scores_show_every_seed(tmp_path, charts):
+    rows = {
+        'LSTM': {'values': [1.0, 3.0, None], 'mean': 2.0, 'interval': (-90, 94)},
+        'DNC': {'values': [None], 'mean': None, 'interval': None},
+    }
+    plots.seed_scores(tmp_path / 'a.png', {'return': rows}, {'return': {'random': -2.0}})
+    (axes,) = charts[0].axes
+    dots = axes.lines[0]
+    assert list(dots.get_xdata()) == [1, 3] and dots.get_marker() == 'o'
+    assert [label.get_text() for label in axes.get_yticklabels()] == ['LSTM', 'DNC']
+    assert [text.get_text() for text in axes.texts] == ['never']
+    low, high = axes.get_xlim()
+    assert -10 < low < -2 and 3 < high < 12
+    with pytest.raises(ValueError, match='no score'):
+        plots.seed_scores(tmp_path / 'a.png', {})
+
+
+def test_small_matrices_have_numbers_and_large_ones_a_scale(tmp_path, charts):
+    plots.matrices(tmp_path / 'a.png', {'a': [[0.25, None], [1, 0]], 'b': np.zeros((2, 2))})
+    first, _ = charts[0].axes
+    assert [text.get_text() for text in first.texts] == ['0.25', '', '1', '0']
+    visits = np.arange(60.0).reshape(3, 20)
+    plots.matrices(
+        tmp_path / 'b.png', {'a': visits}, limits=None, log=True, marks={'S': [0, 1]}, label='n'
+    )
+    axes, bar = charts[1].axes
+    assert [text.get_text() for text in axes.texts] == ['S']
+    assert bar.get_ylabel() == 'n'
+    shown = axes.images[0].get_array()
+    assert shown.mask[0, 0] and shown.mask.sum() == 1, 'never visited is grey'
+    with pytest.raises(ValueError, match='shapes'):
+        plots.matrices(tmp_path / 'x.png', {'a': np.zeros((2, 2)), 'b': np.zeros((3, 2))})
 
 
 def test_evolution_draws_dream_game_and_random(tmp_path, charts):
@@ -93,8 +172,8 @@ def test_returns_must_be_there_and_finite(tmp_path, wrong):
 
 def test_wilson_intervals_by_hand():
     # z = 2: middle (1/4 + 4/8) / (1 + 1), half 2 sqrt(3/64 + 4/64) / (1 + 1)
-    assert scores.wilson(1, 4, z=2) == pytest.approx((0.375 - 7**0.5 / 8, 0.375 + 7**0.5 / 8))
-    low, high = scores.wilson(0, 10)
+    assert plots.wilson(1, 4, z=2) == pytest.approx((0.375 - 7**0.5 / 8, 0.375 + 7**0.5 / 8))
+    low, high = plots.wilson(0, 10)
     assert low == 0
     assert high == pytest.approx(0.2775, abs=1e-4)
 

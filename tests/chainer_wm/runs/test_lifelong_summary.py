@@ -1,13 +1,7 @@
-"""What lifelong runs say: tables, comparison, pictures."""
-
-import numpy as np
-import pytest
-from PIL import Image
+"""What lifelong runs say: tables, and what they are compared in."""
 
 from chainer_wm import files
-from chainer_wm.plots.matrices import share_matrices
-from chainer_wm.runs import lifelong_compare
-from chainer_wm.runs.lifelong_summary import after_levels, tables
+from chainer_wm.runs.lifelong_summary import after_levels, compared, tables
 
 
 def score(success, steps=10.0):
@@ -59,50 +53,24 @@ class TestSummary:
         assert found['levels'][0]['kept']['success'] == 0.5
         assert [row['iteration'] for row in after_levels(found['iterations'])] == [1, 1]
 
-    def test_seeds_and_models_side_by_side(self, tmp_path):
-        folders = [
-            finished(tmp_path, seed, model, kept)
-            for seed, model, kept in ((0, 'dnc', 0.5), (1, 'dnc', 0.7), (0, 'lstm', 0.1))
+    def test_what_runs_are_compared_in(self, tmp_path):
+        folder = finished(tmp_path, 0, 'dnc')
+        found = compared(files.read_json(folder / 'results.json'))
+        curves = found['curves']
+        assert curves['success at the end']['y'] == [0.5, 1.0]
+        assert curves['success after the level']['y'] == [0.9, 1.0]
+        assert curves['steps / shortest way, at the end']['y'] == [1.25, 1.25]
+        until = curves['real steps until solved']
+        assert until['y'] == [250, 200]
+        assert until['references']['PPO, until solved'] == [512, None]
+        assert until['references']['random'] == [None, None]
+        first = curves['success on level 0']
+        assert first['x'] == [0, 100, 250, 300, 450]
+        assert first['y'] == [0.0, 0.5, 0.9, 1.0, 0.5]
+        assert found['scores']['success at the end']['mean'] == 0.75
+        assert found['scores']['real steps in all'] == {'mean': 450, 'lower_is_better': True}
+        assert found['baselines']['random']['success at the end']['mean'] == 0.1
+        assert found['matrices']['M: whole pictures right']['values'] == [
+            [0.75, None],
+            [0.75, 0.75],
         ]
-        names = [folder.name for folder in folders]
-        lifelong_compare.compare(tmp_path, names, tmp_path / 'results')
-        found = files.read_json(tmp_path / 'results/navigation.json')['table']
-        assert found['dnc'][0]['kept'] == [0.5, 0.7]
-        assert found['lstm'][0]['kept'] == [0.1]
-        assert found['lstm'][1]['solved_after'] == [200]
-        assert found['until_solved'][0]['solved_after'] == [512, 512]
-        assert found['until_solved'][1]['solved_after'] == [None, None]
-        assert found['random'][0]['learnt'] == [0.1, 0.1]
-        assert found['dnc'][1]['excess'] == [1.25, 1.25]
-        for name in ('levels', 'retention', 'learning'):
-            path = tmp_path / f'results/navigation_{name}.png'
-            with Image.open(path) as picture:
-                assert np.asarray(picture.convert('L')).std() > 5
-
-    def test_success_is_known_from_the_first_score_to_the_end(self):
-        scored = {100: 0.5, 250: 0.9}
-        run = {
-            'iterations': [
-                {'real_steps': steps, 'scores': [score(share)]} for steps, share in scored.items()
-            ]
-        }
-        steps = np.array([0, 99, 100, 249, 250, 900])
-        np.testing.assert_array_equal(
-            lifelong_compare.known(run, 0, steps), [0, 0, 0.5, 0.5, 0.9, 0.9]
-        )
-
-    def test_mixed_or_unfinished_runs_are_refused(self, tmp_path):
-        good = finished(tmp_path, 0, 'dnc')
-        with pytest.raises(ValueError, match='complete'):
-            lifelong_compare.compare(tmp_path, [good.name, 'x'], tmp_path)
-        other = finished(tmp_path, 1, 'dnc')
-        found = files.read_json(other / 'results.json')
-        found['config']['lanes'] = 5
-        files.write_json(other / 'results.json', found)
-        with pytest.raises(ValueError, match='lanes is 4.* 5'):
-            lifelong_compare.compare(tmp_path, [good.name, other.name], tmp_path)
-
-
-def test_matrices_of_different_shapes_are_refused(tmp_path):
-    with pytest.raises(ValueError, match='shapes'):
-        share_matrices(tmp_path / 'x.png', {'a': np.zeros((2, 2)), 'b': np.zeros((3, 2))})

@@ -1,10 +1,7 @@
 """Curves by hand."""
 
 import numpy as np
-import pytest
-from PIL import Image
 
-from chainer_wm import plots
 from chainer_wm.runs import policy_report
 
 
@@ -37,23 +34,10 @@ class TestCurves:
         policy_report.draw(tmp_path, log, names=('return', 'entropy'))
         assert [path.name for path in tmp_path.iterdir()] == ['policy_entropy.png']
 
-    def test_seed_curves(self, tmp_path):
-        curve = np.arange(5), np.arange(10.0).reshape(2, 5)
-        plots.seed_curves(
-            tmp_path / 'x.png',
-            {'return': {'a': curve, 'b': curve}, 'length': {'a': curve}},
-            levels={'return': {'solved': 7.0}},
-        )
-        with Image.open(tmp_path / 'x.png') as picture:
-            assert picture.size[0] > picture.size[1] > 300
-        with pytest.raises(ValueError, match=r"'a' has x \(5,\)"):
-            plots.seed_curves(tmp_path / 'x.png', {'y': {'a': (curve[0], curve[0])}})
-
-    def test_visit_maps(self, tmp_path):
-        counts = np.array([[0, 1, 5], [2, 1000, 0]])
-        path = tmp_path / 'x.png'
-        plots.visit_maps(path, {'a': counts, 'b': 0 * counts}, {'S': (0, 1)})
-        with Image.open(path) as picture:
-            assert np.asarray(picture.convert('L')).std() > 5
-        with pytest.raises(ValueError, match='one'):
-            plots.visit_maps(path, {'a': counts, 'b': counts[:1]})
+    def test_curves_for_the_comparison(self):
+        log = [row(10 * n, 1, float(n) if n > 1 else None) for n in range(1, 5)]
+        log[0]['episodes'] = 0
+        found = policy_report.curves(log, ('return', 'entropy'), bins=4)
+        first, second = found.values()
+        assert first['x'] == [10, 20, 30, 40] and first['y'] == [None, 2, 3, 4]
+        assert first['score'] == 'evaluation' and 'score' not in second
