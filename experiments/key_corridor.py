@@ -26,7 +26,7 @@ from chainer_wm.envs.key_corridor import KeyCorridor
 from chainer_wm.play.collector import Collector
 from chainer_wm.play.evaluation import episode_rngs, play_together, summary
 from chainer_wm.play.films import film
-from chainer_wm.runs import policy_report, ppo_settings, run_folder
+from chainer_wm.runs import ppo_curves, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.ppo_settings import RNDConfig
 from chainer_wm.training import ppo
@@ -141,10 +141,10 @@ def train(config: Config, run: run_folder.Run) -> None:
     run.add_results(
         steps=log[-1]['steps'],
         first_reward_after_steps=first_reward(log),
-        solved_after_steps=policy_report.reached(log, 0.9),
+        solved_after_steps=ppo_curves.reached(log, 0.9),
         states=int((visits.counts > 0).sum()),
         visits=visits.counts.reshape(2, *env.walls.shape),
-        curves=policy_report.curves(log, ('return', 'states')),
+        curves=ppo_curves.curves(log, ('return', 'states')),
         matrices=visit_maps(env, visits.counts.reshape(2, *env.walls.shape)),
     )
     names = ['return', 'length', 'states']
@@ -152,7 +152,7 @@ def train(config: Config, run: run_folder.Run) -> None:
         names.append('bonus')
     figures = run.path('figures')
     title = TITLES[config.rewards]
-    policy_report.draw(figures, log, title, names)
+    ppo_curves.draw(figures, log, title, names)
     maps = run.results()['matrices']
     plots.matrices(
         figures / 'visits.png',

@@ -38,7 +38,7 @@ from chainer_wm.play.collector import Collector
 from chainer_wm.play.evaluation import episode_rngs, play_together, summary
 from chainer_wm.play.films import film
 from chainer_wm.play.lanes import Played
-from chainer_wm.runs import policy_report, ppo_settings, run_folder
+from chainer_wm.runs import ppo_curves, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.ppo_settings import RNDConfig
 from chainer_wm.seeds import stream
@@ -222,9 +222,9 @@ def train(config: Config, run: run_folder.Run) -> None:
     if config.rewards != 'extrinsic':
         names.append('bonus')
     scores = {'length': 'steps per episode', 'episode_blocks': 'blocks passed'}
-    curves = policy_report.curves(log, names, BINS, scores)
+    curves = ppo_curves.curves(log, names, BINS, scores)
     run.add_results(steps=log[-1]['steps'], curves=curves)
-    policy_report.draw(run.path('figures'), log, f'rewards: {config.rewards}', names)
+    ppo_curves.draw(run.path('figures'), log, f'rewards: {config.rewards}', names)
 
 
 @dataclasses.dataclass(frozen=True)

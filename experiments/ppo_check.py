@@ -26,7 +26,7 @@ from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.envs.wrappers import Scaled
 from chainer_wm.play.collector import Collector
 from chainer_wm.play.evaluation import episode_rngs, play_together, summary
-from chainer_wm.runs import policy_report, ppo_settings, run_folder
+from chainer_wm.runs import ppo_curves, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.ppo_settings import PPOConfig
 from chainer_wm.training import ppo
@@ -92,11 +92,11 @@ def train(config: Config, run: run_folder.Run) -> None:
     run.add_results(
         steps=log[-1]['steps'],
         solved=solved,
-        solved_after_steps=policy_report.reached(log, solved),
+        solved_after_steps=ppo_curves.reached(log, solved),
         task=config.env,
-        curves=policy_report.curves(log, ('return', 'entropy')),
+        curves=ppo_curves.curves(log, ('return', 'entropy')),
     )
-    policy_report.draw(run.path('figures'), log, GAMES[config.env], ('return', 'entropy'))
+    ppo_curves.draw(run.path('figures'), log, GAMES[config.env], ('return', 'entropy'))
 
 
 def evaluate(config: Config, run: run_folder.Run) -> None:

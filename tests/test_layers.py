@@ -107,6 +107,12 @@ def test_dnc_stands_alone(path):
     assert [name for name in names if name.split('.')[0] in ours] == []
 
 
+@every('experiments')
+def test_scripts_import_no_other_script(path):
+    names = [name for _, name in imported(path)]
+    assert [name for name in names if name.split('.')[0] == 'experiments'] == []
+
+
 @every('experiments', 'tests')
 def test_nobody_edits_the_path_of_modules(path):
     found = [n.lineno for n in nodes(path, ast.Attribute) if ast.unparse(n) == 'sys.path']

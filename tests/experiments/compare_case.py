@@ -2,7 +2,7 @@
 
 import json
 
-from policy_runs_case import check_picture
+from ppo_script_case import check_picture
 
 from experiments import compare
 

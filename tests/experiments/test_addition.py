@@ -4,7 +4,7 @@ import json
 
 import pytest
 from compare_case import side_by_side
-from policy_runs_case import check_picture
+from ppo_script_case import check_picture
 
 from chainer_wm.runs import run_folder
 from experiments import addition

@@ -5,7 +5,7 @@ import json
 import pytest
 from compare_case import side_by_side
 from PIL import Image
-from policy_runs_case import check_picture
+from ppo_script_case import check_picture
 
 from chainer_wm import files
 from chainer_wm.envs.grid_navigation import GridNavigation

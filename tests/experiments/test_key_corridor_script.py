@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from compare_case import side_by_side
 from PIL import Image
-from policy_runs_case import check_picture, killed, numbers, start
+from ppo_script_case import check_picture, killed, numbers, start
 
 from chainer_wm.play.collector import Collector
 from experiments import key_corridor

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from compare_case import side_by_side
-from policy_runs_case import check_picture, killed, numbers, start
+from ppo_script_case import check_picture, killed, numbers, start
 
 from chainer_wm.runs.run_folder import RunError
 from experiments import ppo_check

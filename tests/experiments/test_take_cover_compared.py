@@ -1,7 +1,7 @@
 """What runs of Take Cover, and controls on top of them, are compared in: by hand."""
 
 import pytest
-from policy_runs_case import check_picture
+from ppo_script_case import check_picture
 
 from chainer_wm import files
 

@@ -1,4 +1,4 @@
-"""Curves of a policy's training."""
+"""Curves of a training with PPO, out of its log."""
 
 from __future__ import annotations
 
