@@ -3,9 +3,8 @@
 On disk: ``mu.npy``, ``ln_var.npy`` (rows, Z) and ``actions.npy`` (rows, A),
 float32, one row per frame, episode after episode, to be memory-mapped; and
 ``index.json`` with the episodes, which is written last: without it the rest is
-unfinished. ``progress.jsonl`` lets a writer go on.
-
-Several folders of encoded episodes as if they were one.
+unfinished. ``progress.jsonl`` lets a writer go on. ``LatentWriter`` writes such
+a folder, ``Latents`` reads it, ``JoinedLatents`` reads several as if they were one.
 """
 
 from __future__ import annotations
@@ -278,22 +277,7 @@ class Latents:
         return slice(start, start + int(self.lengths[index]))
 
 
-def _map(path: pathlib.Path, rows: int, width: int) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode='r', allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(
-            f'{path} cannot be read ({error}): was it cut off? Encode again'
-        ) from error
-    if array.shape != (rows, width):
-        raise ValueError(
-            f'{path} has shape {array.shape}, index.json says {(rows, width)}:'
-            ' do they come from different runs?'
-        )
-    return array
-
-
-class JoinedLatents:
+class JoinedLatents(Latents):
     """The episodes of all ``parts`` one after the other, in memory.
 
     Episodes are numbered anew, from 0: an episode's number is its position.
@@ -302,9 +286,7 @@ class JoinedLatents:
         parts: encoded by the same V.
 
     Attributes:
-        mu, ln_var, actions, episodes, starts, lengths, terminated: as in
-            ``Latents``.
-        parts: as given.
+        parts: as given; the others as in ``Latents``.
 
     Raises:
         ValueError: no parts, or their codes come from different Vs.
@@ -319,7 +301,7 @@ class JoinedLatents:
                     f'codes of {part.source} cannot join those of '
                     f'{parts[0].source}: was V trained again in between?'
                 )
-        self.parts = tuple(parts)
+        self.parts, self.source = tuple(parts), parts[0].source
         self.latent_size = parts[0].latent_size
         self.action_size = parts[0].action_size
         self.mu, self.ln_var, self.actions, self.lengths, self.terminated = (
@@ -328,13 +310,6 @@ class JoinedLatents:
         )
         self.starts = np.cumsum(self.lengths) - self.lengths
         self.episodes = np.arange(len(self.lengths))
-
-    def __len__(self) -> int:
-        return len(self.episodes)
-
-    def first(self) -> tuple[np.ndarray, np.ndarray]:
-        """Posteriors of first frames, for dreams: mu, ln_var, each (E, Z)."""
-        return self.mu[self.starts], self.ln_var[self.starts]
 
     def number(self, part: int, episode: int) -> int:
         """The number here of an episode of one of the parts.
@@ -354,3 +329,18 @@ class JoinedLatents:
         if not 0 <= episode < len(self):
             raise KeyError(f'episode {episode} is not among {len(self)}')
         return episode
+
+
+def _map(path: pathlib.Path, rows: int, width: int) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode='r', allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f'{path} cannot be read ({error}): was it cut off? Encode again'
+        ) from error
+    if array.shape != (rows, width):
+        raise ValueError(
+            f'{path} has shape {array.shape}, index.json says {(rows, width)}:'
+            ' do they come from different runs?'
+        )
+    return array

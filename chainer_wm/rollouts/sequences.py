@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chainer_wm.rollouts.latents import JoinedLatents, Latents
+from chainer_wm.rollouts.latents import Latents
 from chainer_wm.seeds import stream
 
 
@@ -55,7 +55,7 @@ class LatentSequences:
 
     def __init__(
         self,
-        latents: Latents | JoinedLatents,
+        latents: Latents,
         batch_size: int,
         window: int,
         seed: int,

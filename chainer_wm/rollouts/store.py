@@ -1,7 +1,4 @@
-"""A folder of episodes, listed and verified.
-
-Several stores read as if they were one.
-"""
+"""The rollout cache: a folder of episodes, listed and verified; several read as one."""
 
 from __future__ import annotations
 
@@ -21,6 +18,7 @@ from chainer_wm.files import jsonlines
 from chainer_wm.rollouts.episode import Rollout
 
 FORMAT_VERSION = 1
+Number = tuple[int, int]  # of a joined store: the part, and the episode there
 
 
 class DamagedEpisode(ValueError):
@@ -280,20 +278,6 @@ class RolloutStore:
         return data
 
 
-def _difference(old: Any, new: Any, name: str) -> tuple[str, Any, Any] | None:
-    """The first value in which two trees of dicts differ: name, old, new."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            found = _difference(old.get(key), new.get(key), f'{name}.{key}')
-            if found:
-                return found
-        return None
-    return None if old == new else (name, old, new)
-
-
-Number = tuple[int, int]
-
-
 class JoinedStores:
     """The episodes of all ``parts``, to be read.
 
@@ -341,3 +325,14 @@ class JoinedStores:
         """Let its store set a damaged episode aside."""
         part, episode = error.episode
         self.parts[part].set_aside(DamagedEpisode(episode, error.reason))
+
+
+def _difference(old: Any, new: Any, name: str) -> tuple[str, Any, Any] | None:
+    """The first value in which two trees of dicts differ: name, old, new."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            found = _difference(old.get(key), new.get(key), f'{name}.{key}')
+            if found:
+                return found
+        return None
+    return None if old == new else (name, old, new)

@@ -1,11 +1,8 @@
 """Where a number first stopped being finite, for ``--debug``.
 
-Chainer's functions are watched from outside, so that nothing is slower while
-nobody looks.
-
-What is said about a number that is not finite.
-
-Looks at everything that Chainer's functions take and give.
+``find_non_finite`` looks at everything that Chainer's functions take and give,
+from outside, so that nothing is slower while nobody looks; ``NonFiniteError``
+says what was found.
 """
 
 from __future__ import annotations
