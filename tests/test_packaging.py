@@ -1,4 +1,4 @@
-"""The wheel holds the two packages and every file that they read."""
+"""The wheel holds every file that the two packages read."""
 
 import ast
 import pathlib
@@ -27,8 +27,3 @@ def test_every_file_is_packed(package):
     }
     patterns = ast.literal_eval(keyword('package_data'))[package]
     assert files == {p for pattern in patterns for p in folder.glob(pattern)} != set()
-    assert all((p.parent / '__init__.py').exists() for p in folder.rglob('*.py'))
-
-
-def test_nothing_else_is_packed():
-    assert ast.unparse(keyword('packages')) == "find_packages(include=['chainer_wm*', 'dnc*'])"

@@ -12,7 +12,7 @@ from chainer.backends import cuda
 
 from chainer_wm.functions.arena import Arena
 from chainer_wm.functions.elementary import OPTIONS, exp, tanh
-from dnc.cpu.register_tiles import panel_width, rows_times_panel
+from dnc.cpu.register_tiles import lay_out, panel_count, panel_width, rows_times_panel
 
 PARALLEL_SIZE = 50_000  # numbers; below, waking the other core costs more
 CHUNK = 56  # lanes whose gates stay in the cache from product to activation
@@ -199,24 +199,11 @@ def pack(W: np.ndarray, arena: Arena) -> np.ndarray:
 
     The last panel is filled up with zeros.
     """
-    width = panel_width(W.dtype)
     columns, depth = W.shape
-    panels = arena.take((-(-columns // width), depth, width), W.dtype)
-    _pack(W, panels)
+    shape = panel_count(columns, W.dtype), depth, panel_width(W.dtype)
+    panels = arena.take(shape, W.dtype)
+    lay_out(W.T, panels)
     return panels
-
-
-@numba.njit(parallel=True, **OPTIONS)
-def _pack(W, panels):
-    columns, depth = W.shape
-    count, _, width = panels.shape
-    for p in numba.prange(count):
-        filled = min(width, columns - p * width)
-        for k in range(depth):
-            for j in range(filled):
-                panels[p, k, j] = W[p * width + j, k]
-            for j in range(filled, width):
-                panels[p, k, j] = 0
 
 
 @numba.njit(**OPTIONS)
