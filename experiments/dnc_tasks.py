@@ -51,10 +51,10 @@ class NetConfig(CommonConfig):
     memory_length: int = opt(256, 'DNC: memory slots N')
     memory_width: int = opt(64, 'DNC: numbers per slot W')
     read_heads: int = opt(4, 'DNC: read heads R')
-    link_sparsity: int = opt(0, 'DNC: K of the sparse link, 0 for dense')
+    link_sparsity: int = opt(0, 'DNC: K of the sparse link, 0 for dense', least=0)
     batch: int = opt(1, 'sequences per update')
     learning_rate: float = opt(1e-4, 'of Adam')
-    clip: float = opt(0.0, 'largest norm of the gradient, 0 for no limit')
+    clip: float = opt(0.0, 'largest norm of the gradient, 0 for no limit', least=0)
     measure_every: int = opt(500, 'updates between held-out scores')
     held_out: int = opt(200, 'sequences of such a score')
     summary: tuple[str, ...] = opt(
@@ -71,7 +71,9 @@ class Config(NetConfig):
     longest: int = opt(12, 'largest length in training')
     updates: int = opt(50_000, 'of the weights', extends='train')
     lengths: tuple[int, ...] = opt(LENGTHS, 'tested', extends='lengths')
-    test_memory_length: int = opt(0, 'DNC: slots when tested, 0 for as trained', extends='lengths')
+    test_memory_length: int = opt(
+        0, 'DNC: slots when tested, 0 for as trained', extends='lengths', least=0
+    )
     test_lanes: int = opt(64, 'sequences of each length', extends='lengths')
 
 

@@ -28,6 +28,7 @@ from experiments import take_cover_summary
 from experiments.take_cover_config import FIXED, PRESETS, Config, new_model
 from experiments.take_cover_rounds import check_vision_rounds, play_and_refine
 from experiments.take_cover_training import (
+    check_reuse,
     collect,
     learn,
     learn_vision,
@@ -47,7 +48,7 @@ def train_vision(config: Config, run: run_folder.Run) -> None:
         return
     found = parts(config, run)
     store = found.store()
-    episodes, held_out = split(config, store)
+    episodes, held_out = split(config, found)
     vae = ConvVAE(config.latent_size, seed=config.seed)
     vae.to_device(config.device)
     log = learn_vision(
@@ -98,7 +99,7 @@ def train_model(config: Config, run: run_folder.Run) -> None:
         run.tick,
     )
     run.add_results(model=measures)
-    held_out = split(config, found.store())[1]
+    held_out = split(config, found)[1]
     report.draw_foresight(run.path('figures'), found, held_out[0], config.seed)
 
 
@@ -163,7 +164,9 @@ def script(argv=None) -> None:
     if config.summary:
         take_cover_summary.summarise(config, NAME, SOLVED)
         return
-    check_vision_rounds(config, pathlib.Path(config.data, NAME, config.run))
+    home = pathlib.Path(config.data, NAME)
+    check_vision_rounds(config, home / config.run)
+    check_reuse(config, home)
     run_stages(config, NAME, stages(config), ('vizdoom',)).close()
 
 

@@ -26,13 +26,14 @@ import numpy as np
 
 from chainer_wm import files
 from chainer_wm.agents.ppo.collect import Collector
+from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.files.archives import load_link
 from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.play import evaluation
 from chainer_wm.runs import lifelong_compare, lifelong_figures, lifelong_summary, run_folder
 from chainer_wm.runs.command_line import main, parse, run_stages
-from chainer_wm.seeds import stream
+from chainer_wm.seeds import derived_seed, stream
 from chainer_wm.training import levels, lifelong, ppo
 from chainer_wm.training.lifelong_baseline import RealPractice
 from experiments.grid_navigation_config import (
@@ -51,7 +52,7 @@ NAME = 'grid_navigation'
 
 
 def folder_of(run: run_folder.Run, level: int, iteration: int) -> pathlib.Path:
-    return run.path(f'level-{level}', f'iteration-{iteration}')
+    return lifelong_summary.folder_of(run.folder, level, iteration)
 
 
 def last_of(run: run_folder.Run, level: int) -> pathlib.Path:
@@ -90,7 +91,7 @@ def iterate(config: Config, run: run_folder.Run, level: int, iteration: int) -> 
     folder = folder_of(run, level, iteration)
     last = before(run, level, iteration)
     number = level * config.iterations + iteration
-    seed = int(stream(config.seed, 'iteration', number).integers(2**31))
+    seed = derived_seed(config.seed, 'iteration', number)
     network, model = new_policy(config), new_model(config)
     if last:
         ppo.load(last / 'policy', network)
@@ -181,6 +182,7 @@ def practice(config: Config, run: run_folder.Run, name: str) -> RealPractice:
         rollout_length=config.real_length,
         shape_rewards=scaled,
         episodes=config.score_episodes,
+        report_episodes=config.report_episodes,
         seed=config.seed,
         tick=run.tick,
     )
@@ -193,7 +195,9 @@ def baselines(config: Config, run: run_folder.Run) -> None:
     real, dice = game(config), levels.RandomPolicy(ACTIONS)
     run.add_results(
         random=[
-            levels.score(real, level, dice, 5 * config.score_episodes, config.seed)
+            levels.score(
+                *(real, level, dice, config.report_episodes, config.seed), purpose='report'
+            )
             for level in range(real.levels)
         ],
         same_budget=practice(config, run, 'same_budget').same_budget(
@@ -205,11 +209,16 @@ def baselines(config: Config, run: run_folder.Run) -> None:
     )
 
 
-def agent_of(config: Config, run: run_folder.Run) -> NetworkPolicy:
-    """The policy as it is after the last level."""
+def policy_of(config: Config, run: run_folder.Run, level: int) -> ActorCritic:
+    """The policy as it is after a level."""
     network = new_policy(config)
-    last = last_of(run, game(config).levels - 1)
-    ppo.load(last / 'policy', network)
+    ppo.load(last_of(run, level) / 'policy', network)
+    return network
+
+
+def agent_of(config: Config, run: run_folder.Run) -> NetworkPolicy:
+    """The policy as it is after the last level, as a player."""
+    network = policy_of(config, run, game(config).levels - 1)
     return NetworkPolicy(network, gym.spaces.Discrete(ACTIONS))
 
 
@@ -229,8 +238,16 @@ def returns(config: Config, player: Any) -> dict[str, Any]:
 
 
 def evaluate(config: Config, run: run_folder.Run) -> None:
-    """The tables of this run."""
+    """The tables of this run, from episodes that decided nothing."""
+    real = game(config)
+    for level in range(real.levels):
+        network = policy_of(config, run, level)
+        found = levels.scores(
+            *(real, network, config.report_episodes, config.seed), purpose='report'
+        )
+        files.write_json(last_of(run, level) / 'reported.json', found)
     run.add_results(
+        passing_by_chance=lifelong_summary.by_chance(config.score_episodes, config.solved),
         **lifelong_summary.tables(run.folder, config.solved),
         evaluation=returns(config, agent_of(config, run)),
         random_baseline=returns(config, levels.RandomPolicy(ACTIONS)),

@@ -16,6 +16,7 @@ from chainer_wm.envs.grid_navigation import KEY_LEVELS, LEVELS, GridNavigation, 
 from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.runs import run_folder
+from chainer_wm.runs.checks import check_minibatches
 from chainer_wm.runs.command_line import CommonConfig, opt
 from chainer_wm.training.levels import Game
 
@@ -36,13 +37,13 @@ class Config(CommonConfig):
     )
     results: str = opt('', 'folder for --summary (default: experiments/results)', free=True)
     env: str = opt('navigation', 'game', tuple(ENVS))
-    levels: int = opt(0, 'how many levels; 0: all')
+    levels: int = opt(0, 'how many levels; 0: all', least=0)
     resolution: int = opt(20, 'height and width of the pictures')
     max_steps: int = opt(50, 'of an episode')
     iterations: int = opt(12, 'most rounds of the loop per level')
     episodes: int = opt(10, 'real episodes per iteration')
     exploration: tuple[float, ...] = opt(
-        (0.1, 0.5, 1.0), 'share of random steps; each episode draws one'
+        (0.1, 0.5, 1.0), 'share of random steps; each episode draws one', least=0, most=1
     )
     encoded: int = opt(64, 'numbers that M makes of a picture')
     decoded: int = opt(256, "numbers in each layer of M's decoder")
@@ -50,18 +51,21 @@ class Config(CommonConfig):
     memory_length: int = opt(16, 'DNC: memory slots N')
     memory_width: int = opt(16, 'DNC: numbers per slot W')
     read_heads: int = opt(2, 'DNC: read heads R')
-    colours: int = opt(8, 'most colours, and most outcomes, of a game')
+    colours: int = opt(8, 'most colours, and most outcomes, of a game', least=2)
     model_updates: int = opt(120, 'of M per iteration')
     model_lanes: int = opt(12, 'episodes side by side in an update of M')
     model_learning_rate: float = opt(4e-3, "M's Adam")
-    model_beta2: float = opt(0.98, "beta2 of M's Adam")
-    outcome_weight: float = opt(10.0, "of rewards and ends in M's loss")
-    newest: float = opt(0.5, 'share of dreams that begin in the new level')
-    anywhere: float = opt(0.5, 'share of dreams that begin at any step of a real episode')
+    model_beta2: float = opt(0.98, "beta2 of M's Adam", least=0, below=1)
+    outcome_weight: float = opt(10.0, "of rewards and ends in M's loss", least=0)
+    newest: float = opt(0.5, 'share of dreams that begin in the new level', least=0, most=1)
+    anywhere: float = opt(
+        0.5, 'share of dreams that begin at any step of a real episode', least=0, most=1
+    )
     surprise: float = opt(
         10.0,
         'reward in dreams of the newest level for what was never tried in '
         'the real game, until a real episode of it succeeds; 0: none',
+        least=0,
     )
     policy_updates: int = opt(40, 'of the policy per iteration, in dreams')
     lanes: int = opt(64, 'dreams side by side')
@@ -70,14 +74,30 @@ class Config(CommonConfig):
     policy_core: int = opt(64, "units of the policy's LSTM in ordered_keys")
     learning_rate: float = opt(1e-3, "PPO's Adam")
     minibatches: int = opt(2, 'parts of a pass of PPO')
-    entropy: float = opt(0.03, 'coefficient of the entropy')
-    discount: float = opt(0.99, 'gamma')
+    entropy: float = opt(0.03, 'coefficient of the entropy', least=0)
+    discount: float = opt(0.99, 'gamma', least=0, most=1)
     real_lanes: int = opt(8, 'baseline: real games side by side')
     real_length: int = opt(32, 'baseline: steps of every game per update')
     real_limit: int = opt(40_000, 'baseline: most real steps per level')
-    solved: float = opt(0.9, 'share of successes that counts as solved')
-    score_episodes: int = opt(20, 'episodes of a score')
+    solved: float = opt(0.9, 'share of successes that counts as solved', above=0, most=1)
+    score_episodes: int = opt(20, 'episodes by which a level is left')
+    report_episodes: int = opt(
+        100, 'fresh episodes per level of what is reported', extends='baselines'
+    )
     probe_episodes: int = opt(8, 'random episodes per level that judge M')
+
+    def check(self) -> None:
+        """See that there is something in every minibatch.
+
+        Raises:
+            runs.RunError: there is not.
+        """
+        memory = self.env == 'ordered_keys'
+        for lanes, steps in (
+            (self.lanes, self.rollout_length),
+            (self.real_lanes, self.real_length),
+        ):
+            check_minibatches(self.minibatches, lanes, steps, memory)
 
 
 # fmt: off
@@ -87,6 +107,7 @@ PRESETS: dict[str, dict] = {
         hidden_size=32, memory_length=4, memory_width=8, model_updates=40,
         decoded=32, model_lanes=4, policy_updates=4, lanes=8,
         policy_hidden=(32,), real_limit=2000, score_episodes=4,
+        report_episodes=8,
         probe_episodes=2),
     'laptop': dict(resolution=10),
     'paper': dict(

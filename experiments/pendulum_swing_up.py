@@ -32,7 +32,7 @@ from chainer_wm.rollouts import RolloutStore
 from chainer_wm.rollouts.sequences import LatentSequences
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.command_line import main, parse, run_stages
-from chainer_wm.seeds import stream
+from chainer_wm.seeds import derived_seed, stream
 from chainer_wm.training import encode, evolution, mdn_rnn, vae
 from chainer_wm.training.novelty import novelty
 from experiments import pendulum_report
@@ -58,7 +58,7 @@ def store_of(run: run_folder.Run) -> RolloutStore:
 
 def seed_of(config: Config, number: int) -> int:
     """The root of an iteration's streams."""
-    return int(stream(config.seed, 'iteration', number).integers(2**31))
+    return derived_seed(config.seed, 'iteration', number)
 
 
 def collect(config: Config, run: run_folder.Run, number: int) -> None:

@@ -34,6 +34,7 @@ from chainer_wm.runs import cells, forewarning, report, run_folder
 from chainer_wm.runs.cells import Budget, Cell
 from chainer_wm.runs.command_line import CommonConfig, main, opt, parse, run_stages
 from experiments.doom_take_cover import NAME
+from experiments.take_cover_config import check_temperature
 from experiments.take_cover_summary import control_rows, draw_temperatures
 from experiments.take_cover_table import read
 
@@ -51,16 +52,24 @@ class Config(CommonConfig):
     """Controls of Take Cover: C evolved anew with one thing changed."""
 
     base: str = opt('', 'the finished run: its V, M, core and seed are used')
-    round: int = opt(-1, "whose M: a round of the base's; -1 is the last")
+    round: int = opt(-1, "whose M: a round of the base's; -1 is the last", least=-1)
     cells: tuple[str, ...] = opt(KINDS, 'kinds of cells to run', free=True)
     temperatures: tuple[float, ...] = opt((0.1, 0.5, 1.0, 1.15, 1.3), 'a cell for each', free=True)
     mixed: tuple[float, ...] = opt((1.0, 1.5), 'range of temperatures of one more cell', free=True)
-    population: int = opt(32, 'candidates per generation')
+    population: int = opt(32, 'candidates per generation', least=4)
     dreams: int = opt(8, 'dreams per candidate')
     generations: int = opt(20, 'of CMA-ES in every cell', extends='baseline')
     sigma: float = opt(0.1, 'first step size of CMA-ES')
     max_steps: int = opt(2100, 'cap of a dream')
     test_episodes: int = opt(100, 'of every score', extends='baseline')
+
+    def check(self) -> None:
+        """See that the mixed temperatures are a range.
+
+        Raises:
+            runs.RunError: they are not.
+        """
+        check_temperature('--mixed', self.mixed)
 
 
 # fmt: off

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from chainer_wm import files
 from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.saved import Parts
@@ -17,7 +19,6 @@ from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.play import collection
 from chainer_wm.rollouts import JoinedStores, RolloutStore
-from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.runs import report, run_folder
 from chainer_wm.training import evolution, mdn_rnn, rounds
 from chainer_wm.training import vae as vision
@@ -34,9 +35,31 @@ def make_env(config: Config):
     return functools.partial(TakeCover, settings=config.settings)
 
 
-def split(config: Config, store: RolloutStore) -> tuple[list[int], list[int]]:
-    """Episodes to train V on, and held-out ones."""
-    return split_episodes(store.episodes, config.held_out, config.seed)
+def split(config: Config, found: Parts) -> tuple[list[int], list[int]]:
+    """Random episodes to train V on, and held-out ones."""
+    episodes = found.store().episodes
+    return found.split(episodes, config.held_out, config.seed)
+
+
+def check_reuse(config: Config, home: pathlib.Path) -> None:
+    """See that the run to reuse is there, and was split alike.
+
+    Args:
+        home: the folder of all runs.
+
+    Raises:
+        runs.RunError: it has no codes yet, or holds out another share.
+    """
+    if not config.reuse:
+        return
+    found = Parts.of(home / config.run, config.reuse, config.features, config.device)
+    share = files.read_json(found.source / 'config.json')['held_out']
+    if share != config.held_out:
+        raise run_folder.RunError(
+            f'--held-out {config.held_out}, but V of run {config.reuse} was '
+            f'trained with {share} held out, and M must hold out the same '
+            'episodes: leave the flag out'
+        )
 
 
 def collect(config: Config, run: run_folder.Run) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from chainer_wm import files
 from chainer_wm.agents import world_model
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import LinearController, load_controller
@@ -18,6 +19,7 @@ from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.rollouts.latents import JoinedLatents, Latents
+from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.runs import run_folder
 from chainer_wm.training import mdn_rnn, vae
 
@@ -133,6 +135,22 @@ class Parts:
         """The episodes played for this round: at 0, the random ones."""
         home = self.home if self.round else self.source
         return RolloutStore(home / 'rollouts')
+
+    def split(
+        self, episodes: Iterable[int], held_out: float, seed: int
+    ) -> tuple[list[int], list[int]]:
+        """Episodes to train on, and held-out ones: the same for V and M.
+
+        With another run's V they are held out as that run did, else M would
+        be judged by episodes that V was trained on.
+
+        Args:
+            held_out, seed: the run's own share and seed.
+        """
+        if self.source != self.folder:
+            saved = files.read_json(self.source / 'config.json')
+            held_out, seed = saved['held_out'], saved['seed']
+        return split_episodes(sorted(episodes), held_out, seed)
 
     def latents(self) -> JoinedLatents:
         """The codes of all episodes up to this round's."""

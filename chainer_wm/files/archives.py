@@ -96,6 +96,9 @@ def save_link(
 def load_link(path: str | os.PathLike, kind: type[chainer.Link]) -> Any:
     """Build ``kind`` from the saved configuration and load its weights.
 
+    They get the current dtype (``devices.use``), whatever is in the file: a
+    run in float64 may read what one in float32 saved.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or holds another kind of link.

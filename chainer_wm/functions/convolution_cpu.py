@@ -10,12 +10,13 @@ import numba
 import numpy as np
 
 from chainer_wm.functions import register_tiles as tile
+from dnc.kernel_cache import cached_njit
 
 NOTHING, BIAS, BIAS_RELU, MASK = range(4)
 """What happens to a result: y, y + b, max(y + b, 0), or y where mask > 0."""
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def pack_filters(w, panels):
     """panels[j, (k, g), i] = w[j width + i, g, k], zero beyond the filters."""
     filters, channels, places = w.shape
@@ -29,7 +30,7 @@ def pack_filters(w, panels):
                     row[i] = w[s, g, k] if s < filters else w.dtype.type(0)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def pack_patches(w, panels):
     """panels[j, s, i] = w[s, g, k] with j width + i = k G + g, else zero."""
     filters, channels, places = w.shape
@@ -46,7 +47,7 @@ def pack_patches(w, panels):
                     k += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def unpack(total, w):
     """w[s, g, k] = total[(k, g), s], few lines of the cache at a time."""
     filters, channels, places = w.shape
@@ -58,7 +59,7 @@ def unpack(total, w):
                     w[first + s, g, k] = row[s]
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _finish(y, ending, first):
     """Apply the ending to rows of the result; ``first`` of them precede."""
     kind, bias, mask = ending
@@ -77,7 +78,7 @@ def _finish(y, ending, first):
                 row[j] = max(row[j] + bias[j], low)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@cached_njit(parallel=True, nogil=True)
 def shrink(x, panels, table, y, layer, chunk, ending):
     """(B, H, W, G) -> (B, h, w, columns), columns a multiple of the panel."""
     count, depth, width = panels.shape
@@ -98,7 +99,7 @@ def shrink(x, panels, table, y, layer, chunk, ending):
         _finish(rows_of_y[above : above + rows], ending, above)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _overlap_add(patches, y, layer):
     """Add the patches (h, w, length) of one picture where they belong in y.
 
@@ -120,7 +121,7 @@ def _overlap_add(patches, y, layer):
                     tile.add_run(y, to + j * step, patches_, of + j * length, run)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@cached_njit(parallel=True, nogil=True)
 def grow(x, panels, table, patches, y, layer, chunk, ending):
     """(B, h, w, S) -> (B, H, W, G); patches (threads, pixels, columns)."""
     count, depth, width = panels.shape
@@ -149,7 +150,7 @@ def grow(x, panels, table, patches, y, layer, chunk, ending):
                 _finish(pixels, ending, b * len(pixels))
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@cached_njit(parallel=True, nogil=True)
 def weight_gradient(large, small, table, total, width, heights, layer, chunk, threads):
     """Add to total ((k, k, G), columns); small (B, h, w, columns).
 
@@ -179,7 +180,7 @@ def weight_gradient(large, small, table, total, width, heights, layer, chunk, th
                     )
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@cached_njit(parallel=True, nogil=True)
 def picture_sums(x):
     """(B, H, n) -> (B, n)."""
     batch, height, line = x.shape

@@ -8,11 +8,12 @@ from __future__ import annotations
 import numba
 
 from chainer_wm.functions.elementary import OPTIONS, exp, tanh
+from dnc.kernel_cache import cached_njit
 
 PARALLEL_SIZE = 50_000  # numbers; below, waking the other core costs more
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _forward_row(gates, c_prev, keep, keep_next, c, y, staged):
     one = gates.dtype.type(1)
     size = c.size
@@ -26,19 +27,19 @@ def _forward_row(gates, c_prev, keep, keep_next, c, y, staged):
         staged[j] = keep_next * y[j]
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _forward(gates, c_prev, keep, keep_next, c, y, staged):
     for n in range(gates.shape[0]):
         _forward_row(gates[n], c_prev[n], keep[n], keep_next[n], c[n], y[n], staged[n])
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def _forward_parallel(gates, c_prev, keep, keep_next, c, y, staged):
     for n in numba.prange(gates.shape[0]):
         _forward_row(gates[n], c_prev[n], keep[n], keep_next[n], c[n], y[n], staged[n])
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _backward_row(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
     one = gates.dtype.type(1)
     size = c.size
@@ -55,7 +56,7 @@ def _backward_row(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
         gc[j] = keep * (dc * f)
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _backward(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
     for n in range(gates.shape[0]):
         _backward_row(
@@ -63,7 +64,7 @@ def _backward(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
         )
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def _backward_parallel(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
     for n in numba.prange(gates.shape[0]):
         _backward_row(
@@ -71,7 +72,7 @@ def _backward_parallel(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
         )
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _activate_row(gates):
     one = gates.dtype.type(1)
     size = gates.size // 4
@@ -81,7 +82,7 @@ def _activate_row(gates):
         gates[3 * size + j] = tanh(gates[3 * size + j])
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def _activate(gates):
     for n in numba.prange(gates.shape[0]):
         _activate_row(gates[n])

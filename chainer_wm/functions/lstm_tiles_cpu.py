@@ -9,6 +9,7 @@ from chainer_wm.functions.arena import Arena
 from chainer_wm.functions.elementary import OPTIONS
 from chainer_wm.functions.lstm_cpu import _backward_row, _forward_row
 from chainer_wm.functions.register_tiles import panel_width, rows_times_panel
+from dnc.kernel_cache import cached_njit
 
 CHUNK = 56  # lanes whose gates stay in the cache from product to activation
 
@@ -25,7 +26,7 @@ def pack(W: np.ndarray, arena: Arena) -> np.ndarray:
     return panels
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def _pack(W, panels):
     columns, depth = W.shape
     count, _, width = panels.shape
@@ -38,7 +39,7 @@ def _pack(W, panels):
                 panels[p, k, j] = 0
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _product(a, a_start, panels, c, c_start, strides, rows):
     """c rows = a rows times all panels; flat a and c, begins and strides."""
     count, depth, width = panels.shape
@@ -52,7 +53,7 @@ def _product(a, a_start, panels, c, c_start, strides, rows):
         )
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def advance(xs, keep, panels, gates, c, staged, ys, stored, parts):
     """Take all lanes forward through all steps.
 
@@ -92,7 +93,7 @@ def advance(xs, keep, panels, gates, c, staged, ys, stored, parts):
                     )
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def retreat(gates, c, keep, gys, gc, gh, ga, panels, parts):
     """Take all gradients back through S steps.
 

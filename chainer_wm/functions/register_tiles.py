@@ -12,9 +12,6 @@ over the pixels in the gradient of its weights:
 ``rows_times_panel``  c[i, j]  = sum_p a[table[i] + p] b[p, j]
 ``add_columns_times_rows``  c[i, j] += sum_p a[table[p] + i] b[p, j]
 
-numba's cache on disk looks only at a kernel's own file: after a change here,
-change or delete what was cached of the kernels that call these functions.
-
 Blocks of a matrix product as LLVM vector instructions.
 
 The size of a vector only chooses what fits the processor's registers: LLVM
@@ -29,11 +26,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import llvmlite.binding
-import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from dnc.kernel_cache import cached_njit
 
 _INT = ir.IntType(64)
 _VECTORS = 2  # a block is this many vectors wide
@@ -233,7 +231,7 @@ _columns_tall, _columns_middle, _columns_4, _columns_2, _columns_1 = (
 )
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def rows_times_panel(a, table, b, c, starts, strides, sums, rows):
     """c[i, :] = sum over r < runs, p < run of a[table[i] + r step + p] b[q].
 
@@ -264,7 +262,7 @@ def rows_times_panel(a, table, b, c, starts, strides, sums, rows):
         _rows_1(a, table, b, c, i, starts, strides, sums)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def add_columns_times_rows(a, table, b, c, starts, strides, count, height):
     """c[i, :] += sum over p < count of a[table[p] + i] b[p], i < height.
 

@@ -16,6 +16,7 @@ import gym
 import numpy as np
 
 from chainer_wm.seeds import stream
+from chainer_wm.training.non_finite import check_reward
 
 
 class Step(NamedTuple):
@@ -117,7 +118,13 @@ class _Games:
     def step(self, lane: int, action: np.ndarray, most: int | None) -> Step:
         """One step of one lane's game, cut off after ``most``."""
         following, reward, terminated, truncated, _ = self.envs[lane].step(action)
-        self.total[lane] += float(reward)
+        self.total[lane] += check_reward(
+            reward,
+            type(self.policy).__name__,
+            int(self.episode[lane] or 0),
+            self.steps[lane],
+            self.seed[lane],
+        )
         self.steps[lane] += 1
         truncated = truncated or (not terminated and self.steps[lane] == most)
         taken = Step(self.seen[lane], action, reward, terminated, truncated)
@@ -143,6 +150,9 @@ def play(
         rngs: each gives its game's seed, then the policy's noise.
         max_steps: end an episode after so many steps, as truncated.
         note: called with (number, step) after every step.
+
+    Raises:
+        NonFiniteError: a reward is not finite; names player, episode, seed.
     """
     waiting = iter(enumerate(rngs))
     games = _Games(envs, policy)

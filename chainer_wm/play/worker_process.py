@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterator
 from multiprocessing import connection
 from typing import Any
 
+import chainer
+
+from chainer_wm import devices
 from dnc import runtime
 
 _SPAWN = multiprocessing.get_context('spawn')
@@ -45,14 +48,20 @@ def _serve(
     function: Callable,
     setup: Callable[[], Any] | None,
     crash_file: str,
+    dtype: str,
 ) -> None:
-    """Body of a worker: set up, then one task after the other."""
+    """Body of a worker: set up, then one task after the other.
+
+    Args:
+        dtype: of the links that it makes, as in the parent.
+    """
     os.setpgid(0, 0)
     folder = pathlib.Path(crash_file).parent
     threading.Thread(target=_leave_with_parent, args=(folder,), daemon=True).start()
     with open(crash_file, 'w') as crash:
         faulthandler.enable(crash)  # a segmentation fault leaves its trace
         try:
+            devices.use(dtype=dtype)
             call = bind(function, setup)
         except BaseException:
             pipe.send(('no setup', traceback.format_exc()))
@@ -96,7 +105,9 @@ class Worker:
         self._crash_file = crash_file
         self.pipe, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(
-            target=_serve, args=(theirs, function, setup, str(crash_file)), daemon=True
+            target=_serve,
+            args=(*(theirs, function, setup, str(crash_file)), chainer.get_dtype().name),
+            daemon=True,
         )
         with _single_threaded_environment():
             self._process.start()

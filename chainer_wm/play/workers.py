@@ -1,8 +1,9 @@
 """Spread tasks over processes that may die.
 
 Each worker is a fresh (spawned) process with one thread, in a process group of
-its own. A worker that dies, hangs past the time limit or raises is replaced,
-with whatever processes it had started, and its task is run again with the same
+its own; links that it makes have the dtype that is current in the parent. A
+worker that dies, hangs past the time limit or raises is replaced, with
+whatever processes it had started, and its task is run again with the same
 arguments; when that keeps failing, `WorkerError` tells what is known. Workers
 leave when their parent is gone, however it went.
 

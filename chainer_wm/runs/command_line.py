@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import operator
 import pathlib
 import sys
 import typing
@@ -13,9 +14,12 @@ from typing import Any
 from chainer_wm import devices, files
 from chainer_wm.devices import DeviceError
 from chainer_wm.runs import run_folder
+from chainer_wm.runs.checks import check, flag_of
 from chainer_wm.training.non_finite import NonFiniteError
 
 PRESETS = ('smoke', 'laptop', 'paper')
+CORES = ('lstm', 'dnc')
+FEATURES = ('z', 'c', 'h', 'r')
 
 
 def opt(
@@ -24,14 +28,37 @@ def opt(
     choices: Sequence[str] | None = None,
     free: bool = False,
     extends: str | None = None,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
 ) -> Any:
     """A Config field: its default, one line of help, and how it may change.
 
+    A number is finite, and positive unless a lower bound says otherwise.
+
     Args:
+        choices: of a text, or of each in a tuple.
         free: changes no number, so it may differ between two starts of a run.
         extends: a budget of this stage: changing it makes the stage go on.
+        least, above, most, below: bounds of a number, or of each in a tuple;
+            ``least`` and ``most`` may be met.
     """
-    metadata = {'help': help, 'choices': choices, 'free': free, 'extends': extends}
+    if least is None and above is None:
+        above = 0
+    metadata = {
+        'help': help,
+        'choices': choices,
+        'free': free,
+        'extends': extends,
+        'bounds': {
+            'at least': (least, operator.ge),
+            'above': (above, operator.gt),
+            'at most': (most, operator.le),
+            'below': (below, operator.lt),
+        },
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -39,7 +66,7 @@ def opt(
 class CommonConfig:
     """What every experiment's command line offers."""
 
-    model: str = opt('lstm', 'recurrent core of M', ('lstm', 'dnc'))
+    model: str = opt('lstm', 'recurrent core of M', CORES)
     preset: str = opt(
         'smoke', 'smoke: minutes, laptop: hours on 2 cores, paper: what the paper ran', PRESETS
     )
@@ -47,8 +74,8 @@ class CommonConfig:
     stages: str = opt('all', 'comma-separated stages to run', free=True)
     device: str = opt('@numpy', '@numpy or @cupy:0', free=True)
     dtype: str = opt('float32', 'floating point of all networks', ('float32', 'float64'))
-    seed: int = opt(0, 'root of every random stream')
-    workers: int = opt(2, 'processes that play games', free=True)
+    seed: int = opt(0, 'root of every random stream', least=0)
+    workers: int = opt(2, 'processes that play games', free=True, least=0)
     data: str = opt('data', 'folder of caches and runs', free=True)
     debug: bool = opt(False, 'stop at the first non-finite value', free=True)
 
@@ -67,6 +94,9 @@ def parse(
     Args:
         presets: by name; or what gives them, from the settings that win over
             them.
+
+    Raises:
+        runs.RunError: a setting with which a stage would fail, see ``check``.
     """
     given = _read_flags(config_class, argv)
     chosen = {**_saved_config(config_class, given, experiment), **given}
@@ -75,6 +105,7 @@ def parse(
     config = config_class(**{**named[preset], **chosen})
     if not config.run:
         config = dataclasses.replace(config, run=f'{config.preset}-{config.model}')
+    check(config)
     return config
 
 
@@ -88,13 +119,18 @@ def _read_flags(config_class: type, argv: Sequence[str] | None) -> dict:
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, kind: Any) -> None:
-    flag = '--' + field.name.replace('_', '-')
+    flag = flag_of(field)
     text = f'{field.metadata["help"]} (default: {field.default!r})'
     if kind is bool:
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
     elif typing.get_origin(kind) is tuple:
         parser.add_argument(
-            flag, type=typing.get_args(kind)[0], nargs='+', action=_AsTuple, help=text
+            flag,
+            type=typing.get_args(kind)[0],
+            nargs='+',
+            action=_AsTuple,
+            help=text,
+            choices=field.metadata['choices'],
         )
     else:
         parser.add_argument(flag, type=kind, help=text, choices=field.metadata['choices'])

@@ -18,7 +18,6 @@ from chainer_wm.agents.saved import Parts
 from chainer_wm.dream.foresight import foresee, foreseen, stretches
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.rollouts.latents import Latents
-from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.runs.report import decode
 from chainer_wm.seeds import stream
 
@@ -78,7 +77,7 @@ def unseen(parts: Parts, held_out: float, seed: int) -> dict[str, Unseen]:
         held_out, seed: the run's.
     """
     codes = Latents(parts.codes_path)
-    kept = split_episodes(sorted(codes.episodes), held_out, seed)[1]
+    kept = parts.split(codes.episodes, held_out, seed)[1]
     kinds = {'random': Unseen(parts.at(0).store(), codes, kept)}
     after = parts.at(parts.round + 1)
     path = after.codes_of(after.round)

@@ -43,7 +43,7 @@ def compare(folder: str | os.PathLike, names: Sequence[str], results: str | os.P
     Raises:
         RunError: a run is not finished, or games or settings are mixed.
     """
-    runs = read_runs(folder, names, 'levels')
+    runs = read_runs(folder, names, 'passing_by_chance')
     config = same_settings(runs, MAY_DIFFER)
     env, results = config['env'], pathlib.Path(results)
     found = table(runs)
@@ -53,6 +53,7 @@ def compare(folder: str | os.PathLike, names: Sequence[str], results: str | os.P
             'config': config,
             'versions': runs[0]['versions'],
             'runs': [_kept(run) for run in runs],
+            'passing_by_chance': runs[0]['passing_by_chance'],
             'table': found,
         },
     )
@@ -66,7 +67,12 @@ def compare(folder: str | os.PathLike, names: Sequence[str], results: str | os.P
 def _kept(run: Mapping[str, Any]) -> dict[str, Any]:
     """What the file of results says of one run."""
     names = ('run', 'seed', 'seconds', 'retention', 'model_retention')
-    return {'model': run['config']['model'], **{name: run[name] for name in names}}
+    return {
+        'stopped_at': [row['stopped_at'] for row in run['levels']],
+        'looks': [row['looks'] for row in run['levels']],
+        'model': run['config']['model'],
+        **{name: run[name] for name in names},
+    }
 
 
 def _copy_pictures(folder: pathlib.Path, runs, results: pathlib.Path) -> None:
@@ -110,8 +116,8 @@ def _row(run: Mapping, method: str, level: int) -> dict[str, float | None]:
         learnt = kept = run['random'][level]
     elif method in ('same_budget', 'until_solved'):
         rows = run[method]
-        learnt = rows[level]['scores'][level]
-        kept = rows[-1]['scores'][level]
+        learnt = rows[level]['reported'][level]
+        kept = rows[-1]['reported'][level]
         if rows[level].get('solved'):
             after = rows[level]['real_steps']
     else:

@@ -13,6 +13,7 @@ import numpy as np
 from chainer_wm import plots
 from chainer_wm.agents.policies import Policy
 from chainer_wm.seeds import stream
+from chainer_wm.training.non_finite import check_reward
 
 MakeEnv = Callable[[], gym.Env]
 Rows = Sequence[Mapping[str, Any]]
@@ -67,13 +68,17 @@ def play(
     Args:
         max_steps: ends what has not ended by then.
         same: every lane plays the one episode that these numbers name.
+
+    Raises:
+        NonFiniteError: a reward is not finite; names player, episode, seed.
     """
     rngs = [
         stream(seed, purpose, *((episode,) if same is None else same))
         for episode in range(episodes)
     ]
     envs = [make_env() for _ in rngs]
-    seen = np.stack([env.reset(seed=int(rng.integers(2**31)))[0] for env, rng in zip(envs, rngs)])
+    seeds = [int(rng.integers(2**31)) for rng in rngs]
+    seen = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds)])
     state = policy.start(rngs)
     returns = np.zeros(episodes)
     lengths = np.zeros(episodes, np.int64)
@@ -84,7 +89,9 @@ def play(
         for lane in np.flatnonzero(alive):
             answer = envs[lane].step(actions[lane])
             seen[lane], reward, terminated, truncated, lasts[lane] = answer
-            returns[lane] += reward
+            returns[lane] += check_reward(
+                *(reward, type(policy).__name__, int(lane)), *(int(lengths[lane]), seeds[lane])
+            )
             lengths[lane] += 1
             alive[lane] = not (terminated or truncated)
     return Played(returns, lengths, lasts)

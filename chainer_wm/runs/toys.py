@@ -18,7 +18,7 @@ class ToyConfig:
 
     preset: str = opt('smoke', 'smoke: seconds, laptop: as published', ('smoke', 'laptop'))
     run: str = opt('', 'name of the run folder (default: the preset)')
-    seed: int = opt(0, 'root of every random stream')
+    seed: int = opt(0, 'root of every random stream', least=0)
     data: str = opt('data', 'folder of caches and runs', free=True)
 
 

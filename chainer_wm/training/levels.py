@@ -12,6 +12,7 @@ import numpy as np
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.rollouts import Rollout, RolloutStore
 from chainer_wm.seeds import stream
+from chainer_wm.training.non_finite import check_reward
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,9 @@ def play(
     Returns:
         The episodes. Their ``info`` holds 'seed', 'shortest' (steps of a
         shortest way) and 'exploration'.
+
+    Raises:
+        NonFiniteError: a reward is not finite; names player, episode, seed.
     """
     lanes = range(len(envs))
     seeds = [int(rng.integers(2**31)) for rng in rngs]
@@ -79,6 +83,7 @@ def play(
             if shares[lane] and rngs[lane].random() < shares[lane]:
                 action = int(rngs[lane].integers(envs[lane].action_space.n))
             after, reward, terminated, cut, _ = envs[lane].step(action)
+            check_reward(*(reward, type(policy).__name__, lane), *(len(steps[lane]), seeds[lane]))
             steps[lane].append((seen[lane], [action], reward, terminated, cut))
             seen[lane] = after
             if terminated or cut:
@@ -128,8 +133,14 @@ def succeeded(rollout: Rollout) -> bool:
     return bool(rollout.terminated[-1] and rollout.rewards[-1] > 0)
 
 
-def score(game: Game, level: int, policy: Any, episodes: int, seed: int) -> dict[str, Any]:
+def score(
+    game: Game, level: int, policy: Any, episodes: int, seed: int, purpose: str = 'score'
+) -> dict[str, Any]:
     """How a policy does in the real game, in episodes nobody learns from.
+
+    Args:
+        purpose: 'score' for what decides when a level is left, 'report' for
+            what is told of it: other episodes.
 
     Returns:
         'success' (share of the episodes), 'steps' and 'shortest' (means over
@@ -138,7 +149,7 @@ def score(game: Game, level: int, policy: Any, episodes: int, seed: int) -> dict
     rollouts = play(
         [game.make(level) for _ in range(episodes)],
         policy,
-        [stream(seed, 'score', level, n) for n in range(episodes)],
+        [stream(seed, purpose, level, n) for n in range(episodes)],
     )
     return summary(rollouts)
 
@@ -159,8 +170,10 @@ def summary(rollouts: Sequence[Rollout]) -> dict[str, Any]:
     }
 
 
-def scores(game: Game, network: Any, episodes: int, seed: int) -> list[dict[str, Any]]:
+def scores(
+    game: Game, network: Any, episodes: int, seed: int, purpose: str = 'score'
+) -> list[dict[str, Any]]:
     """``score`` of a network, as it draws its actions, on every level."""
     space = gym.spaces.Discrete(network.policy_head.b.shape[0])
     player = NetworkPolicy(network, space)
-    return [score(game, level, player, episodes, seed) for level in range(game.levels)]
+    return [score(game, level, player, episodes, seed, purpose) for level in range(game.levels)]

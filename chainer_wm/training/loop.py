@@ -8,6 +8,7 @@ of an unbroken one.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pathlib
 import sys
@@ -20,6 +21,7 @@ import tqdm
 from chainer import training
 from chainer.training import extensions, triggers
 
+from chainer_wm import files
 from chainer_wm.files.archives import save_link
 from chainer_wm.training.non_finite import NonFiniteError, find_non_finite
 from chainer_wm.training.snapshots import Snapshots
@@ -75,6 +77,11 @@ class NumberedUpdater(training.Updater):
     def finalize(self) -> None:
         pass
 
+    @property
+    def target(self) -> chainer.Link:
+        """The link that is trained."""
+        return self._optimizer.target
+
     def get_optimizer(self, name: str) -> chainer.Optimizer:
         return self.get_all_optimizers()[name]
 
@@ -82,7 +89,7 @@ class NumberedUpdater(training.Updater):
         return {'main': self._optimizer}
 
     def update(self) -> None:
-        link = self._optimizer.target
+        link = self.target
         watch = find_non_finite(link) if self._debug else contextlib.nullcontext()
         with watch:
             loss, state = self._loss(self.iteration, self.state)
@@ -146,7 +153,8 @@ class HeldOut(training.Extension):
         measure: ``() -> {name: value}``; reported as ``held_out/name``.
         criterion: the name whose smallest value marks the best weights.
         keep: where the best weights go.
-        patience: measurements without a new best before ``exhausted``.
+        patience: measurements without a new best before ``exhausted``. That
+            of the end, see ``fit``, does not count.
     """
 
     priority = training.PRIORITY_WRITER
@@ -176,7 +184,29 @@ class HeldOut(training.Extension):
         if values[self.criterion] < self.best:
             self.best = float(values[self.criterion])
             self.since_best = 0
-            save_link(self.keep, trainer.updater.get_optimizer('main').target)
+            save_link(self.keep, trainer.updater.target)
+
+    def measure_end(self, link: chainer.Link, aside: pathlib.Path) -> dict[str, float]:
+        """Measure the last weights; they are kept if they are the best.
+
+        A longer training does not pass through this measurement, so nothing
+        of it stays here, and the best weights of before go ``aside``.
+
+        Returns:
+            The values by their names in the log.
+        """
+        values = self.measure()
+        if values[self.criterion] < self.best:
+            if math.isfinite(self.best) and not aside.exists():
+                with files.atomic_write(aside) as file:
+                    file.write(self.keep.read_bytes())
+            save_link(self.keep, link)
+        return {f'held_out/{name}': value for name, value in values.items()}
+
+    def forget_end(self, aside: pathlib.Path) -> None:
+        """Take back what ``measure_end`` set aside: a training goes on."""
+        if aside.exists():
+            os.replace(aside, self.keep)
 
     def serialize(self, serializer) -> None:
         self.best = float(serializer('best', self.best))
@@ -237,13 +267,19 @@ def fit(
     """Train up to ``updates`` updates, from the last snapshot if there is one.
 
     Writes ``log.json`` (Chainer's LogReport) and snapshots under ``folder``.
-    A later call with more updates goes on.
+    The end is measured too, whatever ``measure_every`` is, and the updates
+    since the last row of the log get a row.
+
+    A later call with more updates goes on, with the numbers of a training
+    that was always that long: the last snapshot is from before the
+    measurement of the end, and the best weights until then are set aside.
 
     Raises:
         devices.NonFiniteError: a loss, and under debug any value, is not
             finite. It carries the stage and the last good snapshot's path.
     """
     snapshots = Snapshots(pathlib.Path(folder) / 'snapshots')
+    aside = snapshots.folder / 'best.npz'
 
     def finished(trainer) -> bool:
         return trainer.updater.iteration >= updates or (
@@ -253,11 +289,8 @@ def fit(
     trainer = training.Trainer(updater, finished, out=os.fspath(folder))
     if held_out is not None:
         trainer.extend(held_out, name='held_out', trigger=(measure_every, 'iteration'))
-    trainer.extend(
-        extensions.LogReport(
-            trigger=(max(1, min(log_every, updates)), 'iteration'), filename='log.json'
-        )
-    )
+    rows = _Rows(log_every, 'iteration')
+    trainer.extend(extensions.LogReport(trigger=rows, filename='log.json'))
     trainer.extend(
         lambda trainer: snapshots.save(trainer),
         name='snapshot',
@@ -270,10 +303,39 @@ def fit(
     resumed = snapshots.resume(trainer)
     if resumed is not None:
         print(f'{label}: resumed from {resumed}')
-    if not finished(trainer):
-        _run(trainer, label, snapshots)
+    goes_on = not finished(trainer)
+    if goes_on and held_out is not None:
+        held_out.forget_end(aside)
+    _run(trainer, label, snapshots)
+    if goes_on:
         snapshots.save(trainer)
+    values = {}
+    if held_out is not None and updater.iteration % measure_every:
+        values = held_out.measure_end(updater.target, aside)
+    _log_end(trainer, rows, values)
     return trainer
+
+
+class _Rows(triggers.IntervalTrigger):
+    """When the log gets a row: at intervals, and when it is the end."""
+
+    end = False
+
+    def __call__(self, trainer) -> bool:
+        return self.end or super().__call__(trainer)
+
+
+def _log_end(trainer: training.Trainer, rows: _Rows, values: dict[str, float]) -> None:
+    """Log what came after the last row, and the values of the end."""
+    log, number = history(trainer), trainer.updater.iteration
+    if not number or (log and log[-1]['iteration'] == number and not values):
+        return
+    trainer.observation = values
+    rows.end = True
+    trainer.get_extension('LogReport')(trainer)
+    if len(log) > 1 and log[-2]['iteration'] == number:
+        log[-2:] = [{**log[-2], **log[-1]}]
+        files.write_json(os.path.join(trainer.out, 'log.json'), log)
 
 
 def _run(trainer: training.Trainer, label: str, snapshots: Snapshots) -> None:
@@ -287,5 +349,5 @@ def _run(trainer: training.Trainer, label: str, snapshots: Snapshots) -> None:
 
 
 def history(trainer: training.Trainer) -> list[dict[str, float]]:
-    """The log's entries, one per ``log_every`` updates."""
+    """The log's entries, one per ``log_every`` updates and one of the end."""
     return trainer.get_extension('LogReport').log

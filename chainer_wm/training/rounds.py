@@ -21,8 +21,7 @@ from chainer_wm.play import collection, evaluation
 from chainer_wm.rollouts import JoinedStores
 from chainer_wm.rollouts.latents import JoinedLatents
 from chainer_wm.rollouts.sequences import LatentSequences
-from chainer_wm.rollouts.splits import split_episodes
-from chainer_wm.seeds import stream
+from chainer_wm.seeds import derived_seed, stream
 from chainer_wm.training import encode, evolution, vae
 
 
@@ -30,7 +29,7 @@ def seed_of(seed: int, round: int) -> int:
     """The root of a round's random streams; round 0 is the run's own."""
     if not round:
         return seed
-    return int(stream(seed, 'round', round).integers(2**31))
+    return derived_seed(seed, 'round', round)
 
 
 def play(
@@ -77,7 +76,7 @@ def recorded(
     return store, [
         (part, episode)
         for part, one in enumerate(store.parts)
-        for episode in split_episodes(one.episodes, held_out, seed)[0]
+        for episode in parts.split(one.episodes, held_out, seed)[0]
     ]
 
 
@@ -167,18 +166,18 @@ def windows(
             episodes,
             dtype,
         )
-        for episodes in _split(latents, held_out, seed, repeats)
+        for episodes in _split(parts, latents, held_out, seed, repeats)
     )
 
 
 def _split(
-    latents: JoinedLatents, held_out: float, seed: int, repeats: int
+    parts: Parts, latents: JoinedLatents, held_out: float, seed: int, repeats: int
 ) -> tuple[list[int], list[int]]:
     """Episodes to train on, and held-out ones, by their numbers in latents."""
     seen: list[int] = []
     unseen: list[int] = []
     for part, codes in enumerate(latents.parts):
-        train, test = split_episodes(sorted(codes.episodes), held_out, seed)
+        train, test = parts.split(codes.episodes, held_out, seed)
         times = repeats if part else 1
         seen += [latents.number(part, e) for e in train] * times
         unseen += [latents.number(part, e) for e in test]

@@ -1,5 +1,6 @@
 """The exploration check, run tiny: files, visits counted, resumed."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 from policy_runs_case import check_picture, killed, numbers, start
 
+from chainer_wm.agents.rnd import RND
 from experiments import key_corridor
 
 TINY = (
@@ -61,3 +63,26 @@ def test_a_short_corridor_is_learned_and_compared(tmp_path):
     assert table['table']['PPO with RND']['opened']['mean'] > 0.9
     for name in ('exploration.png', 'visits.png'):
         check_picture(tmp_path / 'exploration' / name)
+
+
+def test_curiosity_begins_with_weights_of_no_other_seed():
+    def target(rnd):
+        return rnd.target.head[0].W.array
+
+    config = key_corridor.Config(length=5, rnd_features=4, rnd_layers=(4,))
+    made = [
+        target(key_corridor.curiosity(dataclasses.replace(config, seed=seed))) for seed in range(4)
+    ]
+    env = key_corridor.make_env(config)
+    plain = [
+        target(
+            RND(
+                env.observation_space.shape,
+                **dict(convolutions=(), frames=None, layers=(4,), features=4),
+                seed=seed,
+            )
+        )
+        for seed in range(6)
+    ]
+    everyone = np.stack([*made, *plain]).reshape(10, -1)
+    assert len(np.unique(everyone, axis=0)) == 10

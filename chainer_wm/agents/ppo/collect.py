@@ -12,6 +12,7 @@ import numpy as np
 from chainer_wm.agents.ppo.lanes import Lanes, Step, as_lanes
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.links.recurrent import detach, reset_state
+from chainer_wm.training.non_finite import NonFiniteError
 
 
 class Episode(NamedTuple):
@@ -104,6 +105,7 @@ class Collector:
         self._rng = rng
         lanes = self.lanes.num_envs
         seeds = rng.integers(2**31, size=lanes).tolist()
+        self._seeds = seeds
         self._observations = self.lanes.reset(seeds)
         self._state = self.network.initial_state(lanes)
         self._reset = np.ones(lanes, bool)
@@ -115,6 +117,7 @@ class Collector:
 
         Raises:
             RuntimeError: ``start`` was never called.
+            NonFiniteError: a reward is not finite; names lane and seed.
         """
         if self._rng is None:
             raise RuntimeError('nothing to play on with: call start() first')
@@ -154,6 +157,7 @@ class Collector:
         }
         space = self.lanes.action_space
         step = self.lanes.step(to_environment(actions, space))
+        self._check_rewards(step.rewards)
         self._state = state
         row.update(
             last=step.last,
@@ -166,6 +170,17 @@ class Collector:
         self._observations = step.observations
         self._reset = step.terminated | step.truncated
         return row, episodes
+
+    def _check_rewards(self, rewards: np.ndarray) -> None:
+        bad = np.flatnonzero(~np.isfinite(rewards))
+        if len(bad):
+            lane = int(bad[0])
+            raise NonFiniteError(
+                f'reward {rewards[lane]} in lane {lane}, whose first episode '
+                f'had the game seed {self._seeds[lane]}, in step '
+                f'{int(self._lengths[lane])} of its episode: did the game '
+                'divide by 0?'
+            )
 
     def _cut_values(self, step: Step, values: np.ndarray) -> np.ndarray:
         """Values of the last observations of cut episodes, 0 elsewhere."""

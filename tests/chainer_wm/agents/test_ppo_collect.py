@@ -9,6 +9,7 @@ from ppo_case import CORES, Count, Cue, collector, network
 
 from chainer_wm.agents.ppo.collect import Collector, to_environment
 from chainer_wm.agents.ppo.lanes import SyncLanes, as_lanes
+from chainer_wm.training.non_finite import NonFiniteError
 
 
 def test_keeps_the_last_observation_of_an_episode():
@@ -56,6 +57,16 @@ def test_refuses_lanes_that_do_not_fit():
         Collector(network(Count(shape=(3,))), [Count()])
     with pytest.raises(RuntimeError, match='start'):
         Collector(network(Count()), [Count()]).collect(3)
+
+
+def test_a_reward_of_nan_is_an_error():
+    def broken():
+        return gym.wrappers.TransformReward(Count(2), lambda r: np.nan if r == 2 else r)
+
+    player = Collector(network(Count()), [Count(2), broken()])
+    player.start(np.random.default_rng(0))
+    with pytest.raises(NonFiniteError, match='reward nan in lane 1.*step 1'):
+        player.collect(4)
 
 
 def test_what_is_collected():

@@ -15,6 +15,7 @@ from chainer_wm.envs.pixelcopter import PixelCopter
 from chainer_wm.play import evaluation
 from chainer_wm.runs import pilots, policy_report
 from chainer_wm.training import search
+from chainer_wm.training.non_finite import NonFiniteError
 from chainer_wm.training.watches import EndInfo, Visits
 
 
@@ -34,6 +35,14 @@ class TestPlay:
             total, film = evaluation.play(make(), player, 7, 'test', episode, film=True)
             assert found.returns[episode] == total
             assert found.lengths[episode] == len(film.rewards)
+
+    def test_a_reward_of_nan_is_an_error(self):
+        def make():
+            return gym.wrappers.TransformReward(Count(3), lambda r: r * np.nan)
+
+        player = policy_report.RandomActions(gym.spaces.Discrete(2))
+        with pytest.raises(NonFiniteError, match='step 0.*RandomActions'):
+            policy_report.play(player, make, 2, 0)
 
     def test_ends_and_limits(self):
         player = policy_report.RandomActions(gym.spaces.Discrete(2))

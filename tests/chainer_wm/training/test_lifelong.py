@@ -1,12 +1,13 @@
 """The loop of the lifelong learner: its model, its dreams, its baseline."""
 
 import numpy as np
+import pytest
 from lifelong_case import DOWN, RIGHT, Script, game, network, rngs
 
 from chainer_wm.agents.ppo.learner import PPO
 from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.rollouts.pictures import Episodes
-from chainer_wm.training import levels, lifelong
+from chainer_wm.training import levels, lifelong, lifelong_baseline
 from chainer_wm.training.lifelong_baseline import RealPractice
 
 
@@ -106,7 +107,7 @@ def test_a_probe_does_not_teach_the_model_new_outcomes(tmp_path):
     assert found['outcomes'] == 0
 
 
-def practice(folder):
+def practice(folder, seed=0):
     return RealPractice(
         folder,
         game(),
@@ -116,7 +117,8 @@ def practice(folder):
         rollout_length=10,
         shape_rewards=lambda rewards: rewards * 0.1,
         episodes=2,
-        seed=0,
+        report_episodes=3,
+        seed=seed,
         restart_every=2,
     )
 
@@ -126,6 +128,7 @@ class TestBaseline:
         found = practice(tmp_path).same_budget([41, 20])
         assert [row['real_steps'] for row in found] == [60, 20]
         assert [len(row['scores']) for row in found] == [2, 2]
+        assert [len(row['reported']) for row in found] == [2, 2]
         assert practice(tmp_path).same_budget([41, 20]) == found  # from disk
 
     def test_stops_when_solved_or_at_the_limit(self, tmp_path):
@@ -135,3 +138,18 @@ class TestBaseline:
         hard = practice(tmp_path / 'hard').until_solved(2.0, 90)
         assert [row['real_steps'] for row in hard] == [80, 80]
         assert not any(row['solved'] for row in hard)
+
+    def test_no_level_learns_with_the_numbers_of_another_seed(self, tmp_path, monkeypatch):
+        used = []
+
+        def train(*args, seed, **options):
+            used.append(seed)
+            raise InterruptedError
+
+        monkeypatch.setattr(lifelong_baseline.policy, 'train', train)
+        monkeypatch.setattr(lifelong_baseline.policy, 'load', lambda *args: None)
+        for seed in range(4):
+            for level in range(2):
+                with pytest.raises(InterruptedError):
+                    practice(tmp_path, seed).on(level, 1)
+        assert len(set(used)) == 8 and not set(used) & set(range(8))

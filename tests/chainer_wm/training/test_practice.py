@@ -6,6 +6,7 @@ import pytest
 from chainer_wm import files
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.saved import Parts
+from chainer_wm.rollouts import Rollout
 from chainer_wm.rollouts.latents import JoinedLatents, Latents, LatentWriter
 from chainer_wm.training import evolution, rounds
 
@@ -79,6 +80,28 @@ def test_what_was_held_out_stays_held_out_in_later_rounds(parts):
     assert unseen[0] < unseen[1]
 
 
+def test_v_never_sees_what_m_is_judged_by(parts):
+    now = parts.at(1)
+    for one, lengths in ((parts, RANDOM), (now, PLAYED)):
+        for episode, length in enumerate(lengths):
+            one.store().add(
+                episode,
+                Rollout(
+                    np.zeros((length, 64, 64, 3), np.uint8),
+                    np.zeros((length, 1), np.float32),
+                    np.zeros(length, np.float32),
+                    *np.zeros((2, length), bool),
+                ),
+            )
+    _, seen = rounds.recorded(now, 0.25, 3)
+    train, test = rounds.windows(now, 1, 1, 0.25, 3)
+    joined = now.latents()
+    seen = {joined.number(*episode) for episode in seen}
+    judged = set(joined.episodes[test.positions])
+    assert len(judged) == 2 and not seen & judged
+    assert seen == set(joined.episodes[train.positions])
+
+
 def test_rounds_have_streams_of_their_own():
     seeds = [rounds.seed_of(7, round) for round in range(20)]
     assert seeds[0] == 7 and len(set(seeds)) == 20
@@ -110,3 +133,17 @@ def test_samples_leave_the_search_as_it_was():
     np.testing.assert_allclose(found.mean(axis=0), 1, atol=0.04)
     np.testing.assert_allclose(found.std(axis=0), 0.5, atol=0.03)
     np.testing.assert_array_equal(search.ask(), twin.ask())
+
+
+def test_a_run_with_another_seed_holds_out_what_its_vision_never_saw(parts):
+    """The codes are the source's; M of any seed is judged by its held-out."""
+    files.write_json(parts.folder / 'config.json', dict(seed=3, held_out=0.25))
+    source = rounds.windows(parts, 1, 1, 0.25, 3)
+    unseen = set(rows(source[1]))
+    for seed in range(8):
+        reuses = Parts.of(
+            parts.folder.parent / f'other-{seed}', parts.folder.name, ('z', 'c', 'h'), '@numpy'
+        )
+        train, test = rounds.windows(reuses, 1, 1, 0.25, seed)
+        assert set(rows(test)) == unseen
+        assert not set(rows(train)) & unseen
