@@ -24,3 +24,17 @@ def stream(seed: int, purpose: str, *indices: int) -> np.random.Generator:
     # a spawn key: in a plain list, zeros at the end make no difference
     key = np.random.SeedSequence(seed, spawn_key=(name, *indices))
     return np.random.default_rng(key)
+
+
+def derived_seed(seed: int, purpose: str, *indices: int) -> int:
+    """A root seed for a piece of work that names streams of its own.
+
+    Not ``seed + 1``: that is the root of another run.
+
+    Args:
+        seed, purpose, indices: see ``stream``.
+
+    Returns:
+        A number below 2**31.
+    """
+    return int(stream(seed, purpose, *indices).integers(2**31))

@@ -14,6 +14,7 @@ about three sigma of the start, here 5.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,9 +45,9 @@ class Config(CommonConfig):
 
     sigma: float = opt(0.3, 'first step size of the film and the main result')
     sigmas: tuple[float, ...] = opt((0.1, 0.3, 1.0, 2.0, 5.0), 'first step sizes of the table')
-    population: int = opt(64, 'candidates per generation')
-    parent_fraction: float = opt(0.25, 'part of them that are parents')
-    target: float = opt(-1e-10, 'F at which a search has arrived')
+    population: int = opt(64, 'candidates per generation', least=4)
+    parent_fraction: float = opt(0.25, 'part of them that are parents', above=0, most=1)
+    target: float = opt(-1e-10, 'F at which a search has arrived', least=-math.inf)
     evaluations: int = opt(4000, 'budget of one search')
     seeds: int = opt(100, 'searches per step size')
 

@@ -38,7 +38,9 @@ class Config(TaskConfig):
     longest: int = opt(12, 'largest length in training')
     updates: int = opt(50_000, 'of the weights', extends='train')
     lengths: tuple[int, ...] = opt(LENGTHS, 'tested', extends='lengths')
-    test_memory_length: int = opt(0, 'DNC: slots when tested, 0 for as trained', extends='lengths')
+    test_memory_length: int = opt(
+        0, 'DNC: slots when tested, 0 for as trained', extends='lengths', least=0
+    )
     test_lanes: int = opt(64, 'sequences of each length', extends='lengths')
 
 

@@ -34,9 +34,10 @@ from chainer_wm.envs.take_cover import SETTINGS, TakeCover
 from chainer_wm.files.archives import save_link
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
-from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.runs import figures, report, run_folder
+from chainer_wm.runs.checks import check_features, check_temperature
 from chainer_wm.runs.command_line import (
+    FEATURES,
     MemoryConfig,
     TrainingConfig,
     WorkersConfig,
@@ -76,20 +77,22 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
 
     reuse: str = opt('', 'run whose rollouts, V and codes to use')
     settings: str = opt('paper', 'game settings', ('paper', 'blog'))
-    episodes: int = opt(10_000, 'random episodes', extends='collect')
+    episodes: int = opt(10_000, 'random episodes', extends='collect', least=2)
     hold: tuple[int, ...] = opt(
         (10,), 'longest hold of a random action; episodes draw one of several'
     )
-    min_length: int = opt(100, 'shorter random episodes are played again')
-    held_out: float = opt(0.05, 'share of episodes that V and M never see')
+    min_length: int = opt(100, 'shorter random episodes are played again', least=0)
+    held_out: float = opt(0.05, 'share of episodes that V and M never see', above=0, below=1)
     latent_size: int = opt(64, 'latents of V')
     vision_epochs: float = opt(1.0, 'passes of V', extends='vision')
     vision_batch: int = opt(100, 'frames per update of V')
     vision_learning_rate: float = opt(1e-4, "V's Adam")
     vision_last_learning_rate: float = opt(
-        1.0, "V's Adam falls to this in a straight line, if it is lower"
+        1.0, "V's Adam falls to this in a straight line, if it is lower", least=0
     )
-    latent_nats: float = opt(0.0, 'latents that carry fewer are dropped once V is trained')
+    latent_nats: float = opt(
+        0.0, 'latents that carry fewer are dropped once V is trained', least=0
+    )
     memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
     hidden_size: int = opt(512, 'LSTM, or controller of the DNC')
     model_epochs: float = opt(20.0, 'passes of M', extends='model')
@@ -97,25 +100,25 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     window: int = opt(500, 'steps per update of M')
     model_learning_rate: float = opt(1e-3, "M's Adam")
     model_last_learning_rate: float = opt(
-        1.0, "M's Adam falls to this in a straight line, if it is lower"
+        1.0, "M's Adam falls to this in a straight line, if it is lower", least=0
     )
-    patience: int = opt(0, 'held-out checks without progress; 0: no limit')
+    patience: int = opt(0, 'held-out checks without progress; 0: no limit', least=0)
     untrained_model: bool = opt(False, 'control: M keeps its first weights')
-    features: tuple[str, ...] = opt(('z', 'c', 'h'), 'what C sees: z c h r')
+    features: tuple[str, ...] = opt(('z', 'c', 'h'), 'what C sees: z c h r', FEATURES)
     temperature: tuple[float, ...] = opt((1.15,), 'tau, or its range')
-    population: int = opt(64, 'candidates per generation')
+    population: int = opt(64, 'candidates per generation', least=4)
     dreams: int = opt(16, 'dreams per candidate')
     generations: int = opt(200, 'of CMA-ES', extends='controller')
     sigma: float = opt(0.1, 'first step size of CMA-ES')
     separable: bool = opt(False, 'CMA-ES with a diagonal covariance')
     max_steps: int = opt(2100, 'cap of a dream')
-    rounds: int = opt(0, 'of the iterative procedure', extends='evaluate')
-    round_episodes: int = opt(100, 'episodes that the agents play in a round')
+    rounds: int = opt(0, 'of the iterative procedure', extends='evaluate', least=0)
+    round_episodes: int = opt(100, 'episodes that the agents play in a round', least=2)
     round_repeats: int = opt(3, 'M sees these so often for once a random one')
     round_epochs: float = opt(4.0, 'passes of M in a round')
     round_learning_rate: float = opt(3e-4, "M's Adam in a round")
     round_last_learning_rate: float = opt(
-        1.0, "there M's Adam falls to this in a straight line, if it is lower"
+        1.0, "there M's Adam falls to this in a straight line, if it is lower", least=0
     )
     vision_rounds: tuple[int, ...] = opt(
         (), 'rounds in which V too is trained on', extends='evaluate'
@@ -127,6 +130,24 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     evaluate_episodes: int = opt(100, 'episodes of such a score')
     choose: str = opt('last', 'mean that is kept', ('last', 'game'))
     test_episodes: int = opt(100, 'final episodes', extends='evaluate')
+
+    def check(self) -> None:
+        """See that temperatures are a range, that C's features are there, and
+        that episodes are left to train on.
+
+        Raises:
+            runs.RunError: they are not.
+        """
+        check_temperature('--temperature', self.temperature)
+        check_features(self)
+        counts = {'--episodes': self.episodes}
+        if self.rounds:
+            counts['--round-episodes'] = self.round_episodes
+        for flag, count in counts.items():
+            if round(self.held_out * count) >= count:
+                raise run_folder.RunError(
+                    f'--held-out {self.held_out} of {flag} {count} leaves no episode to train on'
+                )
 
 
 # fmt: off
@@ -167,9 +188,9 @@ def make_env(config: Config) -> Callable[[], TakeCover]:
     return functools.partial(TakeCover, settings=config.settings)
 
 
-def split_of(config: Config) -> rounds.Split:
+def split_of(config: Config, saved: SavedAgent) -> rounds.Split:
     """How episodes are held out: the same ones for V and for M."""
-    return functools.partial(split_episodes, held_out=config.held_out, seed=config.seed)
+    return functools.partial(saved.split, held_out=config.held_out, seed=config.seed)
 
 
 def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
@@ -192,7 +213,7 @@ def train_vision(config: Config, run: run_folder.Run, round: int = 0) -> None:
     if config.reuse and not round:
         return
     saved = saved_agent(config, run, round)
-    store, episodes, held_out = rounds.recorded(saved, split_of(config))
+    store, episodes, held_out = rounds.recorded(saved, split_of(config, saved))
     if round:
         vision = saved.at(round - 1).vision()
         budget = config.round_vision_epochs, config.round_vision_learning_rate
@@ -266,7 +287,7 @@ def train_model(config: Config, run: run_folder.Run, round: int = 0) -> dict[str
     epochs, rate, last_rate = first if saved.vision_round == round else later
     train, test = rounds.windows(
         saved,
-        split_of(config),
+        split_of(config, saved),
         config.model_batch,
         config.window,
         rounds.seed_of(config.seed, round),
@@ -298,7 +319,7 @@ def train_model(config: Config, run: run_folder.Run, round: int = 0) -> dict[str
     }
     if not round:
         run.add_results(model=measures)
-        _, held_out = split_of(config)(saved.store().episodes)
+        _, held_out = split_of(config, saved)(saved.store().episodes)
         report.draw_foresight(run.path('figures'), saved, held_out[0], config.seed)
     return measures
 
@@ -488,15 +509,33 @@ def stages(config: Config) -> dict[str, Callable]:
     }
 
 
-def check(config: Config) -> None:
-    """See that the run reused is there, and ``vision_rounds`` are what the rounds so far did.
+def check_reuse(config: Config) -> None:
+    """See that the run to reuse is there, and was split alike.
 
     Raises:
-        FileNotFoundError: the run reused has no codes.
+        FileNotFoundError: it has no codes yet.
+        run_folder.RunError: it holds out another share.
+    """
+    if not config.reuse:
+        return
+    saved = SavedAgent(pathlib.Path(config.data, NAME, config.run), reuse=config.reuse)
+    saved.check_source()
+    share = files.read_json(saved.source / 'config.json')['held_out']
+    if share != config.held_out:
+        raise run_folder.RunError(
+            f'--held-out {config.held_out}, but V of run {config.reuse} was '
+            f'trained with {share} held out, and M must hold out the same '
+            'episodes: leave the flag out'
+        )
+
+
+def check_vision_rounds(config: Config) -> None:
+    """See that ``vision_rounds`` are what the rounds so far did.
+
+    Raises:
         run_folder.RunError: V was trained on in other rounds.
     """
     folder = pathlib.Path(config.data, NAME, config.run)
-    SavedAgent(folder, reuse=config.reuse).check_source()
     asked = set(config.vision_rounds)
     made, begun = (
         {int(path.parent.name) for path in folder.glob(f'rounds/*/{part}')}
@@ -512,7 +551,8 @@ def check(config: Config) -> None:
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
-    check(config)
+    check_vision_rounds(config)
+    check_reuse(config)
     run_stages(config, NAME, stages(config), ('vizdoom',)).close()
 
 

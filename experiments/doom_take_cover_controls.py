@@ -37,8 +37,8 @@ from chainer_wm.links.conv_vae import decoded
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.rollouts.latents import Latents
-from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.runs import report, run_folder
+from chainer_wm.runs.checks import check_temperature
 from chainer_wm.runs.command_line import DeviceConfig, WorkersConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import settings_of
 from chainer_wm.seeds import stream
@@ -72,13 +72,13 @@ class Config(DeviceConfig, WorkersConfig):
     model: str = opt('lstm', None)  # of the base, like dtype and seed
     dtype: str = opt('float32', None)
     base: str = opt('', 'the finished run: its V, M, core and seed are used')
-    round: int = opt(-1, "whose M: a round of the base's; -1 is the last")
+    round: int = opt(-1, "whose M: a round of the base's; -1 is the last", least=-1)
     kinds: tuple[str, ...] = opt(KINDS, 'of controls to run', free=True)
     temperatures: tuple[float, ...] = opt(
         (0.1, 0.5, 1.0, 1.15, 1.3), 'a control for each', free=True
     )
     mixed: tuple[float, ...] = opt((1.0, 1.5), 'range of temperatures of one more', free=True)
-    population: int = opt(32, 'candidates per generation')
+    population: int = opt(32, 'candidates per generation', least=4)
     dreams: int = opt(8, 'dreams per candidate')
     generations: int = opt(20, 'of CMA-ES in every control', extends='baseline')
     sigma: float = opt(0.1, 'first step size of CMA-ES')
@@ -88,6 +88,14 @@ class Config(DeviceConfig, WorkersConfig):
     def default_run(self) -> str:
         """The name of a run that was given none."""
         return f'{self.base}-controls'
+
+    def check(self) -> None:
+        """See that the mixed temperatures are a range.
+
+        Raises:
+            runs.RunError: they are not.
+        """
+        check_temperature('--mixed', self.mixed)
 
 
 # fmt: off
@@ -353,7 +361,7 @@ def unseen(saved: SavedAgent, held_out: float, seed: int) -> dict[str, Unseen]:
         held_out, seed: the run's.
     """
     codes = Latents(saved.codes_of(0))
-    kept = split_episodes(sorted(codes.episodes), held_out, seed)[1]
+    kept = saved.split(codes.episodes, held_out, seed)[1]
     kinds = {'random': Unseen(saved.at(0).store(), codes, kept)}
     after = saved.at(saved.round + 1)
     path = after.codes_of(after.round)

@@ -34,8 +34,9 @@ from chainer_wm.play import evaluation
 from chainer_wm.play.collector import Collector
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.runs import lifelong_figures, lifelong_summary, run_folder
+from chainer_wm.runs.checks import check_minibatches
 from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, main, opt, parse, run_stages
-from chainer_wm.seeds import stream
+from chainer_wm.seeds import derived_seed, stream
 from chainer_wm.training import levels, lifelong, ppo
 from chainer_wm.training.levels import Game
 
@@ -53,30 +54,33 @@ class Config(MemoryConfig, TrainingConfig):
     """Grid Navigation: learn level after level inside one global model."""
 
     env: str = opt('navigation', 'game', tuple(ENVS))
-    levels: int = opt(0, 'how many levels; 0: all')
+    levels: int = opt(0, 'how many levels; 0: all', least=0)
     resolution: int = opt(20, 'height and width of the pictures')
     max_steps: int = opt(50, 'of an episode')
     iterations: int = opt(12, 'most rounds of the loop per level')
     episodes: int = opt(10, 'real episodes per iteration')
     exploration: tuple[float, ...] = opt(
-        (0.1, 0.5, 1.0), 'share of random steps; each episode draws one'
+        (0.1, 0.5, 1.0), 'share of random steps; each episode draws one', least=0, most=1
     )
     encoded: int = opt(64, 'numbers that M makes of a picture')
     decoded: int = opt(256, "numbers in each layer of M's decoder")
     hidden_size: int = opt(128, "M's LSTM, or controller of its DNC")
     read_heads: int = opt(2, 'DNC: read heads R')
-    colours: int = opt(8, 'most colours, and most outcomes, of a game')
+    colours: int = opt(8, 'most colours, and most outcomes, of a game', least=2)
     model_updates: int = opt(120, 'of M per iteration')
     model_lanes: int = opt(12, 'episodes side by side in an update of M')
     model_learning_rate: float = opt(4e-3, "M's Adam")
-    model_beta2: float = opt(0.98, "beta2 of M's Adam")
-    outcome_weight: float = opt(10.0, "of rewards and ends in M's loss")
-    newest: float = opt(0.5, 'share of dreams that begin in the new level')
-    anywhere: float = opt(0.5, 'share of dreams that begin at any step of a real episode')
+    model_beta2: float = opt(0.98, "beta2 of M's Adam", least=0, below=1)
+    outcome_weight: float = opt(10.0, "of rewards and ends in M's loss", least=0)
+    newest: float = opt(0.5, 'share of dreams that begin in the new level', least=0, most=1)
+    anywhere: float = opt(
+        0.5, 'share of dreams that begin at any step of a real episode', least=0, most=1
+    )
     surprise: float = opt(
         10.0,
         'reward in dreams of the newest level for what was never tried in '
         'the real game, until a real episode of it succeeds; 0: none',
+        least=0,
     )
     policy_updates: int = opt(40, 'of the policy per iteration, in dreams')
     lanes: int = opt(64, 'dreams side by side')
@@ -85,14 +89,30 @@ class Config(MemoryConfig, TrainingConfig):
     policy_core: int = opt(64, "units of the policy's LSTM in ordered_keys")
     learning_rate: float = opt(1e-3, "PPO's Adam")
     minibatches: int = opt(2, 'parts of a pass of PPO')
-    entropy: float = opt(0.03, 'coefficient of the entropy')
-    discount: float = opt(0.99, 'gamma')
+    entropy: float = opt(0.03, 'coefficient of the entropy', least=0)
+    discount: float = opt(0.99, 'gamma', least=0, most=1)
     real_lanes: int = opt(8, 'baseline: real games side by side')
     real_length: int = opt(32, 'baseline: steps of every game per update')
     real_limit: int = opt(40_000, 'baseline: most real steps per level')
-    solved: float = opt(0.9, 'share of successes that counts as solved')
-    score_episodes: int = opt(20, 'episodes of a score')
+    solved: float = opt(0.9, 'share of successes that counts as solved', above=0, most=1)
+    score_episodes: int = opt(20, 'episodes by which a level is left')
+    report_episodes: int = opt(
+        100, 'fresh episodes per level of what is reported', extends='baselines'
+    )
     probe_episodes: int = opt(8, 'random episodes per level that judge M')
+
+    def check(self) -> None:
+        """See that there is something in every minibatch.
+
+        Raises:
+            RunError: there is not.
+        """
+        memory = self.env == 'ordered_keys'
+        for lanes, steps in (
+            (self.lanes, self.rollout_length),
+            (self.real_lanes, self.real_length),
+        ):
+            check_minibatches(self.minibatches, lanes, steps, memory)
 
 
 # fmt: off
@@ -102,7 +122,7 @@ PRESETS: dict[str, dict] = {
         hidden_size=32, memory_length=4, memory_width=8, model_updates=40,
         decoded=32, model_lanes=4, policy_updates=4, lanes=8,
         policy_hidden=(32,), real_limit=2000, score_episodes=4,
-        probe_episodes=2),
+        report_episodes=8, probe_episodes=2),
     'laptop': dict(resolution=10),
     'paper': dict(
         episodes=50, model_updates=1000, model_lanes=24,
@@ -206,7 +226,7 @@ def store_of(config: Config, run: run_folder.Run) -> RolloutStore:
 
 
 def folder_of(run: run_folder.Run, level: int, iteration: int) -> pathlib.Path:
-    return run.path(f'level-{level}', f'iteration-{iteration}')
+    return lifelong_summary.folder_of(run.folder, level, iteration)
 
 
 def last_of(run: run_folder.Run, level: int) -> pathlib.Path:
@@ -245,7 +265,7 @@ def iterate(config: Config, run: run_folder.Run, level: int, iteration: int) -> 
     folder = folder_of(run, level, iteration)
     last = before(run, level, iteration)
     number = level * config.iterations + iteration
-    seed = int(stream(config.seed, 'iteration', number).integers(2**31))
+    seed = derived_seed(config.seed, 'iteration', number)
     network, model = new_policy(config), new_model(config)
     if last:
         ppo.load(last / 'policy', network)
@@ -336,6 +356,7 @@ def practice(config: Config, run: run_folder.Run, name: str) -> lifelong.RealPra
         rollout_length=config.real_length,
         shape_rewards=scaled,
         episodes=config.score_episodes,
+        report_episodes=config.report_episodes,
         seed=config.seed,
         tick=run.tick,
     )
@@ -348,7 +369,9 @@ def baselines(config: Config, run: run_folder.Run) -> None:
     real, dice = game(config), RandomActions(gym.spaces.Discrete(ACTIONS))
     run.add_results(
         random=[
-            levels.score(real, level, dice, 5 * config.score_episodes, config.seed)
+            levels.score(
+                *(real, level, dice, config.report_episodes, config.seed), purpose='report'
+            )
             for level in range(real.levels)
         ],
         same_budget=practice(config, run, 'same_budget').same_budget(
@@ -360,11 +383,16 @@ def baselines(config: Config, run: run_folder.Run) -> None:
     )
 
 
-def agent_of(config: Config, run: run_folder.Run) -> NetworkPolicy:
-    """The policy as it is after the last level."""
+def policy_of(config: Config, run: run_folder.Run, level: int) -> ActorCritic:
+    """The policy as it is after a level."""
     network = new_policy(config)
-    last = last_of(run, game(config).levels - 1)
-    ppo.load(last / 'policy', network)
+    ppo.load(last_of(run, level) / 'policy', network)
+    return network
+
+
+def agent_of(config: Config, run: run_folder.Run) -> NetworkPolicy:
+    """The policy as it is after the last level, as a player."""
+    network = policy_of(config, run, game(config).levels - 1)
     return NetworkPolicy(network, gym.spaces.Discrete(ACTIONS))
 
 
@@ -384,8 +412,16 @@ def returns(config: Config, player: Any) -> dict[str, Any]:
 
 
 def evaluate(config: Config, run: run_folder.Run) -> None:
-    """The tables of this run."""
+    """The tables of this run, from episodes that decided nothing."""
+    real = game(config)
+    for level in range(real.levels):
+        network = policy_of(config, run, level)
+        found = levels.scores(
+            *(real, network, config.report_episodes, config.seed), purpose='report'
+        )
+        files.write_json(last_of(run, level) / 'reported.json', found)
     run.add_results(
+        passing_by_chance=lifelong_summary.by_chance(config.score_episodes, config.solved),
         **lifelong_summary.tables(run.folder, config.solved),
         evaluation=returns(config, agent_of(config, run)),
         random_baseline=returns(config, RandomActions(gym.spaces.Discrete(ACTIONS))),

@@ -41,14 +41,14 @@ TITLES = {'extrinsic': 'PPO', 'intrinsic': 'curiosity alone', 'both': 'PPO with 
 class Config(RNDConfig):
     """PPO with and without curiosity in a corridor with a key and a door."""
 
-    length: int = opt(31, 'columns of the corridor')
+    length: int = opt(31, 'columns of the corridor', least=3)
     updates: int = opt(120, 'rounds of playing and learning', extends='train')
     lanes: int = opt(16, 'games side by side')
-    discount: float = opt(0.99, 'gamma of the reward; 0.999 lets it dawdle')
+    discount: float = opt(0.99, 'gamma of the reward; 0.999 lets it dawdle', least=0, most=1)
     learning_rate: float = opt(1e-3, "PPO's Adam")
     epochs: int = opt(8, 'passes over what was played')
-    entropy: float = opt(0.001, 'coefficient of the entropy')
-    max_gradient: float = opt(0.5, 'norm of a gradient; 0: no limit')
+    entropy: float = opt(0.001, 'coefficient of the entropy', least=0)
+    max_gradient: float = opt(0.5, 'norm of a gradient; 0: no limit', least=0)
     rnd_learning_rate: float = opt(1e-3, "the predictor's Adam")
     restart_every: int = opt(20, 'updates between fresh starts of all lanes')
 

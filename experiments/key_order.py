@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dnc.runtime  # noqa: F401
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from chainer_wm.envs.grid_navigation import OrderedKeys
 from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.rollouts import Rollout
 from chainer_wm.runs import run_folder
-from chainer_wm.runs.command_line import TrainingConfig, main, opt, parse, run_stages
+from chainer_wm.runs.command_line import CORES, TrainingConfig, main, opt, parse, run_stages
 from chainer_wm.seeds import stream
 from chainer_wm.training import levels, lifelong
 
@@ -49,8 +50,8 @@ USUAL: dict[str, Any] = {'beta2': 0.999, 'outcome_weight': 1.0}
 class Config(TrainingConfig):
     """What M knows of the order of two keys, by how much it has seen."""
 
-    models: tuple[str, ...] = opt(('dnc', 'lstm'), 'cores of M')
-    usual: tuple[str, ...] = opt((), 'cores of M trained as is common')
+    models: tuple[str, ...] = opt(('dnc', 'lstm'), 'cores of M', CORES)
+    usual: tuple[str, ...] = opt((), 'cores of M trained as is common', CORES)
     episodes: tuple[int, ...] = opt((30, 100, 300, 1000), 'to learn from')
     seeds: int = opt(3, 'how many, from --seed on')
     updates: int = opt(400, 'of M')
@@ -127,15 +128,23 @@ def first_keys(rollouts: Sequence[Rollout]) -> np.ndarray:
 
 
 def right_about_order(model: PixelModel, rollouts: Sequence[Rollout]) -> float:
-    """Share of first keys that M thinks likelier in turn, or not, rightly."""
-    episodes = lifelong.episodes_of(rollouts, model)
-    scores = lifelong.predicted(model, episodes)[1].outcome
+    """Share of first keys that M thinks likelier in turn, or not, rightly.
+
+    M can only say what it met while it learnt: an outcome that comes in these
+    episodes alone is never what it expects.
+    """
     rewards, ends = model.outcomes.decode(np.arange(len(model.outcomes.known)))
+    # a copy numbers what the model never saw: these numbers are not asked
+    copied = copy.deepcopy(model)
+    episodes = lifelong.episodes_of(rollouts, copied)
+    scores = lifelong.predicted(copied, episodes)[1].outcome
     number, step, in_turn = first_keys(rollouts).T
     asked = scores[step, number][:, : len(rewards)]
-    good = asked[:, (rewards > 0) & ~ends].max(axis=1)
-    bad = asked[:, (rewards < 0) & ends].max(axis=1)
-    return float(((good > bad) == in_turn).mean())
+    good, bad = (
+        asked[:, kind].max(axis=1, initial=-np.inf)
+        for kind in ((rewards > 0) & ~ends, (rewards < 0) & ends)
+    )
+    return float(np.where(in_turn, good > bad, bad > good).mean())
 
 
 def new_model(core: str, seed: int) -> PixelModel:

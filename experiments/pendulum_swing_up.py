@@ -36,7 +36,9 @@ from chainer_wm.play import evaluation
 from chainer_wm.play.films import film
 from chainer_wm.rollouts.splits import every_tenth
 from chainer_wm.runs import figures, run_folder
+from chainer_wm.runs.checks import check_features
 from chainer_wm.runs.command_line import (
+    FEATURES,
     MemoryConfig,
     TrainingConfig,
     WorkersConfig,
@@ -60,12 +62,12 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     """Pendulum from pixels: play, train V and M, evolve C in M, repeat."""
 
     iterations: int = opt(5, 'rounds of the procedure', extends='report')
-    first_episodes: int = opt(100, 'random episodes of the first iteration')
+    first_episodes: int = opt(100, 'random episodes of the first iteration', least=10)
     episodes: int = opt(40, 'episodes that each later iteration adds')
     frame_skip: int = opt(4, 'game steps of 0.05 s per action')
     hold: tuple[int, ...] = opt((5,), 'longest hold of a random action')
-    noise: float = opt(0.2, 'deviation of the noise on explored actions')
-    curiosity: float = opt(0.0, "explorers' reward per nat of M's own loss")
+    noise: float = opt(0.2, 'deviation of the noise on explored actions', least=0)
+    curiosity: float = opt(0.0, "explorers' reward per nat of M's own loss", least=0)
     latent_size: int = opt(3, 'latents of V')
     vision_epochs: float = opt(3.0, 'passes of V in the first iteration')
     refine_epochs: float = opt(0.2, 'passes of V in each later one')
@@ -79,14 +81,22 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     model_batch: int = opt(16, 'episodes side by side in an update of M')
     window: int = opt(25, 'steps per update of M')
     model_learning_rate: float = opt(3e-3, "M's Adam")
-    features: tuple[str, ...] = opt(('z', 'h'), 'what C sees: z c h r')
-    hidden_units: int = opt(16, 'of C; 0 for a linear one')
-    population: int = opt(64, 'candidates per generation')
+    features: tuple[str, ...] = opt(('z', 'h'), 'what C sees: z c h r', FEATURES)
+    hidden_units: int = opt(16, 'of C; 0 for a linear one', least=0)
+    population: int = opt(64, 'candidates per generation', least=4)
     dreams: int = opt(16, 'dreams per candidate')
     generations: int = opt(120, 'of CMA-ES in each iteration')
     sigma: float = opt(0.5, 'first step size of CMA-ES')
     separable: bool = opt(True, 'CMA-ES with a diagonal covariance')
     test_episodes: int = opt(20, 'episodes of every score')
+
+    def check(self) -> None:
+        """See that C's features are there.
+
+        Raises:
+            runs.RunError: they are not.
+        """
+        check_features(self)
 
 
 # fmt: off

@@ -13,6 +13,7 @@ takes ``ddof`` as an argument and is exact for both.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -34,7 +35,7 @@ class Config(CommonConfig):
 
     values: int = opt(1024, 'values in all, a power of two')
     repeats: int = opt(50, 'sets of values')
-    mean: float = opt(3.0, 'of the values')
+    mean: float = opt(3.0, 'of the values', least=-math.inf)
     deviation: float = opt(2.0, 'of the values')
 
 

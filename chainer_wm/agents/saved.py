@@ -6,11 +6,12 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from chainer_wm import files
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import (
     Controller,
@@ -26,6 +27,7 @@ from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.rollouts.latents import JoinedLatents, Latents
+from chainer_wm.rollouts.splits import split_episodes
 
 STARTS = 'starts/1'  # kind of the archive of a packed agent's first frames
 
@@ -143,6 +145,22 @@ class SavedAgent:
         if self.one_store:
             return RolloutStore(self.folder / 'rollouts')
         return RolloutStore((self.home if self.round else self.source) / 'rollouts')
+
+    def split(
+        self, episodes: Iterable[int], held_out: float, seed: int
+    ) -> tuple[list[int], list[int]]:
+        """Episodes to train on, and held-out ones: the same for V and M.
+
+        With another run's V they are held out as that run did, else M would
+        be judged by episodes that V was trained on.
+
+        Args:
+            held_out, seed: the run's own share and seed.
+        """
+        if self.reuse:
+            saved = files.read_json(self.source / 'config.json')
+            held_out, seed = saved['held_out'], saved['seed']
+        return split_episodes(sorted(episodes), held_out, seed)
 
     def latents(self) -> JoinedLatents:
         """The codes of all episodes up to this round's."""

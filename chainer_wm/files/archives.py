@@ -96,6 +96,9 @@ def save_link(
 def load_link(path: str | os.PathLike, kind: type[chainer.Link], device: Any = '@numpy') -> Any:
     """Build ``kind`` from the saved configuration and load its weights.
 
+    It gets the current dtype (``devices.use``), whatever is in the file: a run in float64 may
+    read what one in float32 saved.
+
     Args:
         device: where the link goes, ``@numpy`` or ``@cupy:0``.
 

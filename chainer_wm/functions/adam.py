@@ -9,6 +9,8 @@ import numba
 import numpy as np
 from chainer.optimizers import adam
 
+from dnc.kernel_cache import cached_njit
+
 _BLOCK = 1 << 15  # numbers one core works on at a time
 _SHARED = 1 << 17  # fewer numbers than this are not worth a second core
 
@@ -99,7 +101,7 @@ def _plain(arrays: tuple[Any, ...]) -> bool:
     )
 
 
-@numba.njit(cache=True, nogil=True, error_model='numpy')
+@cached_njit(nogil=True, error_model='numpy')
 def _step(param, grad, m, v, clip, rate1, rate2, alpha, eps, keep, eta):
     """Chainer's operations in Chainer's order, so that no bit differs."""
     for i in range(param.size):
@@ -111,7 +113,7 @@ def _step(param, grad, m, v, clip, rate1, rate2, alpha, eps, keep, eta):
         param[i] = keep * param[i] - eta * step
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def _shared_step(param, grad, m, v, clip, rate1, rate2, alpha, eps, keep, eta):
     for block in numba.prange(-(-param.size // _BLOCK)):
         i, j = block * _BLOCK, min(param.size, (block + 1) * _BLOCK)

@@ -16,6 +16,7 @@ import numpy as np
 
 from chainer_wm.functions import convolution as conv
 from chainer_wm.functions.arena import Arena
+from dnc.kernel_cache import cached_njit
 
 _STRIDE = 2
 _PIECE = 128  # pictures at a time where nothing is kept for a backward pass
@@ -227,14 +228,14 @@ def _logistic(x):
     x += half
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@cached_njit(parallel=True, nogil=True)
 def _error_gradient(g, y, x, scale):
     """Gradient before the logistic function y of scale (y - x)^2 / 2."""
     for i in numba.prange(g.size):
         g[i] = scale * (y[i] - x[i]) * y[i] * (1 - y[i])
 
 
-@numba.njit(cache=True, nogil=True, fastmath={'reassoc', 'contract'})
+@cached_njit(nogil=True, fastmath={'reassoc', 'contract'})
 def _squared_error(y, x):
     total = y.dtype.type(0)
     for i in range(y.size):
@@ -242,7 +243,7 @@ def _squared_error(y, x):
     return total
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@cached_njit(parallel=True, nogil=True)
 def _squared_errors(y, x):
     """Per picture, so that the sum does not depend on the threads."""
     sums = np.empty(len(y), y.dtype)

@@ -29,6 +29,7 @@ import numpy as np
 
 from chainer_wm.functions.arena import Arena
 from dnc.cpu import register_tiles as tiles
+from dnc.kernel_cache import cached_njit
 
 _ROWS = 256  # pixels of one step: enough to hide loads, few enough to cache
 NOTHING, BIAS, BIAS_RELU, MASK = range(4)
@@ -245,7 +246,7 @@ def _check(name: str, x: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) ->
     return np.ascontiguousarray(x)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _pack_filters(w, panels):
     """panels[j, (k, g), i] = w[j width + i, g, k], zero beyond the filters."""
     filters, channels, places = w.shape
@@ -259,7 +260,7 @@ def _pack_filters(w, panels):
                     row[i] = w[s, g, k] if s < filters else w.dtype.type(0)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _pack_patches(w, panels):
     """panels[j, s, i] = w[s, g, k] with j width + i = k G + g, else zero."""
     filters, channels, places = w.shape
@@ -276,7 +277,7 @@ def _pack_patches(w, panels):
                     k += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _unpack(total, w):
     """w[s, g, k] = total[(k, g), s], few lines of the cache at a time."""
     filters, channels, places = w.shape
@@ -288,7 +289,7 @@ def _unpack(total, w):
                     w[first + s, g, k] = row[s]
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _finish(y, ending, first):
     """Apply the ending to rows of the result; ``first`` of them precede."""
     kind, bias, mask = ending
@@ -307,7 +308,7 @@ def _finish(y, ending, first):
                 row[j] = max(row[j] + bias[j], low)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@cached_njit(parallel=True, nogil=True)
 def _shrink(x, panels, table, y, layer, chunk, ending):
     """(B, H, W, G) -> (B, h, w, columns), columns a multiple of the panel."""
     count, depth, width = panels.shape
@@ -329,7 +330,7 @@ def _shrink(x, panels, table, y, layer, chunk, ending):
         _finish(rows_of_y[above : above + rows], ending, above)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _overlap_add(patches, y, layer):
     """Add the patches (h, w, length) of one picture where they belong in y.
 
@@ -351,7 +352,7 @@ def _overlap_add(patches, y, layer):
                     tiles.add_run(y, to + j * step, patches_, of + j * length, run)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@cached_njit(parallel=True, nogil=True)
 def _grow(x, panels, table, patches, y, layer, chunk, ending):
     """(B, h, w, S) -> (B, H, W, G); patches (threads, pixels, columns)."""
     count, depth, width = panels.shape
@@ -381,7 +382,7 @@ def _grow(x, panels, table, patches, y, layer, chunk, ending):
                 _finish(pixels, ending, b * len(pixels))
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@cached_njit(parallel=True, nogil=True)
 def _weight_gradient(large, small, table, total, width, heights, layer, chunk, threads):
     """Add to total ((k, k, G), columns); small (B, h, w, columns).
 
@@ -412,7 +413,7 @@ def _weight_gradient(large, small, table, total, width, heights, layer, chunk, t
                     )
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@cached_njit(parallel=True, nogil=True)
 def _picture_sums(x):
     """(B, H, n) -> (B, n)."""
     batch, height, line = x.shape

@@ -3,8 +3,7 @@
 The C library's functions, which numba calls otherwise, take one number at a
 time and ten times as long. ``dnc.cpu.elementary`` has other polynomials, whose
 last digits differ: neither takes the other's place without moving every number
-that was measured with it. Whoever changes this file removes numba's caches of
-the kernels that use it (``__pycache__/*.nbi``).
+that was measured with it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from numba.extending import overload
 # Contraction to fused multiply-adds is the only liberty taken: the argument
 # reduction below would not survive a reordering of sums.
 MATH = {'contract'}
-OPTIONS = {'cache': True, 'error_model': 'numpy', 'fastmath': MATH, 'nogil': True}
+OPTIONS = {'error_model': 'numpy', 'fastmath': MATH, 'nogil': True}
 
 # numpy type, integer type, bits of the fraction, exponent bias, degree of the
 # series, ln 2 in two parts, largest argument of exp

@@ -13,12 +13,13 @@ from chainer.backends import cuda
 from chainer_wm.functions.arena import Arena
 from chainer_wm.functions.elementary import OPTIONS, exp, tanh
 from dnc.cpu.register_tiles import lay_out, panel_count, panel_width, rows_times_panel
+from dnc.kernel_cache import cached_njit
 
 PARALLEL_SIZE = 50_000  # numbers; below, waking the other core costs more
 CHUNK = 56  # lanes whose gates stay in the cache from product to activation
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _forward_row(gates, c_prev, keep, keep_next, c, y, staged):
     one = gates.dtype.type(1)
     size = c.size
@@ -32,19 +33,19 @@ def _forward_row(gates, c_prev, keep, keep_next, c, y, staged):
         staged[j] = keep_next * y[j]
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _forward(gates, c_prev, keep, keep_next, c, y, staged):
     for n in range(gates.shape[0]):
         _forward_row(gates[n], c_prev[n], keep[n], keep_next[n], c[n], y[n], staged[n])
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def _forward_parallel(gates, c_prev, keep, keep_next, c, y, staged):
     for n in numba.prange(gates.shape[0]):
         _forward_row(gates[n], c_prev[n], keep[n], keep_next[n], c[n], y[n], staged[n])
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _backward_row(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
     one = gates.dtype.type(1)
     size = c.size
@@ -62,7 +63,7 @@ def _backward_row(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
         gc[j] = keep * (dc * f)
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _backward(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
     for n in range(gates.shape[0]):
         _backward_row(
@@ -70,7 +71,7 @@ def _backward(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
         )
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def _backward_parallel(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
     for n in numba.prange(gates.shape[0]):
         _backward_row(
@@ -78,7 +79,7 @@ def _backward_parallel(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
         )
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _activate_row(gates):
     one = gates.dtype.type(1)
     size = gates.size // 4
@@ -88,7 +89,7 @@ def _activate_row(gates):
         gates[3 * size + j] = tanh(gates[3 * size + j])
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def _activate_rows(gates):
     for n in numba.prange(gates.shape[0]):
         _activate_row(gates[n])
@@ -206,7 +207,7 @@ def pack(W: np.ndarray, arena: Arena) -> np.ndarray:
     return panels
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _product(a, a_start, panels, c, c_start, strides, rows):
     """c rows = a rows times all panels; flat a and c, begins and strides."""
     count, depth, width = panels.shape
@@ -220,7 +221,7 @@ def _product(a, a_start, panels, c, c_start, strides, rows):
         )
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def advance(xs, keep, panels, gates, c, staged, ys, stored, parts):
     """Take all lanes forward through all steps.
 
@@ -260,7 +261,7 @@ def advance(xs, keep, panels, gates, c, staged, ys, stored, parts):
                     )
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def retreat(gates, c, keep, gys, gc, gh, ga, panels, parts):
     """Take all gradients back through S steps.
 

@@ -14,6 +14,7 @@ from chainer_wm.functions.arena import Arena
 from chainer_wm.functions.elementary import OPTIONS
 from chainer_wm.functions.lstm_kernels import _forward_row, _product, pack
 from chainer_wm.functions.mixture_kernels import _sample_row
+from dnc.kernel_cache import cached_njit
 
 CHUNK = 112  # lanes of a group
 
@@ -74,7 +75,7 @@ class PackedStep:
         return z_after, logit if ends else None, c_after, h_after
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def _step(
     x, c, h, staged, panels, gates, head, bias, mixed, out,
     u, eps, stream, tau, z_after, c_after, h_after, logit,

@@ -13,11 +13,12 @@ import numpy as np
 from chainer.backends import cuda
 
 from chainer_wm.functions.elementary import OPTIONS, exp
+from dnc.kernel_cache import cached_njit
 
 HALF_LN_2PI = 0.5 * math.log(2 * math.pi)
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _mixture_row(row, bias, z, weight, gradient, scratch):
     """NLL summed over the dims of one row; its gradient replaces the row."""
     size = z.size
@@ -67,7 +68,7 @@ def _mixture_row(row, bias, z, weight, gradient, scratch):
     return nll
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def _mixture_rows(out, bias, z, weight, gradient, nll):
     rows, size = z.shape
     mixtures = bias.size // (3 * size)
@@ -168,7 +169,7 @@ def mixture_loss(out, bias, z, weight, gradient: bool):
     return nll
 
 
-@numba.njit(**OPTIONS)
+@cached_njit(**OPTIONS)
 def _sample_row(row, bias, u, eps, tau, z, scratch):
     """z of one row, (Z,): the component by the inverse of its distribution function."""
     size = z.size
@@ -202,7 +203,7 @@ def _sample_row(row, bias, u, eps, tau, z, scratch):
         z[d] += exp(ln_sigma[d]) * root * eps[d] + zero * total[d]  # mu + sigma sqrt(tau) eps
 
 
-@numba.njit(parallel=True, **OPTIONS)
+@cached_njit(parallel=True, **OPTIONS)
 def _sample_rows(out, bias, u, eps, stream, tau, z):
     rows, size = z.shape
     mixtures = bias.size // (3 * size)

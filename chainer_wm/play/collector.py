@@ -11,6 +11,7 @@ from chainer_wm.agents.ppo.experience import Episode, Experience
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.ppo.policy import to_environment
 from chainer_wm.devices import to_cpu
+from chainer_wm.functions.non_finite import NonFiniteError
 from chainer_wm.links.recurrent import detach
 from chainer_wm.play.lanes import Lanes, Step, as_lanes
 from dnc.state import reset_state
@@ -44,6 +45,7 @@ class Collector:
         self._rng = rng
         lanes = self.lanes.num_envs
         seeds = rng.integers(2**31, size=lanes).tolist()
+        self._seeds = seeds
         self._observations = self.lanes.reset(seeds)
         self._state = self.network.initial_state(lanes)
         self._reset = np.ones(lanes, bool)
@@ -55,6 +57,7 @@ class Collector:
 
         Raises:
             RuntimeError: ``start`` was never called.
+            NonFiniteError: a reward is not finite; names lane and seed.
         """
         if self._rng is None:
             raise RuntimeError('nothing to play on with: call start() first')
@@ -94,6 +97,7 @@ class Collector:
         }
         space = self.lanes.action_space
         step = self.lanes.step(to_environment(actions, space))
+        self._check_rewards(step.rewards)
         self._state = state
         row.update(
             last=step.observations,
@@ -114,6 +118,17 @@ class Collector:
             for lane in np.flatnonzero(self._reset):
                 observations[lane] = self.lanes.restart(lane)
         return observations
+
+    def _check_rewards(self, rewards: np.ndarray) -> None:
+        bad = np.flatnonzero(~np.isfinite(rewards))
+        if len(bad):
+            lane = int(bad[0])
+            raise NonFiniteError(
+                f'reward {rewards[lane]} in lane {lane}, whose first episode '
+                f'had the game seed {self._seeds[lane]}, in step '
+                f'{int(self._lengths[lane])} of its episode: did the game '
+                'divide by 0?'
+            )
 
     def _cut_values(self, step: Step, values: np.ndarray) -> np.ndarray:
         """Values of the last observations of cut episodes, 0 elsewhere."""

@@ -22,10 +22,19 @@ MakeEnv = Callable[[], gym.Env]
 
 
 def summary(returns: Iterable[float]) -> dict[str, Any]:
-    """Episodes, mean, standard deviation (n - 1), standard error, returns."""
+    """Episodes, mean, standard deviation (n - 1), standard error, returns.
+
+    Raises:
+        ValueError: there is none, or one is not finite.
+    """
     values = np.asarray(list(returns), np.float64)
     if not len(values):
         raise ValueError('no returns to summarise: were 0 episodes asked for?')
+    if bad := np.flatnonzero(~np.isfinite(values)).tolist():
+        raise ValueError(
+            f'the returns of episodes {bad} are {values[bad].tolist()}, not '
+            'finite: no mean of them is a score'
+        )
     spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     return {
         'episodes': len(values),

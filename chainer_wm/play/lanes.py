@@ -21,6 +21,7 @@ import gym
 import numpy as np
 
 from chainer_wm.agents.policies import Policy
+from chainer_wm.functions.non_finite import check_reward
 from chainer_wm.seeds import stream
 
 
@@ -308,6 +309,9 @@ def play(
         max_steps: end an episode after so many steps, as truncated.
         note: called with (number, transition) after every step.
         num_envs: lanes, where they are not the policy's own number.
+
+    Raises:
+        NonFiniteError: a reward is not finite; names player, episode, seed.
     """
     lanes = as_lanes(envs, num_envs or lanes_of(policy), max_steps)
     # an episode's seed is drawn when it begins
@@ -322,7 +326,7 @@ def play(
     while playing:
         actions, state = policy.act(seen, state)
         step = lanes.step(actions)
-        ended = _count(playing, step, seen, actions, note)
+        ended = _count(playing, step, seen, actions, note, type(policy).__name__)
         seen = step.observations.copy() if ended else step.observations
         for lane in ended:
             yield playing.pop(lane)
@@ -334,12 +338,20 @@ def play(
 
 
 def _count(
-    playing: dict[int, Played], step: Step, seen: np.ndarray, actions: np.ndarray, note: Note
+    playing: dict[int, Played],
+    step: Step,
+    seen: np.ndarray,
+    actions: np.ndarray,
+    note: Note,
+    player: str,
 ) -> list[int]:
     """Enter a step into the episodes that are on; the lanes of those that ended."""
     ended = []
     for lane, episode in playing.items():
-        reward, following = float(step.rewards[lane]), step.observations[lane]
+        following = step.observations[lane]
+        reward = check_reward(
+            step.rewards[lane], player, episode.number, episode.length, episode.seed
+        )
         ends = bool(step.terminated[lane]), bool(step.truncated[lane])
         episode.total += reward
         episode.length += 1

@@ -1,8 +1,9 @@
 """Spread tasks over processes that may die.
 
 Each worker is a fresh (spawned) process with one thread, in a process group of
-its own. A worker that dies, hangs past the time limit or raises is replaced,
-with whatever processes it had started, and its task is run again with the same
+its own; links that it makes have the dtype that is current in the parent. A
+worker that dies, hangs past the time limit or raises is replaced, with
+whatever processes it had started, and its task is run again with the same
 arguments; when that keeps failing, `WorkerError` tells what is known. Workers
 leave when their parent is gone, however it went.
 
@@ -27,6 +28,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing import connection
 from typing import Any
 
+import chainer
+
+from chainer_wm import devices
 from dnc import runtime
 
 _SPAWN = multiprocessing.get_context('spawn')
@@ -272,14 +276,20 @@ def _serve(
     function: Callable,
     setup: Callable[[], Any] | None,
     crash_file: str,
+    dtype: str,
 ) -> None:
-    """Body of a worker: set up, then one task after the other."""
+    """Body of a worker: set up, then one task after the other.
+
+    Args:
+        dtype: of the links that it makes, as in the parent.
+    """
     os.setpgid(0, 0)
     folder = pathlib.Path(crash_file).parent
     threading.Thread(target=_leave_with_parent, args=(folder,), daemon=True).start()
     with open(crash_file, 'w') as crash:
         faulthandler.enable(crash)  # a segmentation fault leaves its trace
         try:
+            devices.use(dtype=dtype)
             call = bind(function, setup)
         except BaseException:
             pipe.send(('no setup', traceback.format_exc()))
@@ -323,7 +333,9 @@ class Worker:
         self._crash_file = crash_file
         self.pipe, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(
-            target=_serve, args=(theirs, function, setup, str(crash_file)), daemon=True
+            target=_serve,
+            args=(theirs, function, setup, str(crash_file), chainer.get_dtype().name),
+            daemon=True,
         )
         with _single_threaded_environment():
             self._process.start()

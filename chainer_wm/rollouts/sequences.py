@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +46,7 @@ class LatentSequences:
         rewards: (rows,) of every step, in the order of ``latents``' rows.
 
     Attributes:
+        positions: of its episodes in the arrays of ``latents``.
         steps: of all its episodes together, an epoch.
         windows_per_epoch: a float, steps / (B T).
 
@@ -74,14 +75,18 @@ class LatentSequences:
                 f'rewards have shape {rewards.shape} but there are {len(latents.mu)} encoded steps'
             )
         numbers = latents.episodes if episodes is None else episodes
-        self._positions = np.array([latents.position(e) for e in numbers])
-        if not len(self._positions):
+        self.positions = np.array([latents.position(e) for e in numbers])
+        if not len(self.positions):
             raise ValueError('there are no episodes to make sequences of')
-        self.steps = int(latents.lengths[self._positions].sum())
+        self.steps = int(latents.lengths[self.positions].sum())
         self.windows_per_epoch = self.steps / (batch_size * window)
         self._epochs = 0
         self._lanes = [_Lane() for _ in range(batch_size)]
         self._shortest = [(0, lane) for lane in range(batch_size)]
+
+    def once(self) -> EpisodePass:
+        """A pass that sees every step of every episode once."""
+        return EpisodePass(self)
 
     def batch(self, number: int) -> Window:
         """Window ``number``, counted through all epochs."""
@@ -114,7 +119,7 @@ class LatentSequences:
     def _extend(self, steps: int) -> None:
         """Hand out episodes until every lane has so many steps."""
         while self._shortest[0][0] < steps:
-            order = stream(self.seed, 'sequences', self._epochs).permutation(self._positions)
+            order = stream(self.seed, 'sequences', self._epochs).permutation(self.positions)
             self._epochs += 1
             for position in order:
                 length, lane = self._shortest[0]
@@ -147,3 +152,83 @@ class _Lane:
             offset == 0,
             np.asarray(self._positions)[segment],
         )
+
+
+class PassWindow(NamedTuple):
+    """T steps of the B lanes of an ``EpisodePass`` that are not over yet.
+
+    What a lane lacks at its end is filling: its last step over and over.
+    """
+
+    rows: np.ndarray  # (T, B) which step of the pass
+    following: np.ndarray  # (T, B) the step after it, any where mask is 0
+    real: np.ndarray  # (T, B) bool, False for filling
+    reset: np.ndarray  # (T, B) bool, an episode's first step
+    mask: np.ndarray  # (T, B) bool, a step that another one follows
+
+
+class EpisodePass:
+    """Every step of some episodes exactly once, side by side, in windows.
+
+    Episodes are dealt out whole, the longest first, each to the lane that is
+    shortest so far. The longest lane is the first one, so the lanes that are
+    not over when a window begins are its first B: the state of M after one
+    window, cut to B lanes, is its state before the next.
+
+    Args:
+        sequences: its episodes, lanes (at the most) and steps of a window.
+
+    Attributes:
+        steps: S, of all episodes together.
+        episodes: (E,) their numbers in the latents; lengths: (E,).
+        source: (S,) the steps as rows of the latents, episode after episode.
+        done: (S,) bool, the game itself ended there, not a time limit.
+    """
+
+    def __init__(self, sequences: LatentSequences):
+        latents, chosen = sequences.latents, sequences.positions
+        self.episodes = latents.episodes[chosen]
+        self.lengths = latents.lengths[chosen]
+        self.steps = sequences.steps
+        self._begins = np.cumsum(self.lengths) - self.lengths
+        self.source = np.arange(self.steps) + np.repeat(
+            latents.starts[chosen] - self._begins, self.lengths
+        )
+        self._last = np.zeros(self.steps, bool)
+        self._last[self._begins + self.lengths - 1] = True
+        self.done = self._last & np.repeat(latents.terminated[chosen], self.lengths)
+        self._lanes = self._deal(sequences.batch_size)
+        self._window = sequences.window
+
+    def windows(self) -> Iterator[PassWindow]:
+        """All windows; the last one has only the steps that there are."""
+        begins = np.zeros(self.steps, bool)
+        begins[self._begins] = True
+        for first in range(0, len(self._lanes[0]), self._window):
+            lanes = [
+                lane[first : first + self._window] for lane in self._lanes if len(lane) > first
+            ]
+            at = np.arange(len(lanes[0]))[:, None]
+            lengths = np.array([len(lane) for lane in lanes])
+            at = np.minimum(at, lengths - 1)
+            rows = np.concatenate(lanes)[np.cumsum(lengths) - lengths + at]
+            real = np.arange(len(rows))[:, None] < lengths
+            yield PassWindow(
+                rows,
+                np.minimum(rows + 1, self.steps - 1),
+                real,
+                real & begins[rows],
+                real & ~self._last[rows],
+            )
+
+    def _deal(self, lanes: int) -> list[np.ndarray]:
+        """The steps of each lane that has any, the longest lane first."""
+        dealt: list[list[np.ndarray]] = [[] for _ in range(lanes)]
+        shortest = [(0, lane) for lane in range(lanes)]
+        for episode in np.argsort(-self.lengths, kind='stable'):
+            length, lane = shortest[0]
+            count = int(self.lengths[episode])
+            dealt[lane].append(self._begins[episode] + np.arange(count))
+            heapq.heapreplace(shortest, (length + count, lane))
+        whole = [np.concatenate(lane) for lane in dealt if lane]
+        return sorted(whole, key=len, reverse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import operator
 import pathlib
 import sys
 import typing
@@ -12,13 +13,17 @@ from typing import Any
 
 from chainer_wm import devices, files
 from chainer_wm.devices import DeviceError
+from chainer_wm.functions.non_finite import NonFiniteError
 from chainer_wm.runs import run_folder
-from chainer_wm.training.non_finite import NonFiniteError
+from chainer_wm.runs.checks import check, flag_of
 
 #: What a preset takes, in the words of --help.
 PRESETS = {'smoke': 'minutes', 'laptop': 'hours on 2 cores', 'paper': 'what the paper ran'}
 #: Flags of earlier versions that named folders of comparisons.
 FOLDERS = ('summary', 'results', 'out')
+CORES = ('lstm', 'dnc')
+#: What C may see.
+FEATURES = ('z', 'c', 'h', 'r')
 
 
 def opt(
@@ -27,15 +32,38 @@ def opt(
     choices: Sequence[str] | None = None,
     free: bool = False,
     extends: str | None = None,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
 ) -> Any:
     """A Config field: its default, one line of help, and how it may change.
 
+    A number is finite, and positive unless a lower bound says otherwise.
+
     Args:
         help: None if it is no flag: the script itself decides it.
+        choices: of a text, or of each in a tuple.
         free: changes no number, so it may differ between two starts of a run.
         extends: a budget of this stage: changing it makes the stage go on.
+        least, above, most, below: bounds of a number, or of each in a tuple;
+            ``least`` and ``most`` may be met.
     """
-    metadata = {'help': help, 'choices': choices, 'free': free, 'extends': extends}
+    if least is None and above is None:
+        above = 0
+    metadata = {
+        'help': help,
+        'choices': choices,
+        'free': free,
+        'extends': extends,
+        'bounds': {
+            'at least': (least, operator.ge),
+            'above': (above, operator.gt),
+            'at most': (most, operator.le),
+            'below': (below, operator.lt),
+        },
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -50,7 +78,7 @@ class CommonConfig:
     preset: str = opt('smoke', 'a set of settings')
     run: str = opt('', 'name of the run folder (default: after the preset and what else matters)')
     stages: str = opt('all', 'comma-separated stages to run', free=True)
-    seed: int = opt(0, 'root of every random stream')
+    seed: int = opt(0, 'root of every random stream', least=0)
     data: str = opt('data', 'folder of caches and runs', free=True)
 
     def default_run(self) -> str:
@@ -77,18 +105,18 @@ class TrainingConfig(DeviceConfig):
 class WorkersConfig(CommonConfig):
     """For scripts that play games in processes of their own."""
 
-    workers: int = opt(2, 'processes that play games', free=True)
+    workers: int = opt(2, 'processes that play games', free=True, least=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class MemoryConfig(CommonConfig):
     """The recurrent core: an LSTM, or a DNC and its sizes."""
 
-    model: str = opt('lstm', 'recurrent core', ('lstm', 'dnc'))
+    model: str = opt('lstm', 'recurrent core', CORES)
     memory_length: int = opt(16, 'DNC: memory slots N')
     memory_width: int = opt(16, 'DNC: numbers per slot W')
     read_heads: int = opt(4, 'DNC: read heads R')
-    link_sparsity: int = opt(0, 'DNC: K of the sparse link, 0 for dense')
+    link_sparsity: int = opt(0, 'DNC: K of the sparse link, 0 for dense', least=0)
 
     def default_run(self) -> str:
         """The name of a run that was given none."""
@@ -120,6 +148,9 @@ def parse(
     Args:
         presets: by name, those that the script offers; or what gives them,
             from the settings that win over them.
+
+    Raises:
+        RunError: a setting with which a stage would fail, see ``check``.
     """
     offered = tuple(presets({}) if callable(presets) else presets)
     given = _read_flags(config_class, offered, argv)
@@ -129,6 +160,7 @@ def parse(
     config = config_class(**{**named[preset], **chosen})
     if not config.run:
         config = dataclasses.replace(config, run=config.default_run())
+    check(config)
     return config
 
 
@@ -146,13 +178,18 @@ def _read_flags(config_class: type, presets: tuple[str, ...], argv: Sequence[str
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, kind: Any) -> None:
-    flag = '--' + field.name.replace('_', '-')
+    flag = flag_of(field)
     text = f'{field.metadata["help"]} (default: {field.default!r})'
     if kind is bool:
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
     elif typing.get_origin(kind) is tuple:
         parser.add_argument(
-            flag, type=typing.get_args(kind)[0], nargs='+', action=_AsTuple, help=text
+            flag,
+            type=typing.get_args(kind)[0],
+            nargs='+',
+            action=_AsTuple,
+            help=text,
+            choices=field.metadata['choices'],
         )
     else:
         parser.add_argument(flag, type=kind, help=text, choices=field.metadata['choices'])

@@ -11,7 +11,9 @@ import gym
 from chainer_wm.agents.ppo.learner import PPO, Stream
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.rnd import RND
+from chainer_wm.runs.checks import check_minibatches
 from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, opt
+from chainer_wm.seeds import derived_seed
 
 REWARDS = ('extrinsic', 'intrinsic', 'both')
 
@@ -33,11 +35,11 @@ class PPOConfig(MemoryConfig, TrainingConfig):
     epochs: int = opt(4, 'passes over what was played')
     minibatches: int = opt(4, 'parts of a pass')
     clip: float = opt(0.2, 'of the ratio of probabilities')
-    entropy: float = opt(0.0, 'coefficient of the entropy')
-    discount: float = opt(0.99, 'gamma of the rewards of the game')
-    decay: float = opt(0.95, 'lambda of the advantages')
+    entropy: float = opt(0.0, 'coefficient of the entropy', least=0)
+    discount: float = opt(0.99, 'gamma of the rewards of the game', least=0, most=1)
+    decay: float = opt(0.95, 'lambda of the advantages', least=0, most=1)
     normalize: bool = opt(True, 'bring advantages to mean 0, deviation 1')
-    max_gradient: float = opt(0.0, 'norm of a gradient; 0: no limit')
+    max_gradient: float = opt(0.0, 'norm of a gradient; 0: no limit', least=0)
     test_episodes: int = opt(100, 'episodes of a score', extends='evaluate')
 
     #: Settings that the name of a run tells.
@@ -49,21 +51,29 @@ class PPOConfig(MemoryConfig, TrainingConfig):
         core = self.model if self.recurrent else 'mlp'
         return '-'.join((self.preset, *words, core, str(self.seed)))
 
+    def check(self) -> None:
+        """See that there is something in every minibatch.
+
+        Raises:
+            RunError: there is not.
+        """
+        check_minibatches(self.minibatches, self.lanes, self.rollout_length, self.recurrent)
+
 
 @dataclasses.dataclass(frozen=True)
 class RNDConfig(PPOConfig):
     """What the experiments with Random Network Distillation offer."""
 
     rewards: str = opt('both', 'what is learned from', REWARDS)
-    coefficient: float = opt(2.0, 'weight of extrinsic advantages in "both"')
-    discount: float = opt(0.999, 'gamma of the rewards of the game')
-    rnd_discount: float = opt(0.99, 'gamma of intrinsic rewards')
+    coefficient: float = opt(2.0, 'weight of extrinsic advantages in "both"', least=0)
+    discount: float = opt(0.999, 'gamma of the rewards of the game', least=0, most=1)
+    rnd_discount: float = opt(0.99, 'gamma of intrinsic rewards', least=0, below=1)
     rnd_learning_rate: float = opt(1e-4, "the predictor's Adam")
-    rnd_keep: float = opt(1.0, 'chance of a step to teach the predictor')
+    rnd_keep: float = opt(1.0, 'chance of a step to teach the predictor', above=0, most=1)
     rnd_features: int = opt(64, 'outputs of target and predictor')
     rnd_layers: tuple[int, ...] = opt((64,), 'layers of both')
     rnd_hidden: tuple[int, ...] = opt((64,), 'more layers of the predictor')
-    whitening_steps: int = opt(128, 'steps of every lane before training')
+    whitening_steps: int = opt(128, 'steps of every lane before training', least=0)
 
 
 def streams(config: RNDConfig) -> tuple[Stream, ...]:
@@ -93,7 +103,7 @@ def new_rnd(config: RNDConfig, env: gym.Env, **options: Any) -> RND:
         discount=config.rnd_discount,
         keep=config.rnd_keep,
         learning_rate=config.rnd_learning_rate,
-        seed=config.seed + 1,
+        seed=derived_seed(config.seed, 'curiosity'),
         **options,
     )
     rnd.to_device(config.device)

@@ -21,7 +21,7 @@ class TaskConfig(MemoryConfig, TrainingConfig):
     memory_width: int = opt(64, 'DNC: numbers per slot W')
     batch: int = opt(1, 'sequences per update')
     learning_rate: float = opt(1e-4, 'of Adam')
-    clip: float = opt(0.0, 'largest norm of the gradient, 0 for no limit')
+    clip: float = opt(0.0, 'largest norm of the gradient, 0 for no limit', least=0)
     measure_every: int = opt(500, 'updates between held-out scores')
     held_out: int = opt(200, 'sequences of such a score')
 

@@ -49,6 +49,9 @@ def play(
     Returns:
         The episodes. Their ``info`` holds 'seed' and 'shortest' (steps of a
         shortest way).
+
+    Raises:
+        NonFiniteError: a reward is not finite; names player, episode, seed.
     """
     mixed = Mixed(policy, envs[0].action_space.n, tuple(exploration))
     measured = [_Measured(env) for env in envs]
@@ -98,8 +101,14 @@ def succeeded(rollout: Rollout) -> bool:
     return bool(rollout.terminated[-1] and rollout.rewards[-1] > 0)
 
 
-def score(game: Game, level: int, policy: Policy, episodes: int, seed: int) -> dict[str, Any]:
+def score(
+    game: Game, level: int, policy: Policy, episodes: int, seed: int, purpose: str = 'score'
+) -> dict[str, Any]:
     """How a policy does in the real game, in episodes nobody learns from.
+
+    Args:
+        purpose: 'score' for what decides when a level is left, 'report' for
+            what is told of it: other episodes.
 
     Returns:
         'success' (share of the episodes), 'steps' and 'shortest' (means over
@@ -108,7 +117,7 @@ def score(game: Game, level: int, policy: Policy, episodes: int, seed: int) -> d
     rollouts = play(
         [game.make(level) for _ in range(episodes)],
         policy,
-        [stream(seed, 'score', level, n) for n in range(episodes)],
+        [stream(seed, purpose, level, n) for n in range(episodes)],
     )
     return summary(rollouts)
 
@@ -129,8 +138,10 @@ def summary(rollouts: Sequence[Rollout]) -> dict[str, Any]:
     }
 
 
-def scores(game: Game, network: Any, episodes: int, seed: int) -> list[dict[str, Any]]:
+def scores(
+    game: Game, network: Any, episodes: int, seed: int, purpose: str = 'score'
+) -> list[dict[str, Any]]:
     """``score`` of a network, as it draws its actions, on every level."""
     space = gym.spaces.Discrete(network.policy_head.b.shape[0])
     player = NetworkPolicy(network, space)
-    return [score(game, level, player, episodes, seed) for level in range(game.levels)]
+    return [score(game, level, player, episodes, seed, purpose) for level in range(game.levels)]

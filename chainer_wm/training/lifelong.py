@@ -35,7 +35,7 @@ from chainer_wm.links.pixel_model import PixelModel, Prediction, choose
 from chainer_wm.play.collector import Collector
 from chainer_wm.rollouts import Rollout
 from chainer_wm.rollouts.pixel_episodes import PixelBatch, PixelEpisodes
-from chainer_wm.seeds import stream
+from chainer_wm.seeds import derived_seed, stream
 from chainer_wm.training import loop, ppo
 from chainer_wm.training.levels import Game, play, scores, succeeded
 
@@ -189,7 +189,8 @@ class RealPractice:
         improve: a PPO for it.
         lanes, rollout_length: B and T of an update.
         shape_rewards: see ``ppo.train``.
-        episodes: of a score.
+        episodes: of a score, by which a level is left.
+        report_episodes: others, played when it has been left.
         seed: of the run.
         restart_every: updates between fresh episodes in all lanes.
         tick: called after every update.
@@ -203,6 +204,7 @@ class RealPractice:
     rollout_length: int
     shape_rewards: Callable[[np.ndarray], np.ndarray]
     episodes: int
+    report_episodes: int
     seed: int
     restart_every: int = 4
     tick: Callable[[], None] = lambda: None
@@ -216,10 +218,12 @@ class RealPractice:
         """So many real steps on each level, rounded up to whole updates.
 
         Returns:
-            Per level: 'real_steps' and the 'scores' on all levels after it.
+            Per level: 'real_steps', and the 'scores' on all levels after it, also those
+            'reported', from fresh episodes.
         """
         return [
-            self.on(level, math.ceil(budget / self.steps)) for level, budget in enumerate(budgets)
+            self._left(self.on(level, math.ceil(budget / self.steps)))
+            for level, budget in enumerate(budgets)
         ]
 
     def until_solved(self, solved: float, limit: int) -> list[dict[str, Any]]:
@@ -242,7 +246,7 @@ class RealPractice:
                 done = row['scores'][level]['success'] >= solved
                 if done:
                     break
-            found.append({**row, 'solved': done})
+            found.append({**self._left(row), 'solved': done})
         return found
 
     def on(self, level: int, updates: int) -> dict[str, Any]:
@@ -261,7 +265,7 @@ class RealPractice:
             Collector(network, envs),
             updates=updates,
             rollout_length=self.rollout_length,
-            seed=self.seed + level,
+            seed=derived_seed(self.seed, 'real practice', level),
             shape_rewards=self.shape_rewards,
             restart_every=self.restart_every,
             label=f'{self.folder.name}, level {level}',
@@ -274,3 +278,10 @@ class RealPractice:
         }
         files.write_json(kept, row)
         return row
+
+    def _left(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The row of a level that is left, with scores of fresh episodes."""
+        network = self.make()
+        ppo.load(self.folder / f'level-{row["level"]}', network)
+        found = scores(self.game, network, self.report_episodes, self.seed, purpose='report')
+        return {**row, 'reported': found}

@@ -13,6 +13,7 @@ of CMA-ES a third.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pathlib
 import re
@@ -27,11 +28,11 @@ import chainer
 import numpy as np
 import tqdm
 from chainer import training
-from chainer.training import extensions
+from chainer.training import extensions, triggers
 
 from chainer_wm import files
 from chainer_wm.files.archives import save_link
-from chainer_wm.training.non_finite import NonFiniteError, find_non_finite
+from chainer_wm.functions.non_finite import NonFiniteError, find_non_finite
 
 Loss = Callable[[int, Any], tuple[chainer.Variable, Any]]
 
@@ -159,13 +160,14 @@ def resumable(
         steps.begin()
     else:
         print(f'{label}: resumed at {steps.unit} {steps.iteration}, from {resumed}')
-    if not done():
-        try:
-            trainer.run(show_loop_exception_msg=False)
-        except NonFiniteError as error:
-            error.stage = label
-            error.snapshot = next(iter(saves.paths()), None)
-            raise
+    goes_on = not done()
+    try:  # where no step is left too, for the extensions and the trainer's clock
+        trainer.run(show_loop_exception_msg=False)
+    except NonFiniteError as error:
+        error.stage = label
+        error.snapshot = next(iter(saves.paths()), None)
+        raise
+    if goes_on:
         keep(trainer)
     return trainer
 
@@ -215,6 +217,8 @@ class ProgressBar(training.Extension):
         self._bar: tqdm.tqdm | None = None
 
     def initialize(self, trainer) -> None:
+        if trainer.stop_trigger(trainer):
+            return
         steps = trainer.updater
         self._bar = tqdm.tqdm(
             total=self._total * steps.size,
@@ -338,6 +342,11 @@ class NumberedUpdater(Steps):
     def links(self) -> Sequence[chainer.Link]:
         return (self._optimizer.target,)
 
+    @property
+    def target(self) -> chainer.Link:
+        """The link that is trained."""
+        return self._optimizer.target
+
     def get_optimizer(self, name: str) -> chainer.Optimizer:
         return self.get_all_optimizers()[name]
 
@@ -349,7 +358,7 @@ class NumberedUpdater(Steps):
         value = float(loss.array)
         if not np.isfinite(value):
             raise NonFiniteError(f'the loss is {value} at update {self.iteration}')
-        self._optimizer.target.cleargrads()
+        self.target.cleargrads()
         loss.backward()
         del loss
         if self._rate is not None:
@@ -405,7 +414,12 @@ class HeldOut(training.Extension):
         measure: ``() -> {name: value}``; reported as ``held_out/name``.
         criterion: the name whose smallest value marks the best weights.
         keep: where the best weights go.
-        patience: measurements without a new best before ``exhausted``.
+        patience: measurements without a new best before ``exhausted``. That
+            of the end, see ``fit``, does not count.
+
+    Attributes:
+        aside: where the best weights lie while those of the end are kept,
+            as ``fit`` says.
     """
 
     name = 'held_out'
@@ -422,6 +436,7 @@ class HeldOut(training.Extension):
         self.criterion = criterion
         self.keep = pathlib.Path(keep)
         self.patience = patience
+        self.aside: pathlib.Path | None = None
         self.best = float('inf')
         self.since_best = 0
 
@@ -436,7 +451,29 @@ class HeldOut(training.Extension):
         if values[self.criterion] < self.best:
             self.best = float(values[self.criterion])
             self.since_best = 0
-            save_link(self.keep, trainer.updater.get_optimizer('main').target)
+            save_link(self.keep, trainer.updater.target)
+
+    def measure_end(self, link: chainer.Link) -> dict[str, float]:
+        """Measure the last weights; they are kept if they are the best.
+
+        A longer training does not pass through this measurement, so nothing
+        of it stays here, and the best weights of before go ``aside``.
+
+        Returns:
+            The values by their names in the log.
+        """
+        values = self.measure()
+        if values[self.criterion] < self.best:
+            if self.aside and math.isfinite(self.best) and not self.aside.exists():
+                with files.atomic_write(self.aside) as file:
+                    file.write(self.keep.read_bytes())
+            save_link(self.keep, link)
+        return {f'held_out/{name}': value for name, value in values.items()}
+
+    def initialize(self, trainer) -> None:
+        """Take back what ``measure_end`` set aside, if the training goes on."""
+        if self.aside and self.aside.exists() and not trainer.stop_trigger(trainer):
+            os.replace(self.aside, self.keep)
 
     def serialize(self, serializer) -> None:
         self.best = float(serializer('best', self.best))
@@ -457,20 +494,24 @@ def fit(
     """Train up to ``updates`` updates, from the last snapshot if there is one.
 
     Writes ``log.json`` (Chainer's LogReport) and snapshots under ``folder``.
-    A later call with more updates goes on.
+    The end is measured too, whatever ``measure_every`` is, and the updates
+    since the last row of the log get a row.
+
+    A later call with more updates goes on, with the numbers of a training
+    that was always that long: the last snapshot is from before the
+    measurement of the end, and the best weights until then are set aside.
 
     Raises:
         NonFiniteError: a loss, and under debug any value, is not finite. It
             carries the stage and the last good snapshot's path.
     """
-    log = extensions.LogReport(
-        trigger=(max(1, min(log_every, updates)), 'iteration'), filename='log.json'
-    )
-    more: list[training.Extension] = [log]
+    rows = _Rows(log_every, 'iteration')
+    more: list[training.Extension] = [extensions.LogReport(trigger=rows, filename='log.json')]
     if held_out is not None:
         held_out.trigger = (measure_every, 'iteration')
+        held_out.aside = pathlib.Path(folder) / 'snapshots/best.npz'
         more.insert(0, held_out)
-    return resumable(
+    trainer = resumable(
         folder,
         updater,
         updates,
@@ -480,8 +521,35 @@ def fit(
         more=more,
         tick=tick,
     )
+    values = {}
+    if held_out is not None and updater.iteration % measure_every:
+        values = held_out.measure_end(updater.target)
+    _log_end(trainer, rows, values)
+    return trainer
+
+
+class _Rows(triggers.IntervalTrigger):
+    """When the log gets a row: at intervals, and when it is the end."""
+
+    end = False
+
+    def __call__(self, trainer) -> bool:
+        return self.end or super().__call__(trainer)
+
+
+def _log_end(trainer: training.Trainer, rows: _Rows, values: dict[str, float]) -> None:
+    """Log what came after the last row, and the values of the end."""
+    log, number = history(trainer), trainer.updater.iteration
+    if not number or (log and log[-1]['iteration'] == number and not values):
+        return
+    trainer.observation = values
+    rows.end = True
+    trainer.get_extension('LogReport')(trainer)
+    if len(log) > 1 and log[-2]['iteration'] == number:
+        log[-2:] = [{**log[-2], **log[-1]}]
+        files.write_json(os.path.join(trainer.out, 'log.json'), log)
 
 
 def history(trainer: training.Trainer) -> list[dict[str, float]]:
-    """The log's entries, one per ``log_every`` updates."""
+    """The log's entries, one per ``log_every`` updates and one of the end."""
     return trainer.get_extension('LogReport').log

@@ -14,7 +14,7 @@ import numpy as np
 from chainer_wm.files.archives import read_archive, save_link, write_archive
 from chainer_wm.functions.adam import Adam
 from chainer_wm.links.recurrent import detach
-from chainer_wm.rollouts.sequences import LatentSequences
+from chainer_wm.rollouts.sequences import EpisodePass, LatentSequences, PassWindow
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
 
@@ -50,6 +50,7 @@ def train(
             the passes, if it is lower.
         clip: gradients are cut element-wise to [-clip, clip].
         patience: measurements without a new best before training stops.
+        measure_every: updates between two measurements; the end is one too.
         done_weight: of a death in the loss, see ``MDNRNN.loss``.
 
     Returns:
@@ -76,13 +77,7 @@ def train(
         lambda: measure(model, held_out, seed, done_weight), 'loss', folder / 'model.npz', patience
     )
     trainer = loop.fit(
-        folder,
-        updater,
-        updates,
-        label,
-        watch,
-        measure_every=max(1, min(measure_every, updates)),
-        tick=tick,
+        folder, updater, updates, label, watch, measure_every=measure_every, tick=tick
     )
     if not watch.keep.exists():  # an untrained control
         save_link(watch.keep, model)
@@ -92,44 +87,72 @@ def train(
 def _batch(model: Any, sequences: LatentSequences, number: int, rng: np.random.Generator) -> dict:
     """A window as M's loss takes it, with z drawn from the posteriors."""
     window = sequences.batch(number)
-    eps = rng.standard_normal(window.mu.shape)
-    z = window.mu + np.exp(window.ln_var / 2) * eps  # z_t ~ N(mu_t, sigma_t^2)
+    z = _drawn(window.mu, window.ln_var, rng)
+    return _sent(
+        model,
+        reward=sequences.reward(number),
+        z=z[:-1],
+        a=window.actions,
+        z_next=z[1:],
+        mask=window.mask,
+        done=window.done,
+        reset=window.reset,
+    )
 
-    def send(array, dtype=model.dtype):
-        return model.device.send(np.ascontiguousarray(array, dtype))
 
-    batch = {
-        'z': send(z[:-1]),
-        'a': send(window.actions),
-        'z_next': send(z[1:]),
-        'mask': send(window.mask),
-        'done': send(window.done, np.int32),
-        'reset': send(window.reset),
+def _drawn(mu: np.ndarray, ln_var: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """z from V's posteriors: mu + sigma eps, float64."""
+    return mu + np.exp(ln_var / 2) * rng.standard_normal(mu.shape)  # z_t ~ N(mu_t, sigma_t^2)
+
+
+def _sent(model: Any, reward: np.ndarray | None, **parts: np.ndarray) -> dict:
+    """A batch in M's precision, on its device."""
+    if reward is not None:
+        parts['reward'] = reward
+    return {
+        name: model.device.send(
+            np.ascontiguousarray(part, np.int32 if name == 'done' else model.dtype)
+        )
+        for name, part in parts.items()
     }
-    if (reward := sequences.reward(number)) is not None:
-        batch['reward'] = send(reward)
-    return batch
 
 
 def measure(
     model: Any, sequences: LatentSequences, seed: int, done_weight: float = 1.0
 ) -> dict[str, float]:
-    """M's mean losses over one pass through held-out episodes."""
-    losses = []
+    """M's mean losses over all steps of held-out episodes, each seen once.
+
+    Every step counts as much as any other, so they depend neither on the
+    lanes nor on the windows, but for rounding. The z of an episode come from
+    (seed, its number in the latents).
+
+    Returns:
+        ``nll``, where M predicts them ``done_loss`` (in which a death weighs
+        ``done_weight``) and ``reward_loss``, and their sum ``loss``.
+    """
+    totals: dict[str, float] = {}
+    counts: dict[str, int] = {}
     reporter = chainer.Reporter()
     reporter.add_observer('held_out', model)
 
-    def step(batch, state):
+    def step(window, batch, state):
         seen: dict[str, Any] = {}
         with reporter.scope(seen):
             _, state = model.loss(**batch, state=state, done_weight=done_weight)
-        losses.append({name: float(chainer.as_array(value)) for name, value in seen.items()})
+        known = {'nll': int(window.mask.sum())}
+        known['done_loss'] = int(window.real.sum())
+        if 'reward' in batch:
+            known['reward_loss'] = int(np.isfinite(batch['reward']).sum())
+        for name, count in known.items():
+            if (value := seen.get(f'held_out/{name}')) is not None:
+                mean = float(chainer.as_array(value))
+                totals[name] = totals.get(name, 0.0) + count * mean
+                counts[name] = counts.get(name, 0) + count
         return state
 
     _pass(model, sequences, seed, step)
-    return {
-        name.split('/')[-1]: float(np.mean([row[name] for row in losses])) for name in losses[0]
-    }
+    means = {name: totals[name] / max(1, counts[name]) for name in totals}
+    return {'loss': sum(means.values()), **means}
 
 
 class Deaths(NamedTuple):
@@ -166,26 +189,69 @@ class Deaths(NamedTuple):
 
 
 def deaths(model: Any, sequences: LatentSequences, seed: int) -> Deaths:
-    """M's P(done) beside the truth, over one pass of held-out episodes."""
-    seen: list[tuple[np.ndarray, np.ndarray]] = []
+    """M's P(done) beside the truth, at every step of held-out episodes.
+
+    In the order of the episodes, whatever the lanes and windows are.
+    """
+    whole = sequences.once()
+    p_done = np.zeros(whole.steps, model.dtype)
     send = chainer.get_device('@numpy').send
 
-    def step(batch, state):
+    def step(window, batch, state):
         prediction, state = model.sequence(batch['z'], batch['a'], state, batch['reset'])
-        logit = send(chainer.as_array(prediction.done_logit))
-        seen.append((1 / (1 + np.exp(-logit)), send(batch['done'])))
+        logit = send(chainer.as_array(prediction.done_logit))[window.real]
+        p_done[window.rows[window.real]] = 1 / (1 + np.exp(-logit))
         return state
 
     _pass(model, sequences, seed, step)
-    return Deaths(*(np.concatenate([part.ravel() for part in column]) for column in zip(*seen)))
+    return Deaths(p_done, whole.done.astype(np.int32))
 
 
 def _pass(
-    model: Any, sequences: LatentSequences, seed: int, step: Callable[[dict, Any], Any]
+    model: Any, sequences: LatentSequences, seed: int, step: Callable[[PassWindow, dict, Any], Any]
 ) -> None:
-    """Hand every window of one epoch to ``step``, carrying the state."""
+    """Hand every step of every episode to ``step``, once, in windows.
+
+    Args:
+        step: (window, batch as M's loss takes it, state of before it) ->
+            state. Filling has mask 0, done -1 and a reward that is NaN.
+    """
+    whole = sequences.once()
+    actions = sequences.latents.actions[whole.source]
+    z = _held_out_z(sequences, whole, seed).astype(model.dtype)
     state = model.initial_state(sequences.batch_size)
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
-        for number in range(max(1, int(sequences.windows_per_epoch))):
-            batch = _batch(model, sequences, number, stream(seed, 'held-out z', number))
-            state = detach(step(batch, state))
+        for window in whole.windows():
+            rows, real = window.rows, window.real
+            reward = None
+            if sequences.rewards is not None:
+                known = sequences.rewards[whole.source[rows]]
+                reward = np.where(real, known, np.nan)
+            batch = _sent(
+                model,
+                reward=reward,
+                z=z[rows],
+                a=actions[rows],
+                z_next=z[window.following],
+                mask=window.mask,
+                done=np.where(real, whole.done[rows], -1),
+                reset=window.reset,
+            )
+            lanes = rows.shape[1]  # the first ones are not over yet
+            state = type(state)(*(field[:lanes] for field in state))
+            state = detach(step(window, batch, state))
+
+
+def _held_out_z(sequences: LatentSequences, whole: EpisodePass, seed: int) -> np.ndarray:
+    """z of every step of a pass, (S, Z), from (seed, episode)."""
+    latents = sequences.latents
+    mu, ln_var = latents.mu[whole.source], latents.ln_var[whole.source]
+    ends = np.cumsum(whole.lengths)
+    return np.concatenate(
+        [
+            _drawn(mu[here], ln_var[here], stream(seed, 'held-out z', episode))
+            for episode, here in zip(
+                whole.episodes.tolist(), map(slice, ends - whole.lengths, ends)
+            )
+        ]
+    )

@@ -23,10 +23,10 @@ from chainer_wm.agents.ppo.experience import Experience
 from chainer_wm.agents.ppo.learner import PPO
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.rnd import RND
+from chainer_wm.functions.non_finite import NonFiniteError
 from chainer_wm.play.collector import Collector
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
-from chainer_wm.training.non_finite import NonFiniteError
 
 _WHITENING_CHUNK = 128  # steps at a time
 
@@ -101,7 +101,7 @@ def train(
 
     Raises:
         ValueError: streams and ``rnd`` do not fit, or a count below 1.
-        devices.NonFiniteError: a number is not finite. It carries the label
+        NonFiniteError: a number is not finite. It carries the label
             and the last good snapshot's path.
     """
     _check(learner, collector, rnd, updates, rollout_length, restart_every)

@@ -22,7 +22,7 @@ from chainer_wm.dream.simulator import Dream
 from chainer_wm.play import collection, evaluation
 from chainer_wm.rollouts import JoinedStores
 from chainer_wm.rollouts.sequences import LatentSequences
-from chainer_wm.seeds import stream
+from chainer_wm.seeds import derived_seed, stream
 from chainer_wm.training import evolution, vae
 
 Split = Callable[[Sequence[int]], tuple[list[int], list[int]]]
@@ -33,7 +33,7 @@ def seed_of(seed: int, round: int, purpose: str = 'round') -> int:
     """The root of a round's random streams; round 0 is the run's own."""
     if not round:
         return seed
-    return int(stream(seed, purpose, round).integers(2**31))
+    return derived_seed(seed, purpose, round)
 
 
 def collect(

@@ -1,9 +1,5 @@
 """What the engine calls from Python: kernels compiled once, lanes in threads.
 
-Numba keeps compiled kernels on disk and compiles one again when its own file
-changed, but not when a function in another file that was compiled into it did.
-Here the stamp of every kernel file is looked at.
-
 The threads are Python's, and each runs its lanes through a whole sequence:
 a parallel loop in every step would wait for its slowest thread several
 hundred times, and Numba's parallel compiler takes longer than the rest.
@@ -12,24 +8,14 @@ hundred times, and Numba's parallel compiler takes longer than the rest.
 from __future__ import annotations
 
 import itertools
-import pathlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
-from numba import njit
 
 from dnc.cpu.elementary import OPTIONS
-
-
-def _stamp() -> tuple[tuple[str, int, int], ...]:
-    files = sorted(pathlib.Path(__file__).parent.glob('*.py'))
-    stats = [(file.name, file.stat()) for file in files]
-    return tuple((name, s.st_mtime_ns, s.st_size) for name, s in stats)
-
-
-STAMP = _stamp()
+from dnc.kernel_cache import cached_njit
 
 
 def entry(function: Callable) -> Any:
@@ -38,11 +24,7 @@ def entry(function: Callable) -> Any:
     It works on the lanes from lo to hi and on nothing that belongs to others,
     without Python's lock.
     """
-    dispatcher = njit(**OPTIONS, nogil=True, cache=True)(function)
-    files = getattr(dispatcher._cache, '_cache_file', None)
-    if files is not None and hasattr(files, '_source_stamp'):
-        files._source_stamp = (files._source_stamp, STAMP)
-    return dispatcher
+    return cached_njit(**OPTIONS, nogil=True)(function)
 
 
 def over_lanes(kernel: Callable, lanes: int, *arguments) -> None:

@@ -16,9 +16,6 @@ per sequence, in *panels* as wide as a tile.
 
 The size of a vector only chooses what fits the processor's registers: LLVM lowers the vectors to
 whatever instructions there are. Every number is the same whatever the height of the tiles.
-
-numba's cache on disk looks only at a kernel's own file: after a change here,
-change or delete what was cached of the kernels that call these functions.
 """
 
 from __future__ import annotations
@@ -26,7 +23,6 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.binding
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
@@ -35,6 +31,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from dnc.cpu.elementary import OPTIONS
+from dnc.kernel_cache import cached_njit
 
 _INT = ir.IntType(64)
 _VECTORS = 2  # a tile is this many vectors wide
@@ -255,7 +252,7 @@ _columns_tall, _columns_middle, _columns_4, _columns_2, _columns_1 = (
 )
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def rows_times_panel(a, table, b, c, starts, strides, sums, rows):
     """c[i, :] = sum over r < runs, p < run of a[table[i] + r step + p] b[q].
 
@@ -286,7 +283,7 @@ def rows_times_panel(a, table, b, c, starts, strides, sums, rows):
         _rows_1(a, table, b, c, i, starts, strides, sums)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def add_columns_times_rows(a, table, b, c, starts, strides, count, height):
     """c[i, :] += sum over p < count of a[table[p] + i] b[p], i < height.
 

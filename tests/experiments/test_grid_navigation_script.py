@@ -10,9 +10,11 @@ from ppo_script_case import check_picture
 from chainer_wm import files
 from chainer_wm.envs.grid_navigation import GridNavigation
 from chainer_wm.runs import run_folder
-from chainer_wm.runs.command_line import main
+from chainer_wm.runs.command_line import main, open_run, parse
+from chainer_wm.seeds import stream
 from chainer_wm.training import levels, lifelong, ppo
 from experiments import compare, grid_navigation
+from experiments.grid_navigation import Config, presets
 
 TINY = {
     'preset': 'smoke',
@@ -30,6 +32,7 @@ TINY = {
     'rollout_length': 8,
     'real_limit': 1000,
     'score_episodes': 2,
+    'report_episodes': 3,
     'probe_episodes': 1,
 }
 NO_FIGURES = ('--stages', 'level-0,level-1,baselines,evaluate')
@@ -90,6 +93,33 @@ def test_results(data):
         assert 0 <= row['real_steps'] - level['real_steps'] < 512
     for name in ('evaluation', 'random_baseline'):
         assert found[name]['episodes'] == len(found[name]['returns']) == 4
+
+
+def test_what_is_reported_decided_nothing(data, monkeypatch):
+    played = {}
+
+    def noted(seed, purpose, *numbers):
+        played.setdefault(purpose, set()).add(numbers)
+        return stream(seed, purpose, *numbers)
+
+    monkeypatch.setattr(levels, 'stream', noted)
+    config = parse(
+        Config, presets, 'grid_navigation',
+        ['--data', str(data), '--run', 'whole'],
+    )  # fmt: skip
+    run = open_run(config, 'grid_navigation', ())
+    before = run.results()
+    grid_navigation.evaluate(config, run)
+    assert run.results() == before
+    run.close()
+    assert set(played) == {'report'}
+    assert played['report'] == {(n, e) for n in range(2) for e in range(3)}
+    for level, row in enumerate(before['levels']):
+        assert row['looks'] == 1
+        stopped = before['iterations'][level]['scores'][level]
+        assert row['stopped_at'] == stopped
+        assert row['learnt']['success'] * 3 == pytest.approx(round(row['learnt']['success'] * 3))
+    assert before['passing_by_chance']['episodes'] == 2
 
 
 @pytest.mark.parametrize(

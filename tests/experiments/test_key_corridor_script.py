@@ -1,11 +1,14 @@
 """The corridor, run tiny: files, visits counted, resumed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from compare_case import side_by_side
 from PIL import Image
 from ppo_script_case import check_picture, killed, numbers, start
 
+from chainer_wm.agents.rnd import RND
 from chainer_wm.play.collector import Collector
 from experiments import key_corridor
 
@@ -76,3 +79,26 @@ def test_a_short_corridor_is_learned_and_compared(tmp_path):
     for name in ('visits_without_the_key', 'visits_with_the_key'):
         check_picture(tmp_path / f'out/matrix_{name}.png')
     check_picture(tmp_path / 'key_corridor/both/figures/visits.png')
+
+
+def test_curiosity_begins_with_weights_of_no_other_seed():
+    def target(rnd):
+        return rnd.target.head[0].W.array
+
+    config = key_corridor.Config(length=5, rnd_features=4, rnd_layers=(4,))
+    made = [
+        target(key_corridor.curiosity(dataclasses.replace(config, seed=seed))) for seed in range(4)
+    ]
+    env = key_corridor.make_env(config)
+    plain = [
+        target(
+            RND(
+                env.observation_space.shape,
+                **dict(convolutions=(), frames=None, layers=(4,), features=4),
+                seed=seed,
+            )
+        )
+        for seed in range(6)
+    ]
+    everyone = np.stack([*made, *plain]).reshape(10, -1)
+    assert len(np.unique(everyone, axis=0)) == 10

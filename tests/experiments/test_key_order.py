@@ -64,6 +64,23 @@ def test_who_always_says_the_same_is_right_about_its_share(without_chance):
         assert right == pytest.approx(wanted)
 
 
+def test_what_only_new_episodes_bring_is_never_expected(without_chance):
+    found = key_order.played(0, 'test', 40)
+    in_turn = key_order.first_keys(found)[:, 2]
+    share = in_turn.mean()
+    good = [found[n] for n in np.flatnonzero(in_turn)]
+    bad = [found[n] for n in np.flatnonzero(1 - in_turn)]
+    for learnt, wanted in ((good, share), (bad, 1 - share), ([], 0)):
+        model = key_order.new_model('lstm', 0)
+        if learnt:
+            lifelong.episodes_of(learnt, model)
+        known = list(model.outcomes.known)
+        assert 0 <= len(known) < 4
+        right = key_order.right_about_order(model, found)
+        assert right == pytest.approx(wanted)
+        assert model.outcomes.known == known
+
+
 def test_script(tmp_path):
     key_order.script(
         [

@@ -90,3 +90,22 @@ def test_parts_that_do_not_fit_are_named():
         world_model.WorldModelAgent(ConvVAE(5), player.model, player.controller)
     with pytest.raises(ValueError, match='are 10 wide but C takes 16'):
         world_model.WorldModelAgent(player.vision, player.model, player.controller, ('z', 'h'))
+
+
+def test_z_is_drawn_with_the_deviation_of_the_posterior():
+    """Of variances 1, 4, 9, 16 the deviations are 1, 2, 3, 4."""
+    player, seen = make(('z',)), []
+    vision = player.vision
+    vision.mu.W.array[...] = vision.ln_var.W.array[...] = 0
+    vision.mu.b.array[...] = [10, 20, 30, 40]
+    vision.ln_var.b.array[...] = np.log([1, 4, 9, 16])
+
+    def act(features, theta):
+        seen.append(features)
+        return np.zeros((len(features), 1), 'f')
+
+    player.controller.act = act
+    player.act(FRAMES, player.start(rngs()))
+    eps = np.stack([rng.standard_normal(4) for rng in rngs()])
+    wanted = np.array([10, 20, 30, 40]) + np.array([1, 2, 3, 4]) * eps
+    np.testing.assert_allclose(seen[0], wanted, rtol=1e-5)

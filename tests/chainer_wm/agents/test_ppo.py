@@ -6,7 +6,14 @@ import pytest
 from chainer import gradient_check
 from ppo_case import CORES, Count, Cue, Reach, collector
 
-from chainer_wm.agents.ppo.learner import PPO, RND_STREAMS, Stream, clipped_objective, value_loss
+from chainer_wm.agents.ppo.learner import (
+    PPO,
+    RND_STREAMS,
+    Batch,
+    Stream,
+    clipped_objective,
+    value_loss,
+)
 from chainer_wm.agents.ppo.returns import generalized_advantages
 
 RNG = np.random.default_rng
@@ -247,3 +254,20 @@ def test_refuses_what_does_not_fit():
     learner = PPO(made.network, minibatches=2)
     with pytest.raises(ValueError, match='2 minibatches of 1 lanes'):
         learner.update(found, {'extrinsic': found.rewards}, RNG(0))
+
+
+@pytest.mark.parametrize('core', ['lstm', 'dnc'])
+def test_a_memory_goes_on_from_where_collecting_began(core):
+    """Only then is the ratio of a policy that did not change 1."""
+    with chainer.using_config('dtype', np.dtype('float64')):
+        made = collector([Count(99) for _ in range(4)], **CORES[core])
+    made.collect(3)
+    found = made.collect(5)
+    assert not found.reset.any() and abs(found.state.h).max() > 0.01
+    learner = PPO(made.network, epochs=2, minibatches=2)
+    learner.optimizer.alpha = 0.0
+    metrics = learner.update(found, {'extrinsic': found.rewards}, RNG(0))
+    assert metrics['kl'] == pytest.approx(0, abs=1e-12)
+    for part, state in learner._parts(Batch(*(np.arange(4.0)[None],) * 6), found.state, RNG(0)):
+        lanes = part.advantages[0].astype(int)  # a lane's own memory
+        np.testing.assert_array_equal(state.h, found.state.h[lanes])

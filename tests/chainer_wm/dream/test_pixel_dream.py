@@ -141,3 +141,38 @@ class TestCuriosity:
         dream.reset(seed=0)
         _, rewards, ended, _, _ = dream.step(np.full(40, min(tried)))
         assert not ended.any() and not (rewards == 7).any()
+
+    def test_pairs_by_hand(self):
+        """Pictures 0, 1, 2 with the actions 0, 1, 0."""
+        model = PixelModel(2, 2, 2, capacity=9, hidden_size=4)
+        pictures = np.zeros((3, 2, 2, 3)) + np.reshape([0, 1, 2], (3, 1, 1, 1))
+        episodes = taught(model, [rollout(pictures, [0, 1, 0], [0] * 3, True)])
+        curious = curiosity(episodes, 7.0)
+        codes = model.palette.encode(pictures.astype(np.uint8)).repeat(2, 0)
+        new = curious.surprised(codes, np.array([0, 1] * 3))
+        np.testing.assert_array_equal(new, [0, 1, 1, 0, 0, 1])
+
+    def test_is_about_the_picture_that_the_action_answers(self):
+        model = small_model()
+        model.colours.W.array *= 100  # pictures change in every step
+        episodes = taught(model, [played(1, 5)])
+        starts = starts_at(model, episodes, np.zeros((1, 2), int))
+        asked = []
+
+        class Noted:
+            reward = 7.0
+
+            def surprised(self, codes, actions):
+                asked.append((codes.copy(), actions.copy()))
+                return np.zeros(len(codes), bool)
+
+        dream = PixelDream(model, starts, 3, 9, Noted())
+        shown, _ = dream.reset(seed=0)
+        for step in range(4):
+            actions = np.array([step % 4, 1, 2])
+            after, *_ = dream.step(actions)
+            codes, taken = asked[step]
+            np.testing.assert_array_equal(model.palette.decode(codes), shown)
+            np.testing.assert_array_equal(taken, actions)
+            assert (after != shown).any()
+            shown = after

@@ -65,3 +65,33 @@ def test_a_population_dreams_with_a_second_m():
         for one in (Dream(make_model(), STARTS, max_steps=9), dream)
     )
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize('core', ['lstm', 'dnc'])
+@pytest.mark.parametrize('second', [False, True])
+@pytest.mark.parametrize('keep', [[4, 0], [5, 4, 2], np.array([1, 0, 0, 0, 1, 0], bool)])
+def test_the_lanes_that_are_kept_are_those_asked_for(core, second, keep):
+    """No two lanes are alike: every one acts otherwise."""
+    dream = (
+        SecondModelDream(make_model(core), STARTS, make_model(core, 7), max_steps=99)
+        if second
+        else Dream(make_model(core), STARTS, max_steps=99)
+    )
+    actions = np.linspace(-1, 1, 6)[:, None]
+
+    def begin():
+        dream.reset(3, np.random.default_rng(0), repeats=2)
+        for _ in range(2):
+            dream.step(actions)
+        return dream.observe().copy()
+
+    before = begin()
+    gaps = abs(before[:, None] - before).max(axis=2)
+    assert gaps[~np.eye(6, dtype=bool)].min() > 1e-4
+    dream.step(actions)
+    after = dream.observe().copy()
+    begin()
+    dream.keep(keep)
+    np.testing.assert_array_equal(dream.observe(), before[keep])
+    dream.step(actions[keep])
+    np.testing.assert_allclose(dream.observe(), after[keep], atol=1e-6)

@@ -2,11 +2,14 @@
 
 import math
 
+import chainer
 import numpy as np
 import pytest
 from chainer import gradient_check
 
+from chainer_wm.functions.kernels import kernels_for
 from chainer_wm.functions.mixture import Mixture, mixture_nll, sample_mixture
+from chainer_wm.links.mdn_rnn import MDNRNN
 
 
 def random_mixture(rng, shape, dtype=np.float64):
@@ -146,3 +149,33 @@ def test_bad_arguments_of_sampling(arguments):
     mixture = random_mixture(np.random.default_rng(0), (2, 3, 2))
     with pytest.raises(ValueError, match=r'rng|temperature'):
         sample_mixture(mixture, **arguments)
+
+
+TAUS = np.array([4.0, 0.25, 1.0])
+NOISE = np.full((1, 1), 0.5), np.full((1, 1), 1.5)
+
+
+def test_the_noise_is_scaled_by_the_root_of_the_temperature():
+    """z = mu + sigma sqrt(tau) eps: 7, 2.5 and 4."""
+    fields = (np.full((3, 1, 1), x) for x in (0.0, 1.0, np.log(2.0)))
+    noise = (np.full((3, 1), 0.5), np.full((3, 1), 1.5))
+    z = sample_mixture(Mixture(*fields), temperature=TAUS, noise=noise)
+    np.testing.assert_allclose(z[:, 0], [7.0, 2.5, 4.0], rtol=1e-12)
+    out, bias = np.zeros((3, 3)), np.array([0.0, 1.0, np.log(2.0)])
+    z = kernels_for(out).sample_mixture(out, bias, *NOISE, np.zeros(3, int), TAUS)
+    np.testing.assert_allclose(z[:, 0], [7.0, 2.5, 4.0], rtol=1e-12)
+
+
+@pytest.mark.parametrize('engine', ['fused', 'reference'])
+@pytest.mark.parametrize('core', ['lstm', 'dnc'])
+def test_a_dream_scales_its_noise_by_the_root_of_the_temperature(core, engine):
+    with chainer.using_config('dtype', np.float64):
+        model = MDNRNN(1, 1, 4, mixtures=1, core=core, engine=engine)
+    model.head.W.array[...] = 0
+    model.head.b.array[...] = [0.0, 1.0, np.log(2.0)]
+    for sample in (model.sample, model.sampler()):
+        z, _, _ = sample(
+            *(np.zeros((3, 1)), np.zeros((3, 1)), model.initial_state(3)),
+            *(None, NOISE, np.zeros(3, int), TAUS),
+        )
+        np.testing.assert_allclose(z[:, 0], [7.0, 2.5, 4.0], rtol=1e-12)

@@ -12,6 +12,7 @@ import pytest
 from chainer_wm.functions.adam import Adam
 from chainer_wm.links.conv_vae import (
     ConvVAE,
+    Posterior,
     active_latents,
     kl_divergence,
     to_frames,
@@ -439,3 +440,21 @@ def test_the_gpu_agrees():
         grads.append(cupy.asnumpy(vision.conv1.W.grad))
     assert losses[0] == pytest.approx(losses[1], rel=1e-9)
     assert_close(grads[1], grads[0], 1e-8)
+
+
+@ENGINES
+def test_the_floor_by_hand_where_a_frame_lies_below_it(engine, monkeypatch):
+    """KL of 0, 2 and 10 nats over a floor of 5 * 0.6 = 3: (3 + 3 + 10) / 3."""
+    vision = make(engine)
+    mu = np.zeros((3, 5))
+    mu[1, 0], mu[2, 1] = 2, np.sqrt(20)
+    posterior = Posterior(*map(chainer.Variable, (mu, np.zeros((3, 5)))))
+    monkeypatch.setattr(vision, 'encode', lambda frames: posterior)
+    reporter = chainer.Reporter()
+    reporter.add_observer('v', vision)
+    with reporter:
+        loss = vision.loss(to_input(stored(3), dtype=np.float64), noise(3), kl_tolerance=0.6)
+    seen = reporter.observation
+    assert float(seen['v/kl']) == pytest.approx(4)
+    floored = float(loss.array) - float(seen['v/reconstruction'].array)
+    assert floored == pytest.approx(16 / 3)

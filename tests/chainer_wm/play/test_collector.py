@@ -6,6 +6,7 @@ import pytest
 from ppo_case import CORES, Count, Cue, collector, network
 
 from chainer_wm.agents.ppo.policy import to_environment
+from chainer_wm.functions.non_finite import NonFiniteError
 from chainer_wm.play.collector import Collector
 
 
@@ -14,6 +15,16 @@ def test_refuses_what_does_not_fit():
         Collector(network(Count(shape=(3,))), [Count()])
     with pytest.raises(RuntimeError, match='start'):
         Collector(network(Count()), [Count()]).collect(3)
+
+
+def test_a_reward_of_nan_is_an_error():
+    def broken():
+        return gym.wrappers.TransformReward(Count(2), lambda r: np.nan if r == 2 else r)
+
+    player = Collector(network(Count()), [Count(2), broken()])
+    player.start(np.random.default_rng(0))
+    with pytest.raises(NonFiniteError, match='reward nan in lane 1.*step 1'):
+        player.collect(4)
 
 
 def test_what_is_collected():

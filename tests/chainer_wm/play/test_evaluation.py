@@ -10,8 +10,11 @@ from ppo_case import Count, Cue, network
 from chainer_wm.agents import policies
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.envs.pixelcopter import PixelCopter
-from chainer_wm.play import evaluation
+from chainer_wm.functions.non_finite import NonFiniteError
+from chainer_wm.play import collection, evaluation, lanes
 from chainer_wm.play.workers import WorkerError
+from chainer_wm.rollouts import RolloutStore
+from chainer_wm.seeds import stream
 
 
 class Walk(gym.Env):
@@ -30,6 +33,22 @@ class Walk(gym.Env):
             raise ValueError('the action is not finite')
         self.left -= 2 if action[0] < 0 else 1
         return np.ones(2, np.float32), 1.0, self.left <= 0, False, {}
+
+
+class Faulty(Walk):
+    """The reward of its fourth step is not a number."""
+
+    def __init__(self, wrong=np.nan):
+        self.wrong = wrong
+
+    def reset(self, *, seed=None, options=None):
+        self.steps, self.seed_given = 0, seed
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self.steps += 1
+        seen, reward, *rest = super().step(action)
+        return seen, self.wrong if self.steps == 4 else reward, *rest
 
 
 class Broken(policies.NoAction):
@@ -61,6 +80,31 @@ def test_every_policy_meets_the_same_episodes():
 def test_a_policy_that_fails_is_an_error_and_never_a_score():
     with pytest.raises(WorkerError, match='broken on purpose'):
         evaluation.evaluate(Walk, {'broken': Broken}, 2, 0, workers=1)
+
+
+@pytest.mark.parametrize('wrong', [np.nan, np.inf, np.float32('nan')])
+def test_a_reward_that_is_not_finite_is_an_error(wrong):
+    env = Faulty(wrong)
+    rngs = [stream(3, 'evaluate', e) for e in (7, 8)]
+    with pytest.raises(NonFiniteError) as caught:
+        list(lanes.play([env], policies.NoAction(), rngs))
+    said = str(caught.value)
+    assert f'reward {float(wrong)} in step 3 of episode 0' in said
+    assert f'game seed {env.seed_given}' in said and 'NoAction' in said
+
+
+def test_no_score_comes_out_of_a_game_that_gives_nan():
+    with pytest.raises(WorkerError) as caught:
+        evaluation.evaluate(Faulty, {'still': policies.NoAction}, 2, seed=5, workers=0)
+    for said in ('reward nan', "('still', 5, 'evaluate', (0, 1)", 'NoAction'):
+        assert said in str(caught.value)
+
+
+def test_no_episode_with_nan_is_collected(tmp_path):
+    store = RolloutStore(tmp_path)
+    with pytest.raises(WorkerError, match='reward nan in step 3'):
+        collection.collect(store, Faulty, policies.NoAction, 2, seed=0, workers=0)
+    assert list(store.episodes) == []
 
 
 class TestPlayedTogether:
@@ -109,6 +153,8 @@ def test_summary_by_hand():
     assert found['standard_error'] == pytest.approx(1)
     with pytest.raises(ValueError, match='0 episodes'):
         evaluation.summary([])
+    with pytest.raises(ValueError, match=r'episodes \[1, 3\] are \[nan, inf'):
+        evaluation.summary([1, np.nan, 3, np.inf])
 
 
 def test_ages_count_steps_and_deaths_by_hand():

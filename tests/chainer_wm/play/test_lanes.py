@@ -2,6 +2,7 @@
 
 import functools
 
+import chainer
 import gym
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from chainer_wm.agents.controller import LinearController
 from chainer_wm.agents.policies import HeldRandom, Mixed, NoAction, Pacing, RandomActions, Uniform
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
-from chainer_wm.play import collection, lanes
+from chainer_wm.play import collection, evaluation, lanes
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.seeds import stream
 
@@ -232,3 +233,13 @@ def test_groups_cover_all_in_order():
     found = lanes.groups(range(100), 2, most=32)
     assert [len(group) for group in found] == [25] * 4
     assert sum(found, ()) == tuple(range(100))
+
+
+def test_an_agent_plays_in_the_dtype_of_the_run_in_any_process():
+    def returns(dtype, workers):
+        with chainer.using_config('dtype', np.dtype(dtype)):
+            return evaluation.evaluate(Game, {'agent': make_agent}, 3, 0, workers=workers)['agent']
+
+    here, there = returns('float64', 0), returns('float64', 1)
+    np.testing.assert_array_equal(here, there)
+    assert (here != returns('float32', 0)).all()

@@ -10,6 +10,8 @@ import sys
 import textwrap
 import time
 
+import chainer
+import chainer.links as L
 import numpy as np
 import pytest
 
@@ -39,6 +41,11 @@ def multiply_after_numba():
     import numba
 
     return numba.get_num_threads()
+
+
+def dtypes(made, _):
+    """Of the link that was made at the start, and of one made in a task."""
+    return made.W.dtype.name, L.Linear(1, 1).W.dtype.name
 
 
 def first_time(path):
@@ -144,6 +151,14 @@ def test_setup_runs_once_per_worker_and_the_pool_keeps_them():
     assert [first[0][0], first[1][0], second[0][0]] == [101, 102, 103]
     assert first[0][1] == second[0][1] != os.getpid()
     assert second[0][2] == 3
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+def test_links_in_a_worker_have_the_dtype_of_the_run(dtype):
+    make = functools.partial(L.Linear, 1, 1)
+    with chainer.using_config('dtype', np.dtype(dtype)):
+        results = list(run_tasks(dtypes, [0], 1, setup=make))
+    assert results == [(0, (dtype, dtype))]
 
 
 def test_setup_runs_once_inline():

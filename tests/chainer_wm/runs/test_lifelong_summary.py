@@ -1,7 +1,15 @@
 """What lifelong runs say: tables, and what they are compared in."""
 
+import pytest
+
 from chainer_wm import files
-from chainer_wm.runs.lifelong_summary import after_levels, compared, tables
+from chainer_wm.runs.lifelong_summary import (
+    after_levels,
+    by_chance,
+    chance_of_passing,
+    compared,
+    tables,
+)
 
 
 def score(success, steps=10.0):
@@ -25,7 +33,17 @@ def finished(tmp_path, seed, model, kept=0.5):
                     'probes': [{'pictures': 0.75}] * (level + 1),
                 },
             )
-    ppo = [{'level': n, 'real_steps': 512, 'scores': [score(0.3)] * 2} for n in range(2)]
+        files.write_json(
+            folder / f'level-{level}/iteration-1/reported.json',
+            [score(share) for share in ([0.8, 0.1], [kept, 0.6])[level]],
+        )
+    ppo = [
+        {
+            **{'level': n, 'real_steps': 512},
+            **{'scores': [score(0.3)] * 2, 'reported': [score(0.2)] * 2},
+        }
+        for n in range(2)
+    ]
     files.write_json(
         folder / 'results.json',
         {
@@ -34,6 +52,7 @@ def finished(tmp_path, seed, model, kept=0.5):
             'config': {'env': 'navigation', 'model': model, 'lanes': 4},
             'versions': {},
             'seconds': {},
+            'passing_by_chance': by_chance(20, 0.9),
             'random': [score(0.1)] * 2,
             'same_budget': ppo,
             'until_solved': [row | {'solved': n == 0} for n, row in enumerate(ppo)],
@@ -48,9 +67,12 @@ class TestSummary:
         found = files.read_json(finished(tmp_path, 0, 'dnc') / 'results.json')
         assert [row['real_steps'] for row in found['levels']] == [250, 200]
         assert [row['solved_after'] for row in found['levels']] == [250, 200]
-        assert found['retention'] == [[0.9, 0], [0.5, 1.0]]
+        assert found['retention'] == [[0.8, 0.1], [0.5, 0.6]]
         assert found['model_retention'] == [[0.75, None], [0.75, 0.75]]
-        assert found['levels'][0]['kept']['success'] == 0.5
+        first = found['levels'][0]
+        assert first['stopped_at']['success'] == 0.9 and first['looks'] == 2
+        assert first['learnt']['success'] == 0.8
+        assert first['kept']['success'] == 0.5
         assert [row['iteration'] for row in after_levels(found['iterations'])] == [1, 1]
 
     def test_what_runs_are_compared_in(self, tmp_path):
@@ -74,3 +96,13 @@ class TestSummary:
             [0.75, None],
             [0.75, 0.75],
         ]
+
+    def test_chance_of_passing_by_hand(self):
+        # both of two; 18, 19 or 20 of 20
+        assert chance_of_passing(0.5, 2, 0.9) == 0.25
+        by_hand = 0.8**18 * (190 * 0.2**2 + 20 * 0.8 * 0.2 + 0.8**2)
+        assert chance_of_passing(0.8, 20, 0.9) == pytest.approx(by_hand)
+        assert by_hand == pytest.approx(0.2061, abs=1e-4)
+        assert chance_of_passing(0.3, 5, 0) == pytest.approx(1)
+        found = by_chance(20, 0.8)['one_look']
+        assert list(found) == ['0.50', '0.60', '0.70']

@@ -265,3 +265,49 @@ def test_v_begins_at_the_mean_colour():
     picture = vision.decode(np.zeros((1, Z), np.float32)).array[0]
     means = picture.mean(axis=(1, 2))
     np.testing.assert_allclose(means, [0.01, 0.2, 0.01], rtol=1e-5)
+
+
+class Told(chainer.Chain):
+    """An M that keeps what its loss is told."""
+
+    device = chainer.get_device('@numpy')
+    dtype = np.dtype(np.float64)
+
+    def initial_state(self, batch):
+        return batch
+
+    def loss(self, *told, reward):
+        self.told = (*told, reward)
+        chainer.report({'loss': 1.5}, self)
+
+
+class Shown:
+    """A V whose z is the first pixel of the frame, without a doubt."""
+
+    xp, dtype = np, np.dtype(np.float64)
+
+    def encode(self, x):
+        mu = chainer.Variable(np.array(x[:, 0, 0, :1]) * 255)
+        return mu, chainer.Variable(np.full(mu.shape, -80.0))
+
+
+def test_novelty_is_about_the_next_z():
+    rollouts = []
+    for lane in range(2):
+        frames = np.zeros((5, 64, 64, 3), np.uint8)
+        frames[:, 0, 0, 0] = 100 * lane + np.arange(5)
+        count = (10 * lane + np.arange(5)).astype('f')
+        rollouts.append(
+            Rollout(*(frames, count[:, None], 2 * count), *(np.zeros(5, bool), np.zeros(5, bool)))
+        )
+    told = Told()
+    assert novelty(Shown(), told, rollouts, 0) == {'loss': 1.5}
+    z, a, z_next, mask, done, state, reset, reward = told.told
+    first = np.arange(4)[:, None] + np.array([0, 100])
+    counts = np.arange(4)[:, None] + np.array([0, 10])
+    np.testing.assert_allclose(z[..., 0], first, atol=1e-9)
+    np.testing.assert_allclose(z_next[..., 0], first + 1)
+    np.testing.assert_allclose(a[..., 0], counts)
+    np.testing.assert_allclose(reward, 2 * counts)
+    np.testing.assert_array_equal(reset, [[1, 1]] + 3 * [[0, 0]])
+    assert mask.all() and not done.any() and state == 2

@@ -8,6 +8,7 @@ from lifelong_case import DOWN, RIGHT, Script, game, network, rngs
 from chainer_wm.agents.policies import RandomActions
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.envs.grid_navigation import OrderedKeys
+from chainer_wm.functions.non_finite import NonFiniteError
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.training import levels
 
@@ -35,6 +36,12 @@ class TestPlay:
         (found,) = levels.play([game().make(0)], Script(0), rngs(1))
         assert len(found) == 20 and found.truncated[-1]
         assert not levels.succeeded(found)
+
+    def test_a_reward_of_nan_is_an_error(self):
+        env = gym.wrappers.TransformReward(game().make(0), lambda _: np.nan)
+        env.shortest = 8
+        with pytest.raises(NonFiniteError, match='nan in step 0.*Script'):
+            levels.play([env], Script(0), rngs(1))
 
     def test_a_mistake_is_no_success(self):
         # the first key out of two is wrong for one of the two orders
@@ -108,3 +115,31 @@ class TestScore:
         found = levels.scores(game(), network(), 4, 0)
         assert len(found) == 2
         assert found == levels.scores(game(), network(), 4, 0)
+
+
+def test_levels_are_scored_on_games_that_nobody_learns_from(tmp_path):
+    """Not on a single game of those that are stored."""
+    seeds = []
+
+    def make(level):
+        env = game().make(level)
+        reset = env.reset
+
+        def noted(*, seed=None, options=None):
+            seeds.append(seed)
+            return reset(seed=seed, options=options)
+
+        env.reset = noted
+        return env
+
+    real = levels.Game('tiny', make, 2)
+    store = RolloutStore(tmp_path)
+    for level in range(2):
+        numbers = range(10 * level, 10 * (level + 1))
+        dice = levels.RandomPolicy()
+        levels.collect(store, real, level, dice, numbers, 3, (0.0,))
+    learnt, seeds = set(seeds), []
+    stored = {store.read(episode).info['seed'] for episode in store.episodes}
+    assert len(learnt) == 20 and stored == learnt
+    levels.scores(real, network(), 10, 3)
+    assert len(set(seeds)) == 20 and not set(seeds) & learnt

@@ -2,6 +2,7 @@
 
 import gym
 import numpy as np
+import pytest
 from lifelong_case import DOWN, RIGHT, Script, game, network, rngs
 
 from chainer_wm.agents.policies import RandomActions
@@ -107,7 +108,7 @@ def test_a_probe_does_not_teach_the_model_new_outcomes(tmp_path):
     assert found['outcomes'] == 0
 
 
-def practice(folder):
+def practice(folder, seed=0):
     return lifelong.RealPractice(
         folder,
         game(),
@@ -117,7 +118,8 @@ def practice(folder):
         rollout_length=10,
         shape_rewards=lambda rewards: rewards * 0.1,
         episodes=2,
-        seed=0,
+        report_episodes=3,
+        seed=seed,
         restart_every=2,
     )
 
@@ -127,6 +129,7 @@ class TestBaseline:
         found = practice(tmp_path).same_budget([41, 20])
         assert [row['real_steps'] for row in found] == [60, 20]
         assert [len(row['scores']) for row in found] == [2, 2]
+        assert [len(row['reported']) for row in found] == [2, 2]
         assert practice(tmp_path).same_budget([41, 20]) == found  # from disk
 
     def test_stops_when_solved_or_at_the_limit(self, tmp_path):
@@ -136,3 +139,18 @@ class TestBaseline:
         hard = practice(tmp_path / 'hard').until_solved(2.0, 90)
         assert [row['real_steps'] for row in hard] == [80, 80]
         assert not any(row['solved'] for row in hard)
+
+    def test_no_level_learns_with_the_numbers_of_another_seed(self, tmp_path, monkeypatch):
+        used = []
+
+        def train(*args, seed, **options):
+            used.append(seed)
+            raise InterruptedError
+
+        monkeypatch.setattr(lifelong.ppo, 'train', train)
+        monkeypatch.setattr(lifelong.ppo, 'load', lambda *args: None)
+        for seed in range(4):
+            for level in range(2):
+                with pytest.raises(InterruptedError):
+                    practice(tmp_path, seed).on(level, 1)
+        assert len(set(used)) == 8 and not set(used) & set(range(8))

@@ -8,8 +8,8 @@ from ppo_case import CORES, Count, Cue, collector
 
 from chainer_wm.agents.ppo.learner import PPO, RND_STREAMS, Stream
 from chainer_wm.agents.rnd import RND
+from chainer_wm.functions.non_finite import NonFiniteError
 from chainer_wm.training import ppo
-from chainer_wm.training.non_finite import NonFiniteError
 
 PLAIN = (Stream(),)
 CURIOUS = (Stream('intrinsic', 0.99, 1.0, False),)
@@ -220,3 +220,17 @@ def test_refuses_another_network(tmp_path):
     _, made = new()
     with pytest.raises(ValueError, match='another network'):
         ppo.train(tmp_path, learner, made, updates=1, rollout_length=2, seed=0)
+
+
+def test_the_bonus_is_whitened_by_what_was_seen_before(tmp_path):
+    """24 steps an update, after 40 to begin with."""
+    rnd, counts = curiosity(), []
+    bonus = rnd.bonus
+
+    def counted(following):
+        counts.append(rnd.seen.count)
+        return bonus(following)
+
+    rnd.bonus = counted
+    train(tmp_path, 3, rnd=rnd)
+    assert counts == [40, 64, 88]

@@ -1,11 +1,14 @@
 """The iterative procedure: joined codes, the split, the inherited search."""
 
+import functools
+
 import numpy as np
 import pytest
 
 from chainer_wm import files
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.rollouts import Rollout
 from chainer_wm.rollouts.latents import JoinedLatents, Latents, LatentWriter
 from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.training import evolution, rounds
@@ -84,6 +87,28 @@ def test_what_was_held_out_stays_held_out_in_later_rounds(saved):
     assert unseen[0] < unseen[1]
 
 
+def test_v_never_sees_what_m_is_judged_by(saved):
+    now = saved.at(1)
+    for one, lengths in ((saved, RANDOM), (now, PLAYED)):
+        for episode, length in enumerate(lengths):
+            one.store().add(
+                episode,
+                Rollout(
+                    np.zeros((length, 64, 64, 3), np.uint8),
+                    np.zeros((length, 1), np.float32),
+                    np.zeros(length, np.float32),
+                    *np.zeros((2, length), bool),
+                ),
+            )
+    _, seen, unseen = rounds.recorded(now, a_quarter)
+    train, test = rounds.windows(now, a_quarter, 1, 1, 3)
+    joined = now.latents()
+    seen, unseen = ({joined.number(*episode) for episode in side} for side in (seen, unseen))
+    judged = set(joined.episodes[test.positions])
+    assert len(judged) == 2 and not seen & judged
+    assert seen == set(joined.episodes[train.positions]) and unseen == judged
+
+
 def test_rounds_have_streams_of_their_own():
     seeds = [rounds.seed_of(7, round) for round in range(20)]
     assert seeds[0] == 7 and len(set(seeds)) == 20
@@ -115,3 +140,19 @@ def test_samples_leave_the_search_as_it_was():
     np.testing.assert_allclose(found.mean(axis=0), 1, atol=0.04)
     np.testing.assert_allclose(found.std(axis=0), 0.5, atol=0.03)
     np.testing.assert_array_equal(search.ask(), twin.ask())
+
+
+def test_a_run_with_another_seed_holds_out_what_its_vision_never_saw(saved):
+    """The codes are the source's; M of any seed is judged by its held-out."""
+    files.write_json(saved.folder / 'config.json', {'seed': 3, 'held_out': 0.25})
+    unseen = set(rows(rounds.windows(saved, a_quarter, 1, 1, 3)[1]))
+    for seed in range(8):
+        other = SavedAgent(saved.folder.parent / f'other-{seed}', reuse=saved.folder.name)
+        split = functools.partial(other.split, held_out=0.5, seed=seed)
+        train, test = rounds.windows(other, split, 1, 1, seed)
+        assert set(rows(test)) == unseen
+        assert not set(rows(train)) & unseen
+
+
+def test_a_run_of_its_own_holds_out_by_its_own_seed_and_share(saved):
+    assert saved.split([3, 0, 2, 1], 0.25, 3) == a_quarter(range(4))

@@ -8,10 +8,11 @@ import chainer.links as L
 import numpy as np
 import pytest
 
+from chainer_wm import files
 from chainer_wm.files import archives
+from chainer_wm.functions.non_finite import NonFiniteError
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
-from chainer_wm.training.non_finite import NonFiniteError
 
 
 class State(NamedTuple):
@@ -141,7 +142,7 @@ def test_finished_training_is_not_repeated(tmp_path):
 def test_only_two_snapshots_are_kept(tmp_path):
     for updates in (2, 4, 6):
         run(tmp_path, updates)
-    names = sorted(p.name for p in (tmp_path / 'snapshots').iterdir())
+    names = sorted(p.name for p in (tmp_path / 'snapshots').glob('update-*'))
     assert names == ['update-00000004.npz', 'update-00000006.npz']
 
 
@@ -162,6 +163,139 @@ def test_best_held_out_weights_are_kept_and_patience_ends_training(tmp_path):
     assert updater.iteration == 10  # best at the second of five measurements
     best = archives.load_link(tmp_path / 'best.npz', Net)
     np.testing.assert_array_equal(best.layer.W.array, weights[1])
+
+
+class Scripted:
+    """A training whose held-out values are given, by update number."""
+
+    def __init__(self, folder, values, patience=None):
+        self.folder, self.values = folder, values
+        self.net, self.weights = Net(), {}
+        self.updater = loop.NumberedUpdater(
+            chainer.optimizers.Adam().setup(self.net), self.net.loss, State(np.zeros((4, 3), 'f'))
+        )
+        self.held_out = loop.HeldOut(self.measure, 'size', folder / 'best.npz', patience)
+
+    def measure(self):
+        number = self.updater.iteration
+        self.weights[number] = self.net.layer.W.array.copy()
+        return {'size': self.values[number]}
+
+    def fit(self, updates):
+        trainer = loop.fit(
+            self.folder, self.updater, updates, 'test', self.held_out, measure_every=5, log_every=5
+        )
+        self.log = [
+            {key: row[key] for key in row if key != 'elapsed_time'}
+            for row in loop.history(trainer)
+        ]
+        return self
+
+    def kept(self):
+        """Of which update the kept weights are."""
+        best = archives.load_link(self.folder / 'best.npz', Net).layer.W.array
+        numbers = [number for number, weights in self.weights.items() if (weights == best).all()]
+        return numbers[0] if numbers else None
+
+
+ENDS_BEST = {5: 3.0, 10: 2.0, 13: 1.0, 15: 2.5, 18: 4.0, 20: 2.2}
+ENDS_WORSE = ENDS_BEST | {13: 9.0}
+
+
+def test_the_end_is_measured_and_may_be_the_best(tmp_path):
+    found = Scripted(tmp_path / 'a', ENDS_BEST).fit(13)
+    assert found.kept() == 13 and list(found.weights) == [5, 10, 13]
+    assert [row['iteration'] for row in found.log] == [5, 10, 13]
+    assert [row['held_out/size'] for row in found.log] == [3.0, 2.0, 1.0]
+    assert all(row['main/loss'] > 0 for row in found.log)
+    written = files.read_json(tmp_path / 'a/log.json')
+    assert [row['held_out/size'] for row in written] == [3.0, 2.0, 1.0]
+    assert Scripted(tmp_path / 'b', ENDS_WORSE).fit(13).kept() == 10
+    # shorter than the time to the first measurement
+    assert Scripted(tmp_path / 'c', {3: 7.0}).fit(3).kept() == 3
+    # measured once where the end is a measurement anyway
+    assert list(Scripted(tmp_path / 'd', ENDS_BEST).fit(10).weights) == [5, 10]
+
+
+@pytest.mark.parametrize('values', [ENDS_BEST, ENDS_WORSE])
+@pytest.mark.parametrize('stops', [(13,), (3, 13), (13, 18), (13, 13)])
+def test_a_longer_training_does_not_know_where_it_once_ended(tmp_path, values, stops):
+    values = values | {3: 0.5}
+    whole = Scripted(tmp_path / 'whole', values).fit(20)
+    assert whole.kept() == 10
+    for stop in stops:
+        Scripted(tmp_path / 'parts', values).fit(stop)
+    parts = Scripted(tmp_path / 'parts', values).fit(20)
+    for name in ('best.npz', 'log.json'):
+        assert (tmp_path / 'parts' / name).exists()
+    np.testing.assert_array_equal(
+        *(
+            archives.load_link(tmp_path / each / 'best.npz', Net).layer.W.array
+            for each in ('whole', 'parts')
+        )
+    )
+    assert parts.log == whole.log
+    assert parts.held_out.best == whole.held_out.best == 2.0
+    assert parts.held_out.since_best == whole.held_out.since_best == 2
+
+
+def test_the_end_does_not_count_for_patience(tmp_path):
+    values = {5: 3.0, 8: 9.0, 10: 4.0, 15: 2.0, 20: 2.1, 25: 2.2}
+    for stop in (8, 8, 99):
+        found = Scripted(tmp_path, values, patience=2).fit(stop)
+    assert found.updater.iteration == 25
+    assert found.kept() == 15
+
+
+@pytest.mark.parametrize('at', ['measuring', 'setting aside', 'saving'])
+def test_killed_at_the_end_it_is_measured_in_the_next_call(tmp_path, monkeypatch, at):
+    class Killed(Exception):
+        pass
+
+    def die(*_):
+        raise Killed
+
+    killed = Scripted(tmp_path, ENDS_BEST)
+    whole = killed.measure
+
+    def measure():
+        if killed.updater.iteration == 13:
+            if at == 'measuring':
+                die()
+            monkeypatch.setattr(
+                *(files, 'atomic_write', die)
+                if at == 'setting aside'
+                else (loop, 'save_link', die)
+            )
+        return whole()
+
+    killed.held_out.measure = measure
+    with pytest.raises(Killed):
+        killed.fit(13)
+    monkeypatch.undo()
+    for _ in range(2):
+        again = Scripted(tmp_path, ENDS_BEST).fit(13)
+        assert again.kept() == 13 and list(again.weights) == [13]
+        assert again.log[-1]['held_out/size'] == 1.0
+    longer = Scripted(tmp_path, ENDS_BEST).fit(20)
+    assert longer.kept() is None  # of none that was measured after 13
+    np.testing.assert_array_equal(
+        archives.load_link(tmp_path / 'best.npz', Net).layer.W.array, killed.weights[10]
+    )
+
+
+def test_what_is_left_at_the_end_is_logged(tmp_path):
+    def loss(number, state):
+        found = F.sum(net.layer.W * 0) + number
+        chainer.report({'loss': found}, net)
+        return found, state
+
+    net = Net()
+    for stop in (4, 9):
+        updater = loop.NumberedUpdater(chainer.optimizers.SGD().setup(net), loss)
+        trainer = loop.fit(tmp_path, updater, stop, 'test', log_every=6)
+    rows = [(row['iteration'], row['main/loss']) for row in loop.history(trainer)]
+    assert rows == [(6, 2.5), (9, 7.0)]  # means of 0 to 5 and of 6 to 8
 
 
 @pytest.mark.parametrize('debug', [False, True])

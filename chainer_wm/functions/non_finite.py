@@ -28,6 +28,28 @@ def raw(value: Any) -> Any:
     return value.array if isinstance(value, chainer.Variable) else value
 
 
+def check_reward(reward: Any, player: str, episode: int, step: int, seed: int) -> float:
+    """The reward of a game's step as a number.
+
+    Args:
+        player: who plays.
+        episode: number of the episode, or of its lane.
+        step: of the episode, from 0.
+        seed: of the game's reset.
+
+    Raises:
+        NonFiniteError: it is not finite; a return of it would be no score.
+    """
+    number = float(reward)
+    if not np.isfinite(number):
+        raise NonFiniteError(
+            f'reward {number} in step {step} of episode {episode} (game seed '
+            f'{seed}), played by {player}: did the game divide by 0, or did '
+            'it get an action that is not finite?'
+        )
+    return number
+
+
 def is_finite(value: Any) -> bool:
     """Whether all of a variable or an array is; nothing and integers are."""
     array = raw(value)

@@ -6,7 +6,7 @@ import chainer.links as L
 import numpy as np
 import pytest
 
-from chainer_wm.training.non_finite import NonFiniteError, check_parameters, find_non_finite
+from chainer_wm.functions.non_finite import NonFiniteError, check_parameters, find_non_finite
 
 
 class Net(chainer.Chain):

@@ -1,0 +1,95 @@
+"""Settings are looked at before the first stage: a bad one costs no time."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from chainer_wm import devices
+from chainer_wm.runs import run_folder
+
+
+def check(config: Any) -> None:
+    """See that no setting lets a later stage fail.
+
+    Numbers must lie within the bounds of their options. What settings must
+    fulfil together is seen by the config's own ``check``, where it has one.
+
+    Raises:
+        runs.RunError: one that does not; names its flag.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, (int, float)) and not isinstance(one, bool):
+                _check_number(field, one)
+    if hasattr(config, 'device'):
+        try:
+            devices.get_device(config.device)
+        except ValueError as error:
+            raise run_folder.RunError(f'--device: {error}') from error
+    if hasattr(config, 'check'):
+        config.check()
+
+
+def _check_number(field: dataclasses.Field, number: float) -> None:
+    bounds = {
+        f'{words} {bound}': within(number, bound)
+        for words, (bound, within) in field.metadata['bounds'].items()
+        if bound is not None
+    }
+    if not (math.isfinite(number) and all(bounds.values())):
+        raise run_folder.RunError(
+            f'{flag_of(field)} {number}: expected a number '
+            f'{" and ".join(bounds)} ({field.metadata["help"]})'
+        )
+
+
+def check_features(config: Any) -> None:
+    """See that M has what C sees.
+
+    Raises:
+        runs.RunError: it has not.
+    """
+    if 'r' in config.features and config.model != 'dnc':
+        raise run_folder.RunError(
+            f'--features {" ".join(config.features)}: r, what was read from '
+            f'memory, needs --model dnc, not {config.model}'
+        )
+
+
+def check_temperature(flag: str, ends: tuple[float, ...]) -> None:
+    """See that it is one temperature, or a range of them.
+
+    Raises:
+        runs.RunError: it is neither.
+    """
+    if len(ends) not in (1, 2) or list(ends) != sorted(ends):
+        raise run_folder.RunError(
+            f'{flag} {" ".join(map(str, ends))}: expected one temperature, '
+            'or the lower and the upper end of a range'
+        )
+
+
+def check_minibatches(minibatches: int, lanes: int, steps: int, recurrent: bool) -> None:
+    """See that PPO has something in every minibatch.
+
+    Args:
+        recurrent: a policy with a memory learns from whole lanes.
+
+    Raises:
+        runs.RunError: it has not.
+    """
+    parts = lanes if recurrent else lanes * steps
+    if minibatches > parts:
+        what = 'lanes' if recurrent else 'steps'
+        raise run_folder.RunError(
+            f'--minibatches {minibatches} of {parts} {what}: more lanes or '
+            'fewer minibatches are needed'
+        )
+
+
+def flag_of(field: dataclasses.Field) -> str:
+    """As it is written on the command line."""
+    return '--' + field.name.replace('_', '-')
