@@ -59,9 +59,9 @@ REUSED = (
     *('vision_epochs', 'vision_batch', 'vision_learning_rate', 'vision_last_learning_rate'),
 )
 
-#: Policies that the agent is held against.
+#: Policies that the agent is held against. 'random' scores 209 +- 104 in the game, World
+#: Models' random policy, which it does not describe, 210 +- 108.
 FIXED: dict[str, Callable] = {
-    # 209 +- 104; World Models' random policy, which it does not describe, 210 +- 108
     'random': policies.Uniform,
     'held random': policies.HeldRandom,
     'no action': policies.NoAction,
@@ -410,7 +410,7 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     print(report.compare_ages(ages))
     folder = run.path('figures')
     report.draw_scores(folder, saved, game, inside, SOLVED, config.model, DONE_WEIGHT, ages)
-    report.draw_films(folder, saved, make_env(config), dream, dreamer, config.seed)
+    report.draw_films(folder, saved, make_env(config), dream, dreamer, config.seed, fps=35)
 
 
 def inherited(config: Config) -> dict[str, Any]:

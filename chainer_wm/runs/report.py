@@ -161,14 +161,15 @@ def draw_films(
     dream: Dream,
     dreamer: ControllerPolicy,
     seed: int,
+    fps: float,
 ) -> None:
     """GIFs of the agent in the game, in its dream, and side by side."""
     game = film(make_env, saved.agent_maker()(), stream(seed, 'evaluate', 0)).frames
     inside = functools.partial(DreamEnv, dream, saved.features, saved.vision())
     dreamt = film(inside, dreamer, stream(seed, 'film'), rendered=True).frames
-    plots.gif(folder / 'game.gif', game)
-    plots.gif(folder / 'dream.gif', dreamt)
-    plots.side_by_side(folder / 'game_and_dream.gif', game, dreamt)
+    plots.gif(folder / 'game.gif', game, fps)
+    plots.gif(folder / 'dream.gif', dreamt, fps)
+    plots.side_by_side(folder / 'game_and_dream.gif', game, dreamt, fps=fps)
 
 
 def draw_foresight(
