@@ -71,8 +71,9 @@ def curves(
     every = chart.subplots(down, across, squeeze=False).ravel()
     names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
     colours = dict(zip(names, style.colours(names)))
+    dashes = style.dashes(name for panel in panels for name in (*panel.references, *panel.levels))
     for axes, panel in zip(every, panels):
-        _panel(axes, panel, colours, alone)
+        _panel(axes, panel, colours, dashes, alone)
     for axes in every[len(panels) :]:
         axes.set_visible(False)
     style.heading(chart, title)
@@ -101,7 +102,9 @@ def training_curves(
     curves(path, [Panel(series, xlabel, ylabel, title, log=log, smooth=smooth)])
 
 
-def _panel(axes: Axes, panel: Panel, colours: Mapping[str, str], alone: bool) -> None:
+def _panel(
+    axes: Axes, panel: Panel, colours: Mapping[str, str], dashes: Mapping[str, tuple], alone: bool
+) -> None:
     style.dress(axes, panel.xlabel, panel.ylabel, panel.title, 'both' if panel.points else 'y')
     shown = []
     for at, (name, curve) in enumerate(panel.curves.items()):
@@ -112,12 +115,12 @@ def _panel(axes: Axes, panel: Panel, colours: Mapping[str, str], alone: bool) ->
             axes.scatter(np.tile(x, len(ys)), ys, color=colours[name], label=name, **look)
         else:
             _curve(axes, panel, name, x, ys, colours[name], alone)
-    for (name, (x, y)), dashes in zip(panel.references.items(), style.dashes()):
-        axes.plot(x, y, color=style.PALE_INK, linewidth=1.2, linestyle=dashes, label=name)
+    for name, (x, y) in panel.references.items():
+        axes.plot(x, y, color=style.PALE_INK, linewidth=1.2, linestyle=dashes[name], label=name)
         shown.append(np.asarray(y, float))
-    for (name, value), dashes in zip(panel.levels.items(), style.dashes()):
+    for name, value in panel.levels.items():
         label = f'{name}, {value:.4g}' if alone else name
-        axes.axhline(value, color=style.INK, linewidth=1.2, linestyle=dashes, label=label)
+        axes.axhline(value, color=style.INK, linewidth=1.2, linestyle=dashes[name], label=label)
         shown.append(np.asarray(value))
     for name, value in panel.marks.items():
         style.limit(axes, value, upright=True)

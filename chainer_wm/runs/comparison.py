@@ -169,7 +169,8 @@ def differing(runs: Sequence[Finished], by: Sequence[str] | None = None) -> dict
     found: dict[str, list[Any]] = {}
     for name in dict.fromkeys(name for run in runs for name in run.settings):
         having = {_json(run.settings[name]): run for run in runs if name in run.settings}
-        if len(having) == 1:
+        own = name.removeprefix('inherited ')
+        if len(having) == 1 or (own != name and _same(runs, name, own)):
             continue
         if by is not None and name not in by:
             one, two, *_ = having.values()
@@ -179,6 +180,11 @@ def differing(runs: Sequence[Finished], by: Sequence[str] | None = None) -> dict
             )
         found[name] = [run.settings[name] for run in having.values()]
     return found
+
+
+def _same(runs: Sequence[Finished], one: str, two: str) -> bool:
+    """Whether two settings are one and the same in every run."""
+    return all(run.settings.get(one) == run.settings.get(two) for run in runs)
 
 
 def grouped(runs: Sequence[Finished], names: Sequence[str]) -> Groups:
@@ -324,15 +330,15 @@ def compare(runs: Sequence[Finished], by: Sequence[str] | None = None) -> dict[s
 
 
 def baselines(runs: Sequence[Finished]) -> dict[str, dict[str, Any]]:
-    """Score -> policy -> over all runs."""
-    found: dict[str, dict[str, list[Any]]] = {}
+    """Score -> policy -> over all runs; what is the same in runs of one seed counts once."""
+    found: dict[str, dict[str, dict[tuple, Any]]] = {}
     for run in runs:
         for policy, scores in run.baselines.items():
             for score in scores:
                 value = _mean(scores, score)
-                found.setdefault(score, {}).setdefault(policy, []).append(value)
+                found.setdefault(score, {}).setdefault(policy, {})[run.seed, value] = value
     return {
-        score: {policy: over_seeds(values) for policy, values in policies.items()}
+        score: {policy: over_seeds(list(each.values())) for policy, each in policies.items()}
         for score, policies in found.items()
     }
 
