@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from chainer_wm.plots import style
 
@@ -165,6 +165,10 @@ def _curve(
     axes.plot(x, mean, color=colour, linewidth=2.0, marker=marker, markersize=4, label=label)
 
 
+def _all(panel: Panel) -> list[Curve]:
+    return [*panel.curves.values(), *panel.references.values()]
+
+
 def _smoothed(values: np.ndarray, width: int) -> np.ndarray:
     """Mean of ``width`` neighbours, only where all of them are there."""
     return np.convolve(values, np.full(width, 1 / width), 'valid')
@@ -176,9 +180,11 @@ def _scales(axes: Axes, panel: Panel, shown: np.ndarray) -> None:
         axes.set_xscale('log')
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xticks([2, 5, 12, 25, 50, 100])
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     elif not panel.points and axes.get_xlim()[1] >= 10_000:
         axes.xaxis.set_major_formatter(EngFormatter(sep=''))
+    elif not panel.points and all(np.equal(np.mod(c[0], 1), 0).all() for c in _all(panel)):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if panel.log or panel.floor is not None:
         axes.set_yscale('log')
     shown = shown[np.isfinite(shown) & ((shown > 0) | (axes.get_yscale() == 'linear'))]

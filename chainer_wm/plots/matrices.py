@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 
 from chainer_wm.plots import style
 
@@ -97,6 +98,8 @@ def _look(axes: Axes, name: str, row_names: Any, column_names: Any, written: boo
             axis.set_ticks(range(len(names)), [str(each) for each in names])
         elif not written:
             axis.set_ticks([])
+        else:
+            axis.set_major_locator(MaxNLocator(integer=True))
     if column_names is not None and max(len(str(each)) for each in column_names) > 4:
         axes.tick_params(axis='x', labelrotation=40)
 

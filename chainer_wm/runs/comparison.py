@@ -389,7 +389,10 @@ def _json(value: Any) -> str:
 
 
 def as_text(found: Mapping[str, Any]) -> str:
-    """What was compared, each group's scores, and one group against another."""
+    """What was compared, each group's scores, and one group against another.
+
+    Of more than two groups only in the score that counts.
+    """
     compared = '; '.join(
         f'{name}: {", ".join(map(str, values))}' for name, values in found['compared'].items()
     )
@@ -405,7 +408,10 @@ def as_text(found: Mapping[str, Any]) -> str:
     for score, policies in found['baselines'].items():
         for policy, row in policies.items():
             lines.append(f'{policy}, {score}: {_spread(row)}')
+    first = next((row['score'] for row in found['pairs']), None)
     for row in found['pairs']:
+        if len(found['groups']) > 2 and row['score'] != first:
+            continue
         lines.append(f'{row["of"]} over {row["over"]}, {row["score"]}: {_against(row)}')
     return '\n'.join(lines)
 
