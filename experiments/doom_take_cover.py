@@ -77,18 +77,14 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     reuse: str = opt('', 'run whose rollouts, V and codes to use')
     settings: str = opt('paper', 'game settings', ('paper', 'blog'))
     episodes: int = opt(10_000, 'random episodes', extends='collect')
-    hold: tuple[int, ...] = opt(
-        (10,), 'longest hold of a random action; episodes draw one of several'
-    )
+    hold: tuple[int, ...] = opt((10,), 'longest hold of a random action; each episode draws one')
     min_length: int = opt(100, 'shorter random episodes are played again')
     held_out: float = opt(0.05, 'share of episodes that V and M never see')
     latent_size: int = opt(64, 'latents of V')
     vision_epochs: float = opt(1.0, 'passes of V', extends='vision')
     vision_batch: int = opt(100, 'frames per update of V')
     vision_learning_rate: float = opt(1e-4, "V's Adam")
-    vision_last_learning_rate: float = opt(
-        1.0, "V's Adam falls to this in a straight line, if it is lower"
-    )
+    vision_last_learning_rate: float = opt(1.0, "V's Adam falls to this in a line, if lower")
     latent_nats: float = opt(0.0, 'latents that carry fewer are dropped once V is trained')
     memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
     hidden_size: int = opt(512, 'LSTM, or controller of the DNC')
@@ -96,9 +92,7 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     model_batch: int = opt(100, 'episodes side by side in an update of M')
     window: int = opt(500, 'steps per update of M')
     model_learning_rate: float = opt(1e-3, "M's Adam")
-    model_last_learning_rate: float = opt(
-        1.0, "M's Adam falls to this in a straight line, if it is lower"
-    )
+    model_last_learning_rate: float = opt(1.0, "M's Adam falls to this in a line, if lower")
     patience: int = opt(0, 'held-out checks without progress; 0: no limit')
     untrained_model: bool = opt(False, 'control: M keeps its first weights')
     features: tuple[str, ...] = opt(('z', 'c', 'h'), 'what C sees: z c h r')
@@ -114,9 +108,7 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     round_repeats: int = opt(3, 'M sees these so often for once a random one')
     round_epochs: float = opt(4.0, 'passes of M in a round')
     round_learning_rate: float = opt(3e-4, "M's Adam in a round")
-    round_last_learning_rate: float = opt(
-        1.0, "there M's Adam falls to this in a straight line, if it is lower"
-    )
+    round_last_learning_rate: float = opt(1.0, "M's Adam then falls to this, if lower")
     vision_rounds: tuple[int, ...] = opt(
         (), 'rounds in which V too is trained on', extends='evaluate'
     )
@@ -151,15 +143,9 @@ PRESETS = {
 
 def saved_agent(config: Config, run: run_folder.Run, round: int = 0) -> SavedAgent:
     """Where a round's V, M and C are; C is linear, without a bias."""
-    return SavedAgent(
-        run.folder,
-        config.features,
-        config.device,
-        config.reuse,
-        config.vision_rounds,
-        bias=False,
-        round=round,
-    )
+    settings = dataclasses.asdict(config)
+    saved = SavedAgent.of_run(run.folder, settings, device=config.device, bias=False)
+    return saved.at(round)
 
 
 def make_env(config: Config) -> Callable[[], TakeCover]:
@@ -299,7 +285,7 @@ def train_model(config: Config, run: run_folder.Run, round: int = 0) -> dict[str
     if not round:
         run.add_results(model=measures)
         _, held_out = split_of(config)(saved.store().episodes)
-        report.draw_foresight(run.path('figures'), saved, held_out[0], config.seed)
+        figures.draw_foresight(run.path('figures'), saved, held_out[0], config.seed)
     return measures
 
 
@@ -315,17 +301,6 @@ def evolve(config: Config, run: run_folder.Run, round: int = 0) -> dict[str, Any
     row: dict[str, Any] = {}
     if round:
         row['begin'] = rounds.hand_on(saved, dream, config.population, config.seed)
-
-    def score(theta: np.ndarray, generation: int) -> dict:
-        return report.score_in_game(
-            {'agent': saved.agent_maker(theta)},
-            make_env(config),
-            config.evaluate_episodes,
-            config.seed,
-            config.workers,
-            purpose='validate',
-        )['agent']
-
     outcome = evolution.evolve(
         saved.home / 'controller',
         CMAES(
@@ -343,7 +318,9 @@ def evolve(config: Config, run: run_folder.Run, round: int = 0) -> dict[str, Any
             features=config.features,
         ),
         generations=config.generations + round * config.round_generations,
-        evaluate=score,
+        evaluate=report.validation(
+            saved, make_env(config), config.evaluate_episodes, config.seed, config.workers
+        ),
         evaluate_every=config.evaluate_every,
         choose=config.choose,
         tick=run.tick,
@@ -394,14 +371,15 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
         config.seed,
         config.features,
     )
+    scores = {'game': game, 'dream': inside}
     run.add_results(
-        evaluation=game['agent'], random_baseline=game['random'], game=game, dream=inside
-    )
-    run.add_results(
+        evaluation=game['agent'],
+        random_baseline=game['random'],
         solved=SOLVED,
         parameters={'M': saved.model().count_params(), 'C': len(saved.theta())},
         inherited=inherited(config),
-        **compared(run.results()),
+        **scores,
+        **compared(run.results() | scores),
     )
     print(report.compare(game, inside))
     limits = (SETTINGS[config.settings].timeout or math.inf, config.max_steps)
@@ -409,8 +387,8 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     print('deaths per 1,000 steps, game / dream')
     print(report.compare_ages(ages))
     folder = run.path('figures')
-    report.draw_scores(folder, saved, game, inside, SOLVED, config.model, DONE_WEIGHT, ages)
-    report.draw_films(folder, saved, make_env(config), dream, dreamer, config.seed, fps=35)
+    figures.draw_scores(folder, saved, game, inside, SOLVED, config.model, DONE_WEIGHT, ages)
+    figures.draw_films(folder, saved, make_env(config), dream, dreamer, config.seed, fps=35)
 
 
 def inherited(config: Config) -> dict[str, Any]:
