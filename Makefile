@@ -1,6 +1,6 @@
 # make demo       Take Cover with a DNC, end to end, small: under 3 minutes
 # make test       the tests
-# make check      formatter, linter, type checker, tests
+# make check      the tests, then formatter, linter and type checker
 # make check-gpu  every CUDA kernel through NVIDIA's compiler; needs no GPU
 # make play       the trained agent in the game and in its dream, as a GIF
 # make benchmark  each workload beside its peers
@@ -24,7 +24,7 @@ RUN = $(VENV)/bin/python
 PYTEST = $(RUN) -m pytest -n auto --dist loadfile
 export PYTHON VENV EXTRAS
 
-.PHONY: help demo play test test-all check check-gpu format benchmark peers
+.PHONY: help demo play test test-all check lint check-gpu format benchmark peers
 .PHONY: clean clean-data
 
 help:
@@ -45,11 +45,12 @@ test: $(VENV)/.installed
 test-all: $(VENV)/.installed
 	$(PYTEST) $(ARGS)
 
-check: $(VENV)/.installed
+check: test lint
+
+lint: $(VENV)/.installed
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	$(PYTEST) -m "not gpu and not slow" $(ARGS)
 
 # An environment of its own: 300 MB that nothing else needs.
 check-gpu: $(NVRTC)/.installed

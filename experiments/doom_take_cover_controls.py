@@ -29,15 +29,14 @@ from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import ControllerPolicy
 from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.agents.world_model import WorldModelAgent, features_width
-from chainer_wm.dream.foresight import ends_of, foresee, foreseen, stretches
+from chainer_wm.dream.foresight import ends_of, foreseen, stretches
 from chainer_wm.dream.simulator import Dream
 from chainer_wm.dream.variants import SecondModelDream
 from chainer_wm.envs.take_cover import TakeCover
-from chainer_wm.links.conv_vae import decoded
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.rollouts.latents import Latents
-from chainer_wm.runs import report, run_folder
+from chainer_wm.runs import figures, report, run_folder
 from chainer_wm.runs.checks import check_temperature
 from chainer_wm.runs.command_line import DeviceConfig, WorkersConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import settings_of
@@ -342,13 +341,11 @@ def forewarn(base: Base, config: Config, run: run_folder.Run) -> None:
         found,
         f"Real deaths in {base.config['model'].upper()}'s dreams",
     )
-    draw_deaths(
-        run.path('figures', 'deaths.png'),
-        saved,
-        kinds.get('agents', kinds['random']),
-        tau,
-        config.seed,
-    )
+    store, codes, episodes = kinds.get('agents', kinds['random'])
+    rng = stream(config.seed, 'deaths')
+    if ends := ends_of(codes, episodes, rng, LENGTH, PEACE)['death'][:3]:
+        sheet = run.path('figures', 'deaths.png')
+        figures.draw_deaths(sheet, saved, store, codes, ends, tau, config.seed)
 
 
 def unseen(saved: SavedAgent, held_out: float, seed: int) -> dict[str, Unseen]:
@@ -426,50 +423,6 @@ def draw_forewarning(path: pathlib.Path, found: dict[str, Any], title: str) -> N
         ylabel='share of dreams that end there',
         xlabel='steps before, from which M dreams alone',
         title=title,
-    )
-
-
-def draw_deaths(
-    path: pathlib.Path,
-    saved: SavedAgent,
-    kind: Unseen,
-    temperature: float,
-    seed: int,
-    shown: int = 3,
-    steps: int = 12,
-) -> None:
-    """The last steps before some deaths: the game, V, and two dreams.
-
-    The first deaths that there are. Under the frames of a dream stands its
-    P(done).
-    """
-    store, codes, episodes = kind
-    ends = ends_of(codes, episodes, stream(seed, 'deaths'), LENGTH, PEACE)['death'][:shown]
-    if not ends:
-        return
-    model, vision = saved.model(), saved.vision()
-    rng = stream(seed, 'forewarning film', saved.round)
-    frames, captions, notes = [], [], []
-    for episode, length in ends:
-        rows, last = codes.rows(episode), slice(length - steps - 1, length)
-        z, actions = np.array(codes.mu[rows]), np.array(codes.actions[rows])
-        frames += [store.read(episode).observations[last]]
-        frames += [decoded(vision, z[last])]
-        notes += [str(k) for k in range(-steps, 1)] + [''] * (steps + 1)
-        for _ in range(2):
-            seen = foresee(model, z, actions, length - steps, rng, temperature)
-            frames.append(decoded(vision, seen.dreamed[last]))
-            notes += [f'{p:.2f}' for p in seen.p_done_dreamed[last]]
-        for word in ('game', 'V', 'dream', 'dream'):
-            captions += [word] + [''] * steps
-    plots.contact_sheet(
-        path,
-        np.concatenate(frames),
-        captions,
-        notes,
-        columns=steps + 1,
-        scale=1,
-        title=f'Deaths, and M dreaming from {steps} steps before them',
     )
 
 

@@ -84,7 +84,8 @@ def script(argv: list[str] | None = None) -> None:
         rendered=True,
     )
     print(f'dream: {len(dreamt.actions)} steps')
-    plots.side_by_side(given.out, real.frames, dreamt.frames)
+    fps = TakeCover.metadata['render_fps']
+    plots.side_by_side(given.out, real.frames, dreamt.frames, fps=fps)
     print(f'film: {given.out}')
     if given.score:
         returns = evaluation.evaluate(

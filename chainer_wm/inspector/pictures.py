@@ -92,7 +92,7 @@ def write_gif(
     out: str | os.PathLike | None = None,
     fps: float = FPS,
     scale: int = 4,
-) -> tuple[pathlib.Path, plots.Film]:
+) -> tuple[pathlib.Path, plots.Animation]:
     """An animation of an episode; returns where it was written, and what."""
     rollout = read_episode(path, episode)
     if not fps > 0 or scale < 1:

@@ -326,7 +326,7 @@ def play(
     while playing:
         actions, state = policy.act(seen, state)
         step = lanes.step(actions)
-        ended = _count(playing, step, seen, actions, note, type(policy).__name__)
+        ended = _count(playing, step, seen, actions, note, _name_of(policy))
         seen = step.observations.copy() if ended else step.observations
         for lane in ended:
             yield playing.pop(lane)
@@ -360,6 +360,13 @@ def _count(
         if any(ends):
             ended.append(lane)
     return ended
+
+
+def _name_of(policy: Any) -> str:
+    """Who plays: of a policy that wraps another one, the other one."""
+    while hasattr(policy, 'policy'):
+        policy = policy.policy
+    return type(policy).__name__
 
 
 def with_lane(state: Any, lane: int, new: Any) -> Any:

@@ -8,7 +8,7 @@ whole or not at all. Colours are safe for colour-blind readers, and a thing
 
 from chainer_wm.plots.calibration import calibration, deaths_by_age, reliability, wilson
 from chainer_wm.plots.curves import Panel, curves, evolution, training_curves
-from chainer_wm.plots.films import Film, gif, side_by_side
+from chainer_wm.plots.films import Animation, gif, side_by_side
 from chainer_wm.plots.frames import grid
 from chainer_wm.plots.matrices import matrices
 from chainer_wm.plots.memory import memory_trace
@@ -19,7 +19,7 @@ from chainer_wm.plots.style import COLOURS, colours
 
 __all__ = [
     'COLOURS',
-    'Film',
+    'Animation',
     'Panel',
     'calibration',
     'colours',

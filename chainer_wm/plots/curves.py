@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from chainer_wm.plots import style
 
@@ -71,8 +71,9 @@ def curves(
     every = chart.subplots(down, across, squeeze=False).ravel()
     names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
     colours = dict(zip(names, style.colours(names)))
+    dashes = style.dashes(name for panel in panels for name in (*panel.references, *panel.levels))
     for axes, panel in zip(every, panels):
-        _panel(axes, panel, colours, alone)
+        _panel(axes, panel, colours, dashes, alone)
     for axes in every[len(panels) :]:
         axes.set_visible(False)
     style.heading(chart, title)
@@ -101,7 +102,9 @@ def training_curves(
     curves(path, [Panel(series, xlabel, ylabel, title, log=log, smooth=smooth)])
 
 
-def _panel(axes: Axes, panel: Panel, colours: Mapping[str, str], alone: bool) -> None:
+def _panel(
+    axes: Axes, panel: Panel, colours: Mapping[str, str], dashes: Mapping[str, tuple], alone: bool
+) -> None:
     style.dress(axes, panel.xlabel, panel.ylabel, panel.title, 'both' if panel.points else 'y')
     shown = []
     for at, (name, curve) in enumerate(panel.curves.items()):
@@ -112,12 +115,12 @@ def _panel(axes: Axes, panel: Panel, colours: Mapping[str, str], alone: bool) ->
             axes.scatter(np.tile(x, len(ys)), ys, color=colours[name], label=name, **look)
         else:
             _curve(axes, panel, name, x, ys, colours[name], alone)
-    for (name, (x, y)), dashes in zip(panel.references.items(), style.dashes()):
-        axes.plot(x, y, color=style.PALE_INK, linewidth=1.2, linestyle=dashes, label=name)
+    for name, (x, y) in panel.references.items():
+        axes.plot(x, y, color=style.PALE_INK, linewidth=1.2, linestyle=dashes[name], label=name)
         shown.append(np.asarray(y, float))
-    for (name, value), dashes in zip(panel.levels.items(), style.dashes()):
+    for name, value in panel.levels.items():
         label = f'{name}, {value:.4g}' if alone else name
-        axes.axhline(value, color=style.INK, linewidth=1.2, linestyle=dashes, label=label)
+        axes.axhline(value, color=style.INK, linewidth=1.2, linestyle=dashes[name], label=label)
         shown.append(np.asarray(value))
     for name, value in panel.marks.items():
         style.limit(axes, value, upright=True)
@@ -162,6 +165,10 @@ def _curve(
     axes.plot(x, mean, color=colour, linewidth=2.0, marker=marker, markersize=4, label=label)
 
 
+def _all(panel: Panel) -> list[Curve]:
+    return [*panel.curves.values(), *panel.references.values()]
+
+
 def _smoothed(values: np.ndarray, width: int) -> np.ndarray:
     """Mean of ``width`` neighbours, only where all of them are there."""
     return np.convolve(values, np.full(width, 1 / width), 'valid')
@@ -173,9 +180,11 @@ def _scales(axes: Axes, panel: Panel, shown: np.ndarray) -> None:
         axes.set_xscale('log')
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xticks([2, 5, 12, 25, 50, 100])
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     elif not panel.points and axes.get_xlim()[1] >= 10_000:
         axes.xaxis.set_major_formatter(EngFormatter(sep=''))
+    elif not panel.points and all(np.equal(np.mod(c[0], 1), 0).all() for c in _all(panel)):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if panel.log or panel.floor is not None:
         axes.set_yscale('log')
     shown = shown[np.isfinite(shown) & ((shown > 0) | (axes.get_yscale() == 'linear'))]

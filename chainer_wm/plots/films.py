@@ -19,7 +19,7 @@ MAX_FRAMES = 1000  # what one GIF is ever made of; bounds the memory
 SHOTS = 96  # frames that the palette is chosen from
 
 
-class Film(NamedTuple):
+class Animation(NamedTuple):
     """What was written: a GIF of ``frames`` frames, every ``every``-th one."""
 
     frames: int
@@ -36,17 +36,17 @@ class _Clip(NamedTuple):
 def gif(
     path: str | os.PathLike,
     frames: np.ndarray,
-    fps: float = 35.0,
+    fps: float = 30.0,
     scale: int = 4,
     captions: str | Sequence[str] | None = None,
     max_bytes: int = 8 << 20,
-) -> Film:
+) -> Animation:
     """Write frames as an animated GIF with one palette for the whole film.
 
     Args:
         frames: (T, H, W, 3) uint8, or (T, 3, H, W) float in [0, 1].
-        fps: frames per second of the game (Doom has 35 tics a second). A GIF
-            counts hundredths of a second: 35 becomes 33.3, 50 is the most.
+        fps: frames per second of the game. A GIF counts hundredths of a
+            second: 35 becomes 33.3, 50 is the most.
         scale: whole-number enlargement, nearest neighbour.
         captions: a line under the film, one for all frames (then the number
             of the step is written beside it) or one per frame.
@@ -65,10 +65,10 @@ def side_by_side(
     left: np.ndarray,
     right: np.ndarray,
     captions: Sequence[str | Sequence[str]] = ('game', 'dream'),
-    fps: float = 35.0,
+    fps: float = 30.0,
     scale: int = 4,
     max_bytes: int = 8 << 20,
-) -> Film:
+) -> Animation:
     """Write two films beside each other, step by step, as an animated GIF.
 
     Where one is shorter, its last frame stays, dimmed, and its caption says
@@ -99,7 +99,7 @@ def _clip(frames: np.ndarray, captions: str | Sequence[str] | None, name: str) -
 
 def _write(
     path: str | os.PathLike, clips: list[_Clip], fps: float, scale: int, max_bytes: int
-) -> Film:
+) -> Animation:
     if not (fps > 0 and scale >= 1 and max_bytes > 0):
         raise ValueError(
             f'fps {fps}, scale {scale} and max_bytes {max_bytes} must all be positive'
@@ -114,14 +114,14 @@ def _write(
         every = max(every + 1, round(every * len(data) / max_bytes))
     with files.atomic_write(path) as file:
         file.write(data)
-    return Film(count, every, len(data))
+    return Animation(count, every, len(data))
 
 
 def _palette(clips: list[_Clip]) -> Image.Image:
     """One palette for all: 248 colours of the films, then 8 greys.
 
-    Maximum coverage keeps rare bright things (a fireball) in their colour,
-    where a median cut gives nearly all entries to the walls.
+    Maximum coverage keeps rare bright things in their colour, where a median
+    cut gives nearly all entries to the walls.
     """
     shots = [clip.frames[:: max(1, len(clip.frames) // SHOTS)] for clip in clips]
     shots += [_dimmed(clip.frames[-1:]) for clip in clips]

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 
 from chainer_wm.plots import style
 
@@ -33,7 +34,7 @@ def matrices(
     """Matrices of one scale, wide ones under each other, others side by side.
 
     In matrices of up to 15 rows and columns every number is written in its
-    square; larger ones are maps with a bar of colours.
+    square; larger ones, and those with marks, are maps with a bar of colours.
 
     Args:
         panels: name -> (n, m), all of one shape. What is not finite is grey,
@@ -54,7 +55,7 @@ def matrices(
     height, width = shapes.pop()
     low, high = limits or (1, max(2, *(float(np.nanmax(a)) for a in arrays.values())))
     scale = (LogNorm if log else Normalize)(low, high, clip=True)
-    written, wide = max(height, width) <= WRITTEN, width > 3 * height
+    written, wide = max(height, width) <= WRITTEN and not marks, width > 3 * height
     chart, every = _panels(len(arrays), height, width, written, wide)
     style.heading(chart, title)
     for axes, (name, array) in zip(every, arrays.items()):
@@ -62,8 +63,8 @@ def matrices(
         image = axes.imshow(seen, cmap='viridis', norm=scale)
         _look(axes, name, row_names, column_names, written)
         if written:
-            _write(axes, image, {at: _short(x) for at, x in np.ndenumerate(array)}, array)
-        _write(axes, image, {tuple(at): word for word, at in (marks or {}).items()}, array)
+            _write(axes, image, {at: _short(x) for at, x in np.ndenumerate(array)}, seen)
+        _write(axes, image, {tuple(at): word for word, at in (marks or {}).items()}, seen)
     for axes in every[-1:] if wide else every:
         axes.set_xlabel(columns, fontsize=style.LABEL, color=style.INK)
     for axes in every if wide else every[:1]:
@@ -97,14 +98,18 @@ def _look(axes: Axes, name: str, row_names: Any, column_names: Any, written: boo
             axis.set_ticks(range(len(names)), [str(each) for each in names])
         elif not written:
             axis.set_ticks([])
+        else:
+            axis.set_major_locator(MaxNLocator(integer=True))
     if column_names is not None and max(len(str(each)) for each in column_names) > 4:
         axes.tick_params(axis='x', labelrotation=40)
 
 
-def _write(axes: Axes, image: AxesImage, words: Mapping[Any, str], values: np.ndarray) -> None:
+def _write(
+    axes: Axes, image: AxesImage, words: Mapping[Any, str], values: np.ma.MaskedArray
+) -> None:
     """Words on squares, pale on dark ones."""
     for (row, column), word in words.items():
-        colour = image.to_rgba(np.ma.masked_invalid(values[row : row + 1, column : column + 1]))
+        colour = image.to_rgba(values[row : row + 1, column : column + 1])
         red, green, blue, alpha = colour[0, 0]
         dark = alpha > 0 and 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
         look: Any = dict(ha='center', va='center', fontsize=style.TICK)
@@ -114,4 +119,4 @@ def _write(axes: Axes, image: AxesImage, words: Mapping[Any, str], values: np.nd
 def _short(value: float) -> str:
     if not np.isfinite(value):
         return ''
-    return f'{value:.0f}' if value >= 9.95 or value in (0, 1) else f'{value:.2f}'
+    return f'{value:.0f}' if value >= 9.95 or value == round(value) else f'{value:.2f}'

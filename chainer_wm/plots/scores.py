@@ -39,6 +39,7 @@ def seed_scores(
         raise ValueError('no score to draw: was any run evaluated?')
     groups = list(dict.fromkeys(group for rows in panels.values() for group in rows))
     colours = dict(zip(groups, style.colours(groups)))
+    dashes = style.dashes(name for each in (levels or {}).values() for name in each)
     across = min(columns, len(panels))
     down = -(-len(panels) // across)
     chart = style.figure(2.6 + 3.2 * across, 0.7 + down * (0.8 + 0.42 * len(groups)))
@@ -49,8 +50,9 @@ def seed_scores(
         for place, group in enumerate(groups):
             if group in rows:
                 _dots(axes, place, rows[group], colours[group])
-        for (name, value), dashes in zip(drawn.items(), style.dashes()):
-            axes.axvline(value, color=style.INK, linewidth=1.2, linestyle=dashes, label=name)
+        for name, value in drawn.items():
+            look: dict[str, Any] = dict(color=style.INK, linewidth=1.2, label=name)
+            axes.axvline(value, linestyle=dashes[name], **look)
         _limits(axes, rows, list(drawn.values()))
         axes.set_yticks(range(len(groups)), groups)
         axes.set_ylim(len(groups) - 0.5, -0.5)

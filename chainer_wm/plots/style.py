@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 from matplotlib.artist import Artist
@@ -140,9 +140,10 @@ def common_legend(chart: Figure, columns: int) -> None:
         )
 
 
-def dashes() -> Iterator[tuple]:
-    """Ways to dash lines that have one colour, told apart and without end."""
-    return itertools.cycle(((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (2, 1))))
+def dashes(names: Iterable[str]) -> dict[str, tuple]:
+    """One way to dash a line per name, told apart up to six."""
+    known = ((5, 2), (1, 1.5), (6, 2, 1, 2), (2, 1), (10, 3), (6, 1.5, 1, 1.5, 1, 1.5))
+    return dict(zip(dict.fromkeys(names), itertools.cycle((0, each) for each in known)))
 
 
 def save(path: str | os.PathLike, chart: Figure, dpi: float = DPI) -> None:

@@ -169,7 +169,8 @@ def differing(runs: Sequence[Finished], by: Sequence[str] | None = None) -> dict
     found: dict[str, list[Any]] = {}
     for name in dict.fromkeys(name for run in runs for name in run.settings):
         having = {_json(run.settings[name]): run for run in runs if name in run.settings}
-        if len(having) == 1:
+        own = name.removeprefix('inherited ')
+        if len(having) == 1 or (own != name and _same(runs, name, own)):
             continue
         if by is not None and name not in by:
             one, two, *_ = having.values()
@@ -179,6 +180,11 @@ def differing(runs: Sequence[Finished], by: Sequence[str] | None = None) -> dict
             )
         found[name] = [run.settings[name] for run in having.values()]
     return found
+
+
+def _same(runs: Sequence[Finished], one: str, two: str) -> bool:
+    """Whether two settings are one and the same in every run."""
+    return all(run.settings.get(one) == run.settings.get(two) for run in runs)
 
 
 def grouped(runs: Sequence[Finished], names: Sequence[str]) -> Groups:
@@ -324,15 +330,15 @@ def compare(runs: Sequence[Finished], by: Sequence[str] | None = None) -> dict[s
 
 
 def baselines(runs: Sequence[Finished]) -> dict[str, dict[str, Any]]:
-    """Score -> policy -> over all runs."""
-    found: dict[str, dict[str, list[Any]]] = {}
+    """Score -> policy -> over all runs; what is the same in runs of one seed counts once."""
+    found: dict[str, dict[str, dict[tuple, Any]]] = {}
     for run in runs:
         for policy, scores in run.baselines.items():
             for score in scores:
                 value = _mean(scores, score)
-                found.setdefault(score, {}).setdefault(policy, []).append(value)
+                found.setdefault(score, {}).setdefault(policy, {})[run.seed, value] = value
     return {
-        score: {policy: over_seeds(values) for policy, values in policies.items()}
+        score: {policy: over_seeds(list(each.values())) for policy, each in policies.items()}
         for score, policies in found.items()
     }
 
@@ -383,7 +389,10 @@ def _json(value: Any) -> str:
 
 
 def as_text(found: Mapping[str, Any]) -> str:
-    """What was compared, each group's scores, and one group against another."""
+    """What was compared, each group's scores, and one group against another.
+
+    Of more than two groups only in the score that counts.
+    """
     compared = '; '.join(
         f'{name}: {", ".join(map(str, values))}' for name, values in found['compared'].items()
     )
@@ -399,7 +408,10 @@ def as_text(found: Mapping[str, Any]) -> str:
     for score, policies in found['baselines'].items():
         for policy, row in policies.items():
             lines.append(f'{policy}, {score}: {_spread(row)}')
+    first = next((row['score'] for row in found['pairs']), None)
     for row in found['pairs']:
+        if len(found['groups']) > 2 and row['score'] != first:
+            continue
         lines.append(f'{row["of"]} over {row["over"]}, {row["score"]}: {_against(row)}')
     return '\n'.join(lines)
 

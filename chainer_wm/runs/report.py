@@ -1,25 +1,16 @@
-"""Score policies in the game and in the dream, and draw what they did."""
+"""Score policies in the game and in the dream, and print what they did."""
 
 from __future__ import annotations
 
-import functools
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from chainer_wm import plots
-from chainer_wm.agents.controller import ControllerPolicy
+import numpy as np
+
 from chainer_wm.agents.saved import SavedAgent
-from chainer_wm.dream.foresight import foresee
-from chainer_wm.dream.gym_envs import DreamEnv
 from chainer_wm.dream.simulator import FEATURES, Dream, rollout
-from chainer_wm.links.conv_vae import decoded
 from chainer_wm.play import evaluation
-from chainer_wm.play.films import film
-from chainer_wm.rollouts.latents import Latents
 from chainer_wm.seeds import stream
-from chainer_wm.training.evolution import read_history
-from chainer_wm.training.mdn_rnn import Deaths
 
 UNIT = 'time steps survived'  # of every score here
 MakePolicy = Callable[[], Any]
@@ -39,6 +30,19 @@ def score_in_game(
         make_env, policies, episodes, seed, purpose, workers, max_steps=max_steps
     )
     return {name: evaluation.summary(values) for name, values in returns.items()}
+
+
+def validation(
+    saved: SavedAgent, make_env: Callable, episodes: int, seed: int, workers: int
+) -> Callable[[np.ndarray, int], dict]:
+    """What ``evolution.evolve`` is told of a C in the game, in episodes of their own."""
+
+    def score(theta: np.ndarray, generation: int) -> dict:
+        agent = {'agent': saved.agent_maker(theta)}
+        found = score_in_game(agent, make_env, episodes, seed, workers, purpose='validate')
+        return found['agent']
+
+    return score
 
 
 def score_in_dream(
@@ -101,11 +105,11 @@ def ages(
             'game': evaluation.ages(row['game']['returns'], limits[0], edges),
             'dream': evaluation.ages(row['dream']['returns'], limits[1], edges),
         }
-        for row in _in_both(game, dream)
+        for row in in_both(game, dream)
     ]
 
 
-def _in_both(game: Mapping[str, dict], dream: Mapping[str, dict]) -> list[dict[str, Any]]:
+def in_both(game: Mapping[str, dict], dream: Mapping[str, dict]) -> list[dict[str, Any]]:
     """A row for each policy that was scored in both."""
     return [
         {'name': name, 'game': game[name], 'dream': dream[name]} for name in game if name in dream
@@ -115,98 +119,3 @@ def _in_both(game: Mapping[str, dict], dream: Mapping[str, dict]) -> list[dict[s
 def mean_and_std(score: Mapping[str, Any] | None) -> str:
     """A score for the terminal."""
     return '-' if score is None else f'{score["mean"]:.0f} ± {score["std"]:.0f}'
-
-
-def draw_scores(
-    folder: pathlib.Path,
-    saved: SavedAgent,
-    game: Mapping[str, dict],
-    dream: Mapping[str, dict],
-    solved: float | None,
-    core: str,
-    done_weight: float,
-    ages: Sequence[Mapping[str, Any]],
-) -> None:
-    """The evolution, histograms of returns, the dream against the game.
-
-    Args:
-        done_weight: of a death in M's loss.
-        ages: what ``ages`` found.
-    """
-    plots.evolution(
-        folder / 'evolution.png',
-        *read_history(saved.home / 'controller'),
-        game['random'],
-        solved,
-        f'C in the dream of an M with {core}',
-        f'score ({UNIT})',
-    )
-    plots.returns_histogram(
-        folder / 'returns.png',
-        {name: score['returns'] for name, score in game.items()},
-        solved=solved,
-        xlabel=f'return of an episode ({UNIT})',
-    )
-    deaths = Deaths.load(saved.home / 'model/deaths.npz')
-    plots.calibration(
-        folder / 'calibration.png', _in_both(game, dream), deaths, done_weight, unit=UNIT
-    )
-    plots.deaths_by_age(folder / 'ages.png', ages)
-
-
-def draw_films(
-    folder: pathlib.Path,
-    saved: SavedAgent,
-    make_env: Callable,
-    dream: Dream,
-    dreamer: ControllerPolicy,
-    seed: int,
-) -> None:
-    """GIFs of the agent in the game, in its dream, and side by side."""
-    game = film(make_env, saved.agent_maker()(), stream(seed, 'evaluate', 0)).frames
-    inside = functools.partial(DreamEnv, dream, saved.features, saved.vision())
-    dreamt = film(inside, dreamer, stream(seed, 'film'), rendered=True).frames
-    plots.gif(folder / 'game.gif', game)
-    plots.gif(folder / 'dream.gif', dreamt)
-    plots.side_by_side(folder / 'game_and_dream.gif', game, dreamt)
-
-
-def draw_foresight(
-    folder: pathlib.Path,
-    saved: SavedAgent,
-    episode: int,
-    seed: int,
-    context: int = 20,
-    most: int = 120,
-) -> None:
-    """An episode's end: V's and M's pictures beside the game's.
-
-    The last ``most`` steps, so that the death is in it. M has seen all before
-    and ``context`` of them, then dreams alone, with the actions taken.
-    """
-    latents, vision = Latents(saved.codes_of(0)), saved.vision()
-    rows = latents.rows(episode)
-    length = rows.stop - rows.start
-    first = max(0, length - most)
-    context = min(context, length - first - 1)
-    seen = foresee(
-        saved.model(),
-        latents.mu[rows],
-        latents.actions[rows],
-        first + context,
-        stream(seed, 'foresight'),
-    )
-    rollout = saved.at(0).store().read(episode)
-    died = length - first - 1 if rollout.terminated[-1] else None
-    plots.open_loop(
-        folder / 'foresight.png',
-        rollout.observations[first:],
-        decoded(vision, seen.one_step[first:]),
-        decoded(vision, seen.dreamed[first:]),
-        context,
-        reconstruction=decoded(vision, latents.mu[rows][first:]),
-        done={'one-step': seen.p_done_one_step[first:], 'open-loop': seen.p_done_dreamed[first:]},
-        died_at=died,
-        first_step=first,
-        title=f'M along held-out episode {episode}',
-    )

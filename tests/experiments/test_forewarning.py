@@ -12,6 +12,7 @@ from chainer_wm.functions.mixture import Mixture
 from chainer_wm.links.mdn_rnn import Prediction
 from chainer_wm.rollouts import Rollout, RolloutStore
 from chainer_wm.rollouts.latents import Latents, LatentWriter
+from chainer_wm.runs import figures
 from experiments import doom_take_cover_controls as controls
 from tests.chainer_wm.saved_agent_case import make_saved
 
@@ -124,10 +125,12 @@ def measure(saved):
     return controls.forewarning(saved, kinds, 1.0, 0)
 
 
-def draw_deaths(path, saved, **options):
-    """Of the agents, where there are some."""
-    kind = list(controls.unseen(saved, 0.5, 0).values())[-1]
-    controls.draw_deaths(path, saved, kind, 1.0, 0, **options)
+def deaths(saved):
+    """The episodes of the agents, where there are some, and who died in them."""
+    store, codes, episodes = list(controls.unseen(saved, 0.5, 0).values())[-1]
+    rng = np.random.default_rng(0)
+    ends = ends_of(codes, episodes, rng, controls.LENGTH, controls.PEACE)
+    return store, codes, ends['death']
 
 
 def test_measured_on_episodes_that_m_never_saw(tmp_path):
@@ -152,8 +155,7 @@ def test_measured_on_episodes_that_m_never_saw(tmp_path):
 def test_the_frames_before_deaths_are_drawn(tmp_path):
     saved = make_saved(tmp_path)
     sheet = tmp_path / 'deaths.png'
-    draw_deaths(sheet, saved)
-    assert not sheet.exists()  # the episodes are too short
+    assert not deaths(saved)[2]  # the episodes are too short
     home, length = saved.at(1).home, 120
     write(home / 'codes', [length])
     last = np.arange(length) == length - 1
@@ -167,7 +169,7 @@ def test_the_frames_before_deaths_are_drawn(tmp_path):
             np.zeros(length, bool),
         ),
     )
-    draw_deaths(sheet, saved, steps=4)
+    figures.draw_deaths(sheet, saved, *deaths(saved), 1.0, 0, steps=4)
     with Image.open(sheet) as picture:
         width, height = picture.size
     assert width // 64 == 5 and height // 64 >= 4

@@ -99,7 +99,7 @@ def test_a_gif_plays_all_frames_at_the_speed_of_the_game(tmp_path):
     assert played.shape == (20, 48, 48, 3)
     assert milliseconds == 20 * 30  # 35 fps in hundredths of a second
     size = (tmp_path / 'a.gif').stat().st_size
-    assert written == plots.Film(20, 1, size)
+    assert written == plots.Animation(20, 1, size)
 
 
 def test_a_gif_keeps_colours_and_pixels(tmp_path):

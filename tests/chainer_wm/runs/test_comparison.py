@@ -90,6 +90,11 @@ class TestGroups:
             results('b', 1, 1.0, inherited={'episodes': 1000}),
         )
         assert comparison.compare(runs)['compared'] == {'inherited episodes': [3000, 1000]}
+        runs = read(
+            results('a', 0, 1.0, inherited={'model': 'lstm'}),
+            results('b', 0, 1.0, model='dnc', inherited={'model': 'dnc'}),
+        )
+        assert set(comparison.compare(runs)['compared']) == {'model'}
 
     def test_too_long_a_label_is_a_number_with_its_settings_below(self, read):
         many = {f'a rather long setting {n}': n for n in (1, 2, 3)}
@@ -181,6 +186,10 @@ class TestNumbers:
         assert found['baselines']['evaluation']['random']['mean'] == 5
         assert found['baselines']['evaluation']['still']['mean'] == 2
         assert found['baselines']['steps'] == {'still': comparison.over_seeds([9.0])}
+
+    def test_a_baseline_that_is_the_same_in_two_runs_of_a_seed_counts_once(self, read):
+        found = comparison.compare(read(results('a', 0, 1.0), results('b', 0, 1.0, model='dnc')))
+        assert found['baselines']['evaluation']['random']['values'] == [5]
 
     def test_a_comparison_is_read_again_and_names_no_folder(self, read, tmp_path):
         runs = read(results('a', 0, 1.0, inherited={'x': 1}), results('b', 0, 2.0, model='dnc'))

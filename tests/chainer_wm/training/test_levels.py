@@ -136,7 +136,7 @@ def test_levels_are_scored_on_games_that_nobody_learns_from(tmp_path):
     store = RolloutStore(tmp_path)
     for level in range(2):
         numbers = range(10 * level, 10 * (level + 1))
-        dice = levels.RandomPolicy()
+        dice = RandomActions(gym.spaces.Discrete(4))
         levels.collect(store, real, level, dice, numbers, 3, (0.0,))
     learnt, seeds = set(seeds), []
     stored = {store.read(episode).info['seed'] for episode in store.episodes}
