@@ -25,7 +25,7 @@ from chainer import backend
 from chainer_wm.files.archives import read_archive, write_archive
 
 KIND = 'controller/1'
-ACTIONS = ('tanh', 'car')
+ACTIONS = ('tanh', 'driving')
 
 
 def count_parameters(sizes: Sequence[int], bias: bool = True) -> int:
@@ -84,7 +84,7 @@ def _check(features, theta, sizes, bias) -> None:
         )
 
 
-def car_actions(squashed):
+def driving_actions(squashed):
     """Steering in [-1, 1], gas and brake in [0, 1], from tanh outputs.
 
     Args:
@@ -104,11 +104,11 @@ class Controller(chainer.Chain):
     Args:
         sizes: features, hidden units if any, actions.
         bias: whether the layers have biases.
-        actions: 'tanh' for actions in [-1, 1], 'car' for ``car_actions``.
+        actions: 'tanh' for actions in [-1, 1], 'driving' for ``driving_actions``.
         seed: of the initial weights (LeCun normal); biases start at 0.
 
     Raises:
-        ValueError: ``actions`` is unknown, or 'car' without 3 actions.
+        ValueError: ``actions`` is unknown, or 'driving' without 3 actions.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Controller(chainer.Chain):
     ):
         if actions not in ACTIONS:
             raise ValueError(f'actions is {actions!r}, not one of {ACTIONS}')
-        if actions == 'car' and sizes[-1] != 3:
+        if actions == 'driving' and sizes[-1] != 3:
             raise ValueError(
                 f'a car takes 3 actions (steering, gas, brake), but action_size is {sizes[-1]}'
             )
@@ -160,14 +160,14 @@ class Controller(chainer.Chain):
         if theta is None:
             theta = self.xp.concatenate([a.ravel() for a in self._arrays()])
         squashed = act_with(features, theta, self.sizes, self.bias)
-        return car_actions(squashed) if self.actions == 'car' else squashed
+        return driving_actions(squashed) if self.actions == 'driving' else squashed
 
     def forward(self, features) -> chainer.Variable:
         """``act`` of the link's own parameters, for gradients: (B, A)."""
         x = features
         for layer in self._layers():
             x = F.tanh(layer(x))
-        if self.actions == 'car':
+        if self.actions == 'driving':
             x = F.stack((x[:, 0], (x[:, 1] + 1) / 2, F.relu(x[:, 2])), axis=1)
         return x
 

@@ -10,7 +10,7 @@ from chainer import gradient_check
 from chainer_wm.agents.controller import (
     HiddenController,
     LinearController,
-    car_actions,
+    driving_actions,
     load_controller,
 )
 from chainer_wm.files.archives import write_archive
@@ -21,9 +21,9 @@ MAKERS = pytest.mark.parametrize(
     [
         lambda **k: LinearController(7, 2, **k),
         lambda **k: LinearController(7, 2, bias=False, **k),
-        lambda **k: LinearController(7, 3, actions='car', **k),
+        lambda **k: LinearController(7, 3, actions='driving', **k),
         lambda **k: HiddenController(7, 2, 5, **k),
-        lambda **k: HiddenController(7, 3, 5, bias=False, actions='car', **k),
+        lambda **k: HiddenController(7, 3, 5, bias=False, actions='driving', **k),
     ],
 )
 
@@ -36,7 +36,7 @@ def slow(controller, features, theta):
         if controller.bias:
             sums = [s + next(numbers) for s in sums]
         x = [np.tanh(s) for s in sums]
-    if controller.actions == 'car':
+    if controller.actions == 'driving':
         x = [x[0], 0.5 * x[1] + 0.5, min(max(x[2], 0.0), 1.0)]
     return x
 
@@ -149,10 +149,10 @@ def test_gradients(make):
     )
 
 
-def test_car_actions_have_the_car_s_ranges():
+def test_driving_actions_have_the_car_s_ranges():
     squashed = np.array([[-1.0, -1.0, -1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, -0.5, 0.25]])
     np.testing.assert_allclose(
-        car_actions(squashed),
+        driving_actions(squashed),
         [[-1.0, 0.0, 0.0], [0.0, 0.5, 0.0], [1.0, 1.0, 1.0], [0.5, 0.25, 0.25]],
     )
 
@@ -196,7 +196,7 @@ def test_a_file_of_another_kind_is_named(tmp_path):
         (lambda c: c.act(np.zeros((2, 7)), np.zeros((3, 16))), r'\(3, 16\)'),
         (lambda c: c.set_theta(np.zeros(17)), r'\(17,\) but C has 16'),
         (lambda c: c.set_theta(np.full(16, np.nan)), '16 of the 16 numbers'),
-        (lambda c: LinearController(7, 2, actions='car'), 'action_size is 2'),
+        (lambda c: LinearController(7, 2, actions='driving'), 'action_size is 2'),
         (lambda c: LinearController(7, 2, actions='plane'), "'plane', not one"),
     ],
 )
@@ -210,7 +210,7 @@ def test_cupy_agrees_with_numpy():
     import cupy
 
     rng = np.random.default_rng(6)
-    controller = HiddenController(7, 3, 5, actions='car')
+    controller = HiddenController(7, 3, 5, actions='driving')
     theta = rng.standard_normal((6, controller.n_params))
     features = rng.standard_normal((6, 7))
     wanted = controller.act(features, theta)

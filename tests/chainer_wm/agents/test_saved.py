@@ -54,10 +54,10 @@ def test_c_has_as_many_actions_as_m(tmp_path):
     car = MDNRNN(3, 3, 5)
     linear = SavedAgent(tmp_path, ('z', 'h')).new_controller(car)
     assert isinstance(linear, LinearController) and linear.n_params == (8 + 1) * 3
-    hidden = SavedAgent(tmp_path, ('z',), hidden_units=4, bias=False, actions='car')
+    hidden = SavedAgent(tmp_path, ('z',), hidden_units=4, bias=False, actions='driving')
     controller = hidden.new_controller(car)
     assert isinstance(controller, HiddenController) and controller.sizes == (3, 4, 3)
-    assert controller.actions == 'car' and controller.n_params == 3 * 4 + 4 * 3
+    assert controller.actions == 'driving' and controller.n_params == 3 * 4 + 4 * 3
 
 
 def test_the_agent_is_made_anew_in_a_worker_with_the_parameters_of_c(saved):
