@@ -1,8 +1,7 @@
 """Which device and precision runs.
 
 The only module that knows about backends: all others ask a link
-(``link.xp``, ``link.device``) or an array
-(``chainer.backend.get_array_module``).
+(``link.xp``, ``link.device``) or an array (``chainer.backend.get_array_module``).
 """
 
 from __future__ import annotations
@@ -42,8 +41,7 @@ def use(device_spec: str = '@numpy', dtype: str = 'float32') -> backend.Device:
 
     Raises:
         ValueError: a device or a precision that this project does not know.
-        DeviceError: no CuPy, no driver, or no such GPU here; says what to
-            install.
+        DeviceError: no CuPy, no driver, or no such GPU here; says what to install.
     """
     if dtype not in DTYPES:
         raise ValueError(

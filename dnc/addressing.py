@@ -1,12 +1,11 @@
 """One equation of the Nature paper per pure function, in its symbols.
 
-Source: Graves et al., *Hybrid computing using a neural network with dynamic
-external memory*, Nature 538 (2016), Methods.
+Source: Graves et al., *Hybrid computing using a neural network with dynamic external memory*,
+Nature 538 (2016), Methods.
 
-Shapes: B samples, N memory slots of W numbers each, R read heads. Every
-function is batched, keeps the dtype of its inputs and runs on NumPy and CuPy;
-sample b of a result depends on sample b of the inputs only. Variables give
-Variables; plain arrays are taken too (and may give plain arrays).
+Shapes: B samples, N memory slots of W numbers each, R read heads. Every function is batched, keeps
+the dtype of its inputs and runs on NumPy and CuPy; sample b of a result depends on sample b of the
+inputs only. Variables give Variables; plain arrays are taken too (and may give plain arrays).
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ def oneplus(x: Array) -> Array:
 def cosine_similarity(memory: Array, keys: Array, epsilon: float = EPSILON) -> Array:
     """D(u, v) = u.v / (|u| |v|) of every key with every slot.
 
-    The paper starts from an all-zero memory, where D is undefined: epsilon is
-    added to the squared norms, so values and gradients stay finite.
+    The paper starts from an all-zero memory, where D is undefined: epsilon is added to the squared
+    norms, so values and gradients stay finite.
 
     Args:
         memory: M, (B, N, W).
@@ -85,8 +84,8 @@ def usage(previous: Array, write_weights: Array, psi: Array) -> Array:
 def allocation(u: Array) -> Array:
     """a[phi_j] = (1 - u[phi_j]) prod_{i<j} u[phi_i], phi sorts u upwards.
 
-    Gradients flow through the values; only the discontinuity of the sort is
-    ignored. Equal usages keep the order of their slots.
+    Gradients flow through the values; only the discontinuity of the sort is ignored. Equal usages
+    keep the order of their slots.
 
     Args:
         u: usage, (B, N).
@@ -150,10 +149,10 @@ def temporal_link(link: Array, previous_precedence: Array, write_weights: Array)
 def sharpened(weights: Array, k: int, scaled: bool = False, epsilon: float = EPSILON) -> Array:
     """The k largest weights at their own slots, divided by their sum.
 
-    The paper's division by the sum ignores the write gate: a step that wrote
-    next to nothing would still enter the links with full weight. Sums up to
-    epsilon therefore give zeros, and with ``scaled`` (our choice, not the
-    paper's) the result sums to min(1, sum of weights) instead of 1.
+    The paper's division by the sum ignores the write gate: a step that wrote next to nothing would
+    still enter the links with full weight. Sums up to epsilon therefore give zeros, and with
+    ``scaled`` (our choice, not the paper's) the result sums to min(1, sum of weights) instead of
+    1.
 
     Args:
         weights: (B, N), not negative.
@@ -186,9 +185,9 @@ def sparse_temporal_link(
 ) -> Array:
     """The link update with sharpened w^w and p, entries below 1/k dropped.
 
-    Rows sum to at most 1, so at most k entries of a row survive. Columns of
-    the dense link do too; here they may sum to more, because the sharpened
-    precedence is not the one its own sharpened writes would have left.
+    Rows sum to at most 1, so at most k entries of a row survive. Columns of the dense link do too;
+    here they may sum to more, because the sharpened precedence is not the one its own sharpened
+    writes would have left.
 
     Arguments as for `temporal_link`; k, scaled, epsilon as for `sharpened`.
     """

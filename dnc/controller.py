@@ -14,12 +14,11 @@ def deep_lstm(
 ) -> tuple[Array, Array]:
     """One step of the paper's controller.
 
-    Layer l sees chi, its own output of the step before and the lower layer's
-    output of this step.
+    Layer l sees chi, its own output of the step before and the lower layer's output of this step.
 
     Args:
-        layers: per layer the affine map of [chi; own h; lower h] to the gates
-            in the order input, forget, output, candidate, (B, 4 H).
+        layers: per layer the affine map of [chi; own h; lower h] to the gates in the order input,
+            forget, output, candidate, (B, 4 H).
         chi: [x; r] of the step, (B, X + R W).
         c: cells of all layers side by side, (B, layers * H).
         h: outputs, likewise.

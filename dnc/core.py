@@ -36,25 +36,23 @@ class DNC(chainer.Chain):
         read_heads: R.
         hidden_size: H, units of each controller layer.
         link_sparsity: K of the sparse temporal link; None is the dense link.
-        layers: controller layers; each sees [x; r], its own h of the step
-            before and the lower layer's h of this step.
-        link_scaling: sparse link only: let the weights entering it sum to
-            min(1, their sum) and not to 1 (our choice, see
-            `addressing.sharpened`).
+        layers: controller layers; each sees [x; r], its own h of the step before and the lower
+            layer's h of this step.
+        link_scaling: sparse link only: let the weights entering it sum to min(1, their sum) and
+            not to 1 (our choice, see `addressing.sharpened`).
         epsilon: added to the squared norms of the content addressing.
-        engine: 'fused' or 'reference', how `sequence` runs unless told. Fused
-            kernels exist for NumPy and CuPy, up to 32,768 slots; elsewhere
-            'fused' runs the reference.
+        engine: 'fused' or 'reference', how `sequence` runs unless told. Fused kernels exist for
+            NumPy and CuPy, up to 32,768 slots; elsewhere 'fused' runs the reference.
         recompute: fused engine only: keep M and L of every S-th step alone
-            and run the steps between again in the backward pass, S about
-            sqrt(T). True needs about 2 sqrt(T) B N (W + N) numbers, False
+            and run the steps between again in the backward pass, S about sqrt(T). True needs about
+            2 sqrt(T) B N (W + N) numbers, False
             T B N (W + N), None decides: False up to one gibibyte. A sparse
             link does not count: N (W + N) is N W then.
         seed: of the initial weights; the same in float32 and float64.
 
-    The controller's one weight per layer has LSTM gates in the order input,
-    forget, output, candidate, and a forget bias of 1. As in the paper, the
-    maps from h to nu and xi and from r to the output have no bias.
+    The controller's one weight per layer has LSTM gates in the order input, forget, output,
+    candidate, and a forget bias of 1. As in the paper, the maps from h to nu and xi and from r to
+    the output have no bias.
     """
 
     def __init__(

@@ -1,9 +1,8 @@
 """Numba kernels that are kept on disk, but never outlive their sources.
 
-Numba compiles a kept kernel again when its own file changed, not when another
-file did whose functions or constants were compiled into it. Here a kernel is
-stamped with the text of every file of this project that its file imports, and
-that those import in turn.
+Numba compiles a kept kernel again when its own file changed, not when another file did whose
+functions or constants were compiled into it. Here a kernel is stamped with the text of every file
+of this project that its file imports, and that those import in turn.
 """
 
 from __future__ import annotations
@@ -44,8 +43,8 @@ def cached_njit(**options: Any) -> Callable[[Callable], Any]:
 def source_stamp(file: str) -> Stamp:
     """(path below the packages, SHA-256) of a file and all that it imports.
 
-    Counted are imports at the top of a file, of its own package and of this
-    one. ``dnc/kernel_cache.py`` is always among them: it sets options.
+    Counted are imports at the top of a file, of its own package and of this one.
+    ``dnc/kernel_cache.py`` is always among them: it sets options.
     """
     own, this = pathlib.Path(file), pathlib.Path(__file__)
     roots = dict(map(_top, (own, this)))

@@ -1,36 +1,31 @@
 """Prepare the process before Chainer, CuPy, numba and BLAS load.
 
-Import this first: ``import dnc.runtime`` (both packages do). It does four
-things, each of them once, and only where the user has not chosen otherwise.
+Import this first: ``import dnc.runtime`` (both packages do). It does four things, each of them
+once, and only where the user has not chosen otherwise.
 
-1. *Threads wait passively.* BLAS and numba each keep a pool of threads. On a
-   machine with few cores a pool that spins while it waits takes the cores from
-   the other one; passive waiting makes a loop of matrix products and numba
-   kernels two to three times faster on two cores. OpenBLAS's own idle threads
-   otherwise spin for some 30 ms after every product. Environment variables
-   that the user has set win.
-2. *OpenBLAS uses what the processor has.* It knows processors by their model
-   number and runs on one that is newer than itself (NumPy 1.26's: Emerald
-   Rapids without AMX) with the kernels of a Pentium 4, four to five times
-   slower. The processor's features choose the kernels instead.
-3. *CuPy 13 finds CUDA libraries that came as wheels*, which it does not by
-   itself. Nothing happens without CuPy, without those wheels, or without a
-   driver.
-4. *Chainer 7.8.1 imports and works on today's Python and NumPy.* Its import
-   runs an environment check that needs ``numpy.distutils`` and
-   ``pkg_resources`` (both gone from current releases), it reads two names that
-   NumPy removed, and the backward pass of its transposed convolution fails for
-   an input that needs no gradient (mended in Chainer's repository by pull
-   request 8624, never released).
+1. *Threads wait passively.* BLAS and numba each keep a pool of threads. On a machine with few
+   cores a pool that spins while it waits takes the cores from the other one; passive waiting makes
+   a loop of matrix products and numba kernels two to three times faster on two cores. OpenBLAS's
+   own idle threads otherwise spin for some 30 ms after every product. Environment variables that
+   the user has set win.
+2. *OpenBLAS uses what the processor has.* It knows processors by their model number and runs on
+   one that is newer than itself (NumPy 1.26's: Emerald Rapids without AMX) with the kernels of a
+   Pentium 4, four to five times slower. The processor's features choose the kernels instead.
+3. *CuPy 13 finds CUDA libraries that came as wheels*, which it does not by itself. Nothing happens
+   without CuPy, without those wheels, or without a driver.
+4. *Chainer 7.8.1 imports and works on today's Python and NumPy.* Its import runs an environment
+   check that needs ``numpy.distutils`` and ``pkg_resources`` (both gone from current releases), it
+   reads two names that NumPy removed, and the backward pass of its transposed convolution fails
+   for an input that needs no gradient (mended in Chainer's repository by pull request 8624, never
+   released).
 
-What is too late when other packages were imported first? After ``import
-numpy`` (numba and most others do so) OpenBLAS has chosen its kernels and how
-its threads wait. OpenMP's waiting policy is read when its library loads, which
-is at numba's first parallel function (earlier with a NumPy whose BLAS uses
-OpenMP itself, or after ``import torch`` or scikit-learn where they share that
-library). ``import chainer`` before this module fails on Python 3.12 and on
-NumPy 2 (it works when repeated after this module), and elsewhere it has looked
-for CUDA before the wheels' libraries were loaded.
+What is too late when other packages were imported first? After ``import numpy`` (numba and most
+others do so) OpenBLAS has chosen its kernels and how its threads wait. OpenMP's waiting policy is
+read when its library loads, which is at numba's first parallel function (earlier with a NumPy
+whose BLAS uses OpenMP itself, or after ``import torch`` or scikit-learn where they share that
+library). ``import chainer`` before this module fails on Python 3.12 and on NumPy 2 (it works when
+repeated after this module), and elsewhere it has looked for CUDA before the wheels' libraries were
+loaded.
 """
 
 from __future__ import annotations
@@ -75,8 +70,8 @@ _CUDA_LIBRARIES = (
 def wait_passively() -> None:
     """Let OpenMP's and BLAS's threads sleep while they wait.
 
-    The user's settings win. The two of OpenMP belong together: where the user
-    has set either of them, neither is touched.
+    The user's settings win. The two of OpenMP belong together: where the user has set either of
+    them, neither is touched.
     """
     for settings in (_PASSIVE_WAITING, _BLAS_WAITING):
         if not any(name in os.environ for name in settings):
@@ -109,8 +104,8 @@ def choose_blas_kernels() -> None:
 def single_thread() -> None:
     """One thread per pool in processes started from now on: workers.
 
-    It overrides what the user set for the whole. The libraries of this process
-    have read their settings when they loaded: its own pools stay as they are.
+    It overrides what the user set for the whole. The libraries of this process have read their
+    settings when they loaded: its own pools stay as they are.
     """
     os.environ.update(dict.fromkeys(_SINGLE_THREAD, '1'))
 
@@ -119,8 +114,8 @@ def cuda_wheel_libraries(folders: Iterable[str | os.PathLike]) -> list[pathlib.P
     """The CUDA 12 libraries below ``folders``, in the order to load them.
 
     Args:
-        folders: where the package ``nvidia``, which all those wheels share,
-            lies (its ``__path__``).
+        folders: where the package ``nvidia``, which all those wheels share, lies (its
+            ``__path__``).
     """
     return [
         path

@@ -130,8 +130,8 @@ def retained(log: Sequence[dict], batch: int, switch: int, lessons: int) -> list
         batch: sequences per update.
 
     Returns:
-        Per switch: 'sequences', 'met' (lessons so far), and 'loss', 'error',
-        'exact', each a list over all lessons, those not yet met too.
+        Per switch: 'sequences', 'met' (lessons so far), and 'loss', 'error', 'exact', each a list
+        over all lessons, those not yet met too.
     """
     rows = []
     for row in log:

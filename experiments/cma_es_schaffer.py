@@ -1,14 +1,13 @@
 """CMA-ES climbs a shifted Schaffer function; how often does it arrive?
 
 F(x, y) = -f(x, y)^2 with f = 1/2 + (sin^2((x-10)^2 - (y-10)^2) - 1/2) /
-(1 + ((x-10)^2 + (y-10)^2) / 1000)^2, whose only zero is at (10, 10), among
-ripples that grow finer with the distance. 64 candidates, a quarter of them
-parents, start from N(0, I), so about 14 away, with sigma 0.3; a search has
-arrived at F >= -1e-10, and may spend 4,000 evaluations.
+(1 + ((x-10)^2 + (y-10)^2) / 1000)^2, whose only zero is at (10, 10), among ripples that grow finer
+with the distance. 64 candidates, a quarter of them parents, start from N(0, I), so about 14 away,
+with sigma 0.3; a search has arrived at F >= -1e-10, and may spend 4,000 evaluations.
 
 That setting is the published one. The table also has the first step sizes
-that a user might choose: the usual rule is that the optimum should lie within
-about three sigma of the start, here 5.
+that a user might choose: the usual rule is that the optimum should lie within about three sigma of
+the start, here 5.
 """
 
 from __future__ import annotations
@@ -76,8 +75,8 @@ def search(config: Config, sigma: float, seed: int, generations: int = 0) -> lis
     """One search until it arrives or its budget is spent.
 
     Args:
-        generations: if given, exactly so many instead, for a film that shows
-            what happens after the arrival.
+        generations: if given, exactly so many instead, for a film that shows what happens after
+            the arrival.
     """
     rng = stream(config.seed, 'schaffer', seed)
     es = CMAES(rng.standard_normal(2), sigma, config.population, config.parent_fraction, seed=rng)
@@ -100,8 +99,8 @@ def arrived(config: Config, history: list[Generation]) -> bool:
 def landscape(limits: Box, pixels: int) -> np.ndarray:
     """f on a grid (pixels, pixels), ripples finer than a pixel averaged out.
 
-    sin^2 u = (1 - cos 2u) / 2, and a mean over a pixel multiplies the cosine
-    by a sinc of the ripples' local frequency; squared, that is a tent filter.
+    sin^2 u = (1 - cos 2u) / 2, and a mean over a pixel multiplies the cosine by a sinc of the
+    ripples' local frequency; squared, that is a tent filter.
     """
     left, right, bottom, top = limits
     steps = (np.arange(pixels) + 0.5) / pixels

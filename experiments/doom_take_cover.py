@@ -6,10 +6,9 @@ chosen by ``--model``::
     game --frame--> V --z--> M(z, a, state) --h, c--> C(z, h, c) --a--> game
                              M alone --z', done--> dream (M as the game)
 
-One function below for each arrow, in the order in which they run. Every stage
-reads and writes only the run's folder, is skipped when it is complete and goes
-on where it was stopped. With ``--rounds`` the same functions run again on what
-the agents played.
+One function below for each arrow, in the order in which they run. Every stage reads and writes
+only the run's folder, is skipped when it is complete and goes on where it was stopped. With
+``--rounds`` the same functions run again on what the agents played.
 """
 
 from __future__ import annotations
@@ -128,8 +127,8 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     test_episodes: int = opt(100, 'final episodes', extends='evaluate')
 
     def check(self) -> None:
-        """See that temperatures are a range, that C's features are there, and
-        that episodes are left to train on.
+        """See that temperatures are a range, that C's features are there, and that episodes are
+        left to train on.
 
         Raises:
             runs.RunError: they are not.
@@ -264,8 +263,8 @@ def new_model(config: Config, latent_size: int) -> MDNRNN:
 def train_model(config: Config, run: run_folder.Run, round: int = 0) -> dict[str, float]:
     """(z, a) -> M: the next z, and whether the episode ends; measures on held-out episodes.
 
-    In a round M goes on from before, and where it has to read a new V's codes
-    for as long as in the beginning.
+    In a round M goes on from before, and where it has to read a new V's codes for as long as in
+    the beginning.
     """
     saved = saved_agent(config, run, round)
     if round:
@@ -317,8 +316,8 @@ def train_model(config: Config, run: run_folder.Run, round: int = 0) -> dict[str
 def evolve(config: Config, run: run_folder.Run, round: int = 0) -> dict[str, Any]:
     """dream -> C by CMA-ES: where the search ended, and scores in the game.
 
-    In a round the search goes on, or begins anew where it does worse in the
-    new dream than a C of zeros.
+    In a round the search goes on, or begins anew where it does worse in the new dream than a C of
+    zeros.
     """
     saved = saved_agent(config, run, round)
     dream = saved.dream(config.temperature, config.max_steps)

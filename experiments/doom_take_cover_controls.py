@@ -2,12 +2,11 @@
 
     doom_take_cover_controls.py --base RUN
 
-evolves C anew in the dream of that run's last M, with a small budget that all
-controls share, and scores it in the dream it grew up in and in the game: at other
-temperatures, on z alone, on the DNC's read vectors too, on the memory of an M
-that was never trained, and with separable CMA-ES. The control at the run's own
-temperature is what the others are held against. Before them, what policies
-score that see nothing, and how long before a real death M's dreams show it.
+evolves C anew in the dream of that run's last M, with a small budget that all controls share, and
+scores it in the dream it grew up in and in the game: at other temperatures, on z alone, on the
+DNC's read vectors too, on the memory of an M that was never trained, and with separable CMA-ES.
+The control at the run's own temperature is what the others are held against. Before them, what
+policies score that see nothing, and how long before a real death M's dreams show it.
 """
 
 from __future__ import annotations
@@ -153,8 +152,8 @@ class Control:
         temperature: of the dream: tau, or the two ends of a range.
         features: what C sees.
         separable: CMA-ES with a diagonal covariance.
-        untrained: c, h and r come from an M with its first weights, in the
-            dream (which stays the trained M's) and in the game.
+        untrained: c, h and r come from an M with its first weights, in the dream (which stays the
+            trained M's) and in the game.
     """
 
     name: str
@@ -326,10 +325,9 @@ class Unseen(NamedTuple):
 def forewarn(base: Base, config: Config, run: run_folder.Run) -> None:
     """How long before a real death the dreams of M show it.
 
-    A controller can only learn to dodge in the dream what the dream knows to
-    come. Each real death is dreamt anew from k steps before it, with the
-    actions that were taken, and so is a stretch of the same episode that
-    nobody died in; by the M whose C then played on, if any.
+    A controller can only learn to dodge in the dream what the dream knows to come. Each real death
+    is dreamt anew from k steps before it, with the actions that were taken, and so is a stretch of
+    the same episode that nobody died in; by the M whose C then played on, if any.
     """
     saved = base.saved.at(max(0, base.saved.round - 1))
     tau = float(np.mean(base.config['temperature']))
@@ -382,8 +380,8 @@ def forewarning(
 
     Returns:
         ``round``, ``horizons``, and under ``kinds``, by kind, ``death`` and
-        ``none``: how many ``stretches``, and the ``shares`` of dreams that
-        end, by horizon. A kind without a long enough episode is left out.
+        ``none``: how many ``stretches``, and the ``shares`` of dreams that end, by horizon. A kind
+        without a long enough episode is left out.
     """
     found: dict[str, Any] = {}
     model = saved.model()

@@ -1,10 +1,9 @@
 """Grid Navigation: a policy that learns inside one model of all levels.
 
-The Neural Computer Agent: act in the real level, store, train one global model
-(DNC or LSTM, by ``--model``) on all data so far, train the policy by PPO
-inside that model alone, return; then the next level. ``--env ordered_keys`` is
-a second game from pixels, OURS, which needs memory: the post's second one is
-not public.
+The Neural Computer Agent: act in the real level, store, train one global model (DNC or LSTM, by
+``--model``) on all data so far, train the policy by PPO inside that model alone, return; then the
+next level. ``--env ordered_keys`` is a second game from pixels, OURS, which needs memory: the
+post's second one is not public.
 
 One stage per level, then the baselines, the evaluation and the figures.
 """

@@ -1,8 +1,8 @@
 """A sparse reward that needs curiosity: a corridor with a key and a door.
 
-The agent begins in the middle, the key lies at one end, and nothing but the
-door at the other end, opened with the key, is rewarded. PPO alone, curiosity
-alone (Random Network Distillation) and both are given the same steps.
+The agent begins in the middle, the key lies at one end, and nothing but the door at the other end,
+opened with the key, is rewarded. PPO alone, curiosity alone (Random Network Distillation) and both
+are given the same steps.
 """
 
 from __future__ import annotations

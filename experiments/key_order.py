@@ -1,13 +1,12 @@
 """How many episodes a model needs until it knows the order of two keys.
 
-A key is the next in the order or a mistake: only the colour of the door in the
-first pictures says which. M (``--models``) learns from some episodes and is
-asked about the first key of new ones; whoever learns episodes by heart is
-right about half of them. The episodes go to either key, with 10, 50 or 100 %
-random steps, like those of ``grid_navigation.py --env ordered_keys``.
+A key is the next in the order or a mistake: only the colour of the door in the first pictures says
+which. M (``--models``) learns from some episodes and is asked about the first key of new ones;
+whoever learns episodes by heart is right about half of them. The episodes go to either key, with
+10, 50 or 100 % random steps, like those of ``grid_navigation.py --env ordered_keys``.
 
-``--usual`` too trains M as is common: Adam's beta2 at 0.999, the losses of
-pictures and outcomes simply added.
+``--usual`` too trains M as is common: Adam's beta2 at 0.999, the losses of pictures and outcomes
+simply added.
 """
 
 from __future__ import annotations
@@ -130,8 +129,8 @@ def first_keys(rollouts: Sequence[Rollout]) -> np.ndarray:
 def right_about_order(model: PixelModel, rollouts: Sequence[Rollout]) -> float:
     """Share of first keys that M thinks likelier in turn, or not, rightly.
 
-    M can only say what it met while it learnt: an outcome that comes in these
-    episodes alone is never what it expects.
+    M can only say what it met while it learnt: an outcome that comes in these episodes alone is
+    never what it expects.
     """
     rewards, ends = model.outcomes.decode(np.arange(len(model.outcomes.known)))
     # a copy numbers what the model never saw: these numbers are not asked

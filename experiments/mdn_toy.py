@@ -1,12 +1,10 @@
 """A mixture density network beside least squares, on a curve that folds back.
 
-y is uniform in [0, 1] and x = sin(2 pi y) + 0.2 u (cos(2 pi y) + 2) with u
-uniform in [0, 1]; both nets predict y from x, of which there can be three. The
-net trained by least squares answers with their average, where no data are; the
-mixture (Bishop 1994) keeps them apart.
+y is uniform in [0, 1] and x = sin(2 pi y) + 0.2 u (cos(2 pi y) + 2) with u uniform in [0, 1]; both
+nets predict y from x, of which there can be three. The net trained by least squares answers with
+their average, where no data are; the mixture (Bishop 1994) keeps them apart.
 
-The hidden layer has a tanh: without it every parameter of the mixture is
-linear in x.
+The hidden layer has a tanh: without it every parameter of the mixture is linear in x.
 """
 
 from __future__ import annotations
@@ -120,8 +118,8 @@ def train(config: Config, net: Net, loss: Callable, data, held_out, rng):
 def scores(mixture: Net, squares: Net, held_out) -> dict[str, float]:
     """How well each net knows the held-out points.
 
-    The least-squares net becomes a density as the Gaussian whose deviation is
-    its own held-out error, which flatters it.
+    The least-squares net becomes a density as the Gaussian whose deviation is its own held-out
+    error, which flatters it.
     """
     with chainer.no_backprop_mode():
         nll = float(F.mean(mixture_loss(mixture, *held_out)).array)

@@ -1,11 +1,10 @@
 """Pendulum from pixels by the World Models paper's iterative procedure.
 
-Ha and Schmidhuber 2018, "Iterative Training Procedure": play, train V and M
-(next frame, reward and end) on all episodes so far, evolve C in M, repeat.
-With ``--curiosity`` the players of the next iteration are evolved for M's own
-loss too. One function below for each arrow, in the order in which they run;
-every stage of every iteration is resumed and skipped on its own. Iteration n
-is round n - 1 of ``chainer_wm.training.rounds``.
+Ha and Schmidhuber 2018, "Iterative Training Procedure": play, train V and M (next frame, reward
+and end) on all episodes so far, evolve C in M, repeat. With ``--curiosity`` the players of the
+next iteration are evolved for M's own loss too. One function below for each arrow, in the order in
+which they run; every stage of every iteration is resumed and skipped on its own. Iteration n is
+round n - 1 of ``chainer_wm.training.rounds``.
 """
 
 from __future__ import annotations
@@ -371,8 +370,8 @@ def compared(
 def table_row(saved: SavedAgent) -> dict[str, Any]:
     """Scores of an iteration, M's held-out losses, and its novelty.
 
-    'novelty' holds the losses of the M of before on the episodes that the
-    iteration added; the first has none.
+    'novelty' holds the losses of the M of before on the episodes that the iteration added; the
+    first has none.
     """
     row = {'iteration': saved.round + 1, **files.read_json(saved.home / 'score.json')}
     row['held_out'] = files.read_json(saved.home / 'held_out.json')

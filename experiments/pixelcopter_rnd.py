@@ -1,14 +1,12 @@
 """PixelCopter by PPO: for its score, out of curiosity, or both.
 
-Random Network Distillation (Burda et al., 2018) rewards what was rarely seen.
-A blog post found that curiosity alone ends in "a few ups, then fall", and so
-did its CMA-ES; its advantages were wrong (every action got the mean of all),
-so here the question is asked again with PPO that learns.
+Random Network Distillation (Burda et al., 2018) rewards what was rarely seen. A blog post found
+that curiosity alone ends in "a few ups, then fall", and so did its CMA-ES; its advantages were
+wrong (every action got the mean of all), so here the question is asked again with PPO that learns.
 
-``--rewards extrinsic|intrinsic|both``, ``--observation state|pixels``,
-``--recurrent --model lstm|dnc`` for a policy with a memory, ``--learner
-cma_es`` for a linear controller on the seven numbers, ``--original`` for the
-original game where it is installed.
+``--rewards extrinsic|intrinsic|both``, ``--observation state|pixels``, ``--recurrent --model
+lstm|dnc`` for a policy with a memory, ``--learner cma_es`` for a linear controller on the seven
+numbers, ``--original`` for the original game where it is installed.
 """
 
 from __future__ import annotations

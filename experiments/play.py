@@ -1,7 +1,7 @@
 """Watch a trained agent of Take Cover in the game and in its dream.
 
-Needs no training: the weights lie in ``results/doom_take_cover/agents``.
-Writes a GIF of both side by side, and prints how long the agent lived.
+Needs no training: the weights lie in ``results/doom_take_cover/agents``. Writes a GIF of both side
+by side, and prints how long the agent lived.
 
     play.py --model dnc --score 100
     play.py --pack data/doom_take_cover/RUN    # packs V, M, C, then plays

@@ -1,8 +1,8 @@
 """Does PPO learn? CartPole-v1 and Pendulum-v1, with and without a memory.
 
 CartPole counts as solved at a mean return of 475 over 100 episodes (gym's own
-number). Pendulum has no official one: ours is -200 over 100 episodes, where a
-policy swings the pole up once and holds it; random play earns about -1,200.
+number). Pendulum has no official one: ours is -200 over 100 episodes, where a policy swings the
+pole up once and holds it; random play earns about -1,200.
 
 ``--recurrent --model dnc`` gives the policy a memory.
 """

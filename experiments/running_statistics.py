@@ -4,10 +4,10 @@ A published formula merges two parts as
 
     s^2 = ((n1-1) s1^2 + (n2-1) s2^2 + n1 (m1-m)^2 + n2 (m2-m)^2) / (n-1)
 
-which is exact if s1 and s2 are the estimates of a sample (ddof=1). The code
-beside it feeds NumPy's default, the population's deviation (ddof=0), and every
-part then loses about 1/n of its variance. ``chainer_wm.agents.running_statistics``
-takes ``ddof`` as an argument and is exact for both.
+which is exact if s1 and s2 are the estimates of a sample (ddof=1). The code beside it feeds
+NumPy's default, the population's deviation (ddof=0), and every part then loses about 1/n of its
+variance. ``chainer_wm.agents.running_statistics`` takes ``ddof`` as an argument and is exact for
+both.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def running(values: np.ndarray, size: int, join: Callable, ddof: int):
 def errors(config: Config, size: int) -> dict[str, float]:
     """Median relative errors of the deviation after the last part.
 
-    The published formula is compared with ddof=1, which it computes when fed
-    rightly; ddof=0 would differ by 1 / (2 n), a twentieth of a percent here.
+    The published formula is compared with ddof=1, which it computes when fed rightly; ddof=0 would
+    differ by 1 / (2 n), a twentieth of a percent here.
     """
     found: dict[str, list[float]] = {'published': [], 'exact': []}
     for repeat in range(config.repeats):

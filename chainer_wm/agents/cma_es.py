@@ -1,14 +1,13 @@
 """CMA-ES: evolution of a Gaussian by ask and tell, exactly resumable.
 
-The (mu/mu_w, lambda) strategy of Hansen's tutorial (arXiv 1604.00772) with
-positive weights, in float64, and its separable variant (Ros and Hansen 2008),
-which keeps only the diagonal of C and therefore learns (n + 2) / 3 times
-faster. Higher fitness is better throughout.
+The (mu/mu_w, lambda) strategy of Hansen's tutorial (arXiv 1604.00772) with positive weights, in
+float64, and its separable variant (Ros and Hansen 2008), which keeps only the diagonal of C and
+therefore learns (n + 2) / 3 times faster. Higher fitness is better throughout.
 
-Symbols: m mean, sigma step size, C covariance, y = (x - m) / sigma, p_s and
-p_c the two evolution paths; numbers of equations are the tutorial's.
-C = B D^2 B^T, full or diagonal. Sampling and whitening use B and D of the last
-refresh, which may lag behind C.
+Symbols: m mean, sigma step size, C covariance, y = (x - m) / sigma, p_s and p_c the two evolution
+paths; numbers of equations are the tutorial's.
+C = B D^2 B^T, full or diagonal. Sampling and whitening use B and D of the last refresh, which may
+lag behind C.
 """
 
 from __future__ import annotations
@@ -138,8 +137,8 @@ class Full(_Stored):
 
     def update(self, decay, rows):
         # one matrix product, in blocks that stay in the cache: no N x N
-        # temporary. The copy is for speed: NumPy takes rows^T rows to BLAS's
-        # symmetric product, and then mirrors it slowly.
+        # temporary. The copy is for speed: NumPy takes rows^T rows to BLAS's symmetric product,
+        # and then mirrors it slowly.
         right = rows.copy()
         for start in range(0, len(self.c), BLOCK):
             block = self.c[start : start + BLOCK]
@@ -229,8 +228,8 @@ class CMAES:
         population_size: lambda; by default 4 + floor(3 ln N).
         parent_fraction: mu / lambda, the part that is recombined.
         seed: of the sampling, an integer or a ``numpy.random.Generator``.
-        separable: keep C diagonal: cheap, and far fewer generations for many
-            parameters, but blind to their correlations.
+        separable: keep C diagonal: cheap, and far fewer generations for many parameters, but blind
+            to their correlations.
 
     Raises:
         ValueError: an argument makes no search.
@@ -297,8 +296,8 @@ class CMAES:
             fitness: (lambda,), higher is better.
 
         Raises:
-            ValueError: wrong shapes, or numbers that are not finite. The
-                search is then as it was before.
+            ValueError: wrong shapes, or numbers that are not finite. The search is then as it was
+                before.
         """
         candidates, fitness = self._checked(candidates, fitness)
         order = np.argsort(-fitness, kind='stable')
@@ -423,8 +422,8 @@ class CMAES:
             max_evaluations: budget of candidates.
 
         Returns:
-            Any of ``target``, ``evaluations``, ``step_tiny``, ``step_huge``
-            and ``condition``, each with the number that caused it.
+            Any of ``target``, ``evaluations``, ``step_tiny``, ``step_huge`` and ``condition``,
+            each with the number that caused it.
         """
         largest = self._sigma * float(self._covariance.axes.max())
         checks = {
@@ -442,8 +441,8 @@ class CMAES:
     def save(self, path: str | os.PathLike) -> None:
         """Write the whole state, random generator included, to one npz.
 
-        The file appears whole or not at all. A search that is loaded from it
-        goes on with bitwise the same numbers, also where it was saved after
+        The file appears whole or not at all. A search that is loaded from it goes on with bitwise
+        the same numbers, also where it was saved after
         an ``ask``: see ``pending``.
         """
         settings = {name: getattr(self, name) for name in _SCALARS}

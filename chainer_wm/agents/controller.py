@@ -1,12 +1,12 @@
 """C, the controller: a small tanh network over one flat parameter vector.
 
-Evolution sees a controller as a vector theta, Chainer sees it as a chain of
-Linear links; both forms hold the same numbers. World Models (Ha and
-Schmidhuber 2018) uses a single layer: 1,088 parameters for Doom (z 64, c 512
-and h 512 to 1 action, no bias), 867 for the car (z 32 and h 256 to 3).
+Evolution sees a controller as a vector theta, Chainer sees it as a chain of Linear links; both
+forms hold the same numbers. World Models (Ha and
+Schmidhuber 2018) uses a single layer: 1,088 parameters for Doom (z 64, c 512 and h 512 to 1
+action, no bias), 867 for the car (z 32 and h 256 to 3).
 
-theta is laid out layer by layer: the weights W (outputs, inputs), row by row,
-then the biases b (outputs,).
+theta is laid out layer by layer: the weights W (outputs, inputs), row by row, then the biases b
+(outputs,).
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def count_parameters(sizes: Sequence[int], bias: bool = True) -> int:
 def act_with(features, theta, sizes: Sequence[int], bias: bool = True):
     """The tanh network of one theta, or of one theta per lane.
 
-    A lane's result does not depend on the other lanes of the batch, to the
-    last bit on the CPU, so lanes may be dropped or regrouped at will.
+    A lane's result does not depend on the other lanes of the batch, to the last bit on the CPU, so
+    lanes may be dropped or regrouped at will.
 
     Args:
         features: (B, F).
-        theta: (n,) for all lanes or (B, n), row b for lane b. It is cast to
-            the features' dtype and device; cast it once where you call often.
+        theta: (n,) for all lanes or (B, n), row b for lane b. It is cast to the features' dtype
+            and device; cast it once where you call often.
         sizes: F, the hidden sizes if any, A.
         bias: whether theta holds biases.
 
@@ -148,8 +148,8 @@ class Controller(chainer.Chain):
 
         Args:
             features: (B, F) array.
-            theta: None for the link's own parameters, (n,) for others, (B, n)
-                for one controller per lane.
+            theta: None for the link's own parameters, (n,) for others, (B, n) for one controller
+                per lane.
 
         Returns:
             (B, A) array, dtype and device of the features.

@@ -15,13 +15,12 @@ Generators = Sequence[np.random.Generator]
 class Policy(Protocol):
     """Plays B games side by side, one lane each.
 
-    The state goes in and comes out, and lane b draws from its own generator:
-    an episode is the same whatever is played beside it. The state is None, or
-    an array or a sequence with one entry per lane, or a named tuple of such,
-    so that whoever plays can begin a new episode in one lane.
+    The state goes in and comes out, and lane b draws from its own generator: an episode is the
+    same whatever is played beside it. The state is None, or an array or a sequence with one entry
+    per lane, or a named tuple of such, so that whoever plays can begin a new episode in one lane.
 
-    A policy with networks may say by an attribute ``lanes`` how many games it
-    always plays together.
+    A policy with networks may say by an attribute ``lanes`` how many games it always plays
+    together.
     """
 
     def start(self, rngs: Generators) -> Any:
@@ -67,8 +66,8 @@ class NoAction:
 class Pacing:
     """To and fro without looking: 1 for ``period`` steps, then -1, and so on.
 
-    The first leg is half as long, since the player begins in the middle. What
-    this scores, nobody needs a model of the world for.
+    The first leg is half as long, since the player begins in the middle. What this scores, nobody
+    needs a model of the world for.
 
     Attributes:
         period: steps between two turns.
@@ -180,9 +179,8 @@ class HeldRandom:
     """Uniform in (-1, 1), held for 1 to ``longest`` steps.
 
     How World Models' rollouts were collected (extract.py of the authors'
-    experiments): each action lasts randint(1..10) steps. Ours: of several
-    limits every episode draws one, so that some episodes walk up to a wall and
-    stay there, which single steps never do.
+    experiments): each action lasts randint(1..10) steps. Ours: of several limits every episode
+    draws one, so that some episodes walk up to a wall and stay there, which single steps never do.
 
     Attributes:
         longest: limits of a hold, in steps.

@@ -1,7 +1,7 @@
 """Random Network Distillation: a reward for what was rarely seen.
 
-Burda et al., 2018. A fixed network with random weights maps an observation to
-features; a second one learns to predict them. Where it fails, the observation
+Burda et al., 2018. A fixed network with random weights maps an observation to features; a second
+one learns to predict them. Where it fails, the observation
 is new: its error is the intrinsic reward of the step that LED there. One round
 with PPO, in the order of the authors' code::
 
@@ -12,9 +12,9 @@ with PPO, in the order of the authors' code::
     ppo.update(experience, {'extrinsic': ..., 'intrinsic': intrinsic}, rng)
     rnd.update(following, rng)
 
-Two things differ from that code, both on purpose: after the last step of an
-episode the reward is for its last observation, not for the first one of the
-next episode; and minibatches are drawn among all steps, not lane by lane.
+Two things differ from that code, both on purpose: after the last step of an episode the reward is
+for its last observation, not for the first one of the next episode; and minibatches are drawn
+among all steps, not lane by lane.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ class FeatureNet(Body):
         shape: of one observation; (H, W, C) where there are convolutions.
         convolutions: (filters, kernel, stride) of each.
         layers: widths of linear layers after them, with leaky ReLU.
-        head: widths of the last linear layers: ReLU between them, nothing
-            after the last.
+        head: widths of the last linear layers: ReLU between them, nothing after the last.
         rng: for the orthogonal initial weights (scale sqrt 2, biases 0).
     """
 
@@ -74,24 +73,23 @@ class FeatureNet(Body):
 class RND(chainer.Chain):
     """Target, predictor, and the scales of what goes in and comes out.
 
-    The defaults are the paper's. There the target is convolutions and one
-    linear layer of 512, the predictor the same with two more of 512 between.
+    The defaults are the paper's. There the target is convolutions and one linear layer of 512, the
+    predictor the same with two more of 512 between.
 
     Args:
-        observation_shape: of one observation: (H, W, C), or any shape where
-            there are no convolutions.
-        frames: how many of the last channels are looked at: 1 is the last
-            picture of a stack of grey ones. None looks at all.
+        observation_shape: of one observation: (H, W, C), or any shape where there are no
+            convolutions.
+        frames: how many of the last channels are looked at: 1 is the last picture of a stack of
+            grey ones. None looks at all.
         convolutions: of both networks.
-        layers: of both, after the convolutions; without convolutions at least
-            one is needed (a target without a kink is learned at once).
+        layers: of both, after the convolutions; without convolutions at least one is needed (a
+            target without a kink is learned at once).
         features: width of the output.
         hidden: of the predictor alone, between convolutions and output.
         discount: of the filter whose deviation scales the rewards.
         clip: largest absolute value of a whitened number.
-        keep: probability that a step trains the predictor in an epoch: 0.25
-            for 128 environments (32 / environments keeps it as slow as with
-            32).
+        keep: probability that a step trains the predictor in an epoch: 0.25 for 128 environments
+            (32 / environments keeps it as slow as with 32).
         learning_rate: of the predictor's Adam.
         epochs, minibatches: passes over what was seen, and parts of each.
         seed: of the initial weights.
@@ -150,8 +148,8 @@ class RND(chainer.Chain):
         """The predictor's mean squared error, (T, B).
 
         Args:
-            following: (T, B, *shape), what each step led to; all frames of a
-                stack may be there, the last ones are looked at.
+            following: (T, B, *shape), what each step led to; all frames of a stack may be there,
+                the last ones are looked at.
         """
         flat = self._flat(following)
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
@@ -164,9 +162,8 @@ class RND(chainer.Chain):
     def rewards(self, following: np.ndarray) -> np.ndarray:
         """Intrinsic rewards, (T, B): bonus / its running deviation.
 
-        The deviation is that of a return that looks back (see
-        ``returns.forward_discounted``), over all calls so far and this one.
-        Nothing is subtracted.
+        The deviation is that of a return that looks back (see ``returns.forward_discounted``),
+        over all calls so far and this one. Nothing is subtracted.
         """
         return self.scaled(self.bonus(following))
 

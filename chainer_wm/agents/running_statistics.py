@@ -1,13 +1,13 @@
 """Means and deviations of data that arrive in parts, exactly and stably.
 
 Two parts are joined by Chan, Golub and LeVeque's formula (1979), in float64
-on the CPU: the sums of squared deviations add, and so does the squared gap
-between the means, weighted by n1 n2 / (n1 + n2). The squares of the data
-themselves never meet, so a large common offset costs no digits.
+on the CPU: the sums of squared deviations add, and so does the squared gap between the means,
+weighted by n1 n2 / (n1 + n2). The squares of the data themselves never meet, so a large common
+offset costs no digits.
 
-``ddof`` is NumPy's: a deviation is sqrt(sum of squares / (n - ddof)), 0 for
-the population's, 1 for the estimate from a sample. A formula that expects the
-one and is fed the other is wrong for every finite n.
+``ddof`` is NumPy's: a deviation is sqrt(sum of squares / (n - ddof)), 0 for the population's, 1
+for the estimate from a sample. A formula that expects the one and is fed the other is wrong for
+every finite n.
 """
 
 from __future__ import annotations
@@ -25,21 +25,20 @@ def merge(n1, mean1, std1, n2, mean2, std2, ddof: int = 0):
 
     Args:
         n1, n2: how many values each part has; 0 and 1 are allowed.
-        mean1, mean2: their means, numbers or arrays of one shape. The mean of
-            an empty part is not looked at.
-        std1, std2: their deviations, both with this ``ddof``. Where n <= ddof
-            a deviation is undefined and not looked at, so NumPy's NaN is
-            welcome there.
+        mean1, mean2: their means, numbers or arrays of one shape. The mean of an empty part is not
+            looked at.
+        std1, std2: their deviations, both with this ``ddof``. Where n <= ddof a deviation is
+            undefined and not looked at, so NumPy's NaN is welcome there.
         ddof: 0 or 1.
 
     Returns:
-        (n, mean, std): an integer and two float64 values or arrays, equal to
-        NumPy's ``mean`` and ``std(ddof=ddof)`` of all n values. A mean of no
-        values is NaN, and so is a deviation of n <= ddof.
+        (n, mean, std): an integer and two float64 values or arrays, equal to NumPy's ``mean`` and
+        ``std(ddof=ddof)`` of all n values. A mean of no values is NaN, and so is a deviation of n
+        <= ddof.
 
     Raises:
-        ValueError: a count is negative or no integer, ``ddof`` is something
-            else, or the shapes differ.
+        ValueError: a count is negative or no integer, ``ddof`` is something else, or the shapes
+            differ.
     """
     if ddof not in (0, 1):
         raise ValueError(f'ddof is {ddof}, but must be 0 or 1')
@@ -97,8 +96,8 @@ class RunningStatistics:
         seen.update(observations)
         scaled = seen.normalize(observations, clip=5)
 
-    Batches may have any size, be float32, integers, or on a GPU; the sums are
-    float64 on the CPU. ``serialize`` makes it part of a Chainer snapshot.
+    Batches may have any size, be float32, integers, or on a GPU; the sums are float64 on the CPU.
+    ``serialize`` makes it part of a Chainer snapshot.
 
     Args:
         shape: of one value, () for a scalar.
@@ -132,8 +131,8 @@ class RunningStatistics:
         """Take in a batch (B, *shape); B may be 0.
 
         Raises:
-            ValueError: wrong shape, or values that are not finite; the
-                statistics are then as they were.
+            ValueError: wrong shape, or values that are not finite; the statistics are then as they
+                were.
         """
         batch = np.asarray(to_cpu(batch), np.float64)
         if batch.ndim == 0 or batch.shape[1:] != self.shape:

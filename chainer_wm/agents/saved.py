@@ -36,20 +36,20 @@ STARTS = 'starts/1'  # kind of the archive of a packed agent's first frames
 class SavedAgent:
     """The agent in a run's folder, after a round of the iterative procedure.
 
-    Round 0 lies in the folder itself and knows random episodes alone; round k
-    lies in ``rounds/NN`` and knows also those that the agents of rounds 0 to
+    Round 0 lies in the folder itself and knows random episodes alone; round k lies in
+    ``rounds/NN`` and knows also those that the agents of rounds 0 to
     k - 1 played.
 
     Attributes:
         folder: of the run.
         features: what C sees, in this order.
         device: where V and M are loaded to.
-        reuse: name of the run beside this one whose random episodes, V and
-            codes are used; empty for its own.
-        vision_rounds: in which V too was trained on, from 1; before the first
-            of them V is that of round 0.
-        one_store: the episodes of all rounds lie in one rollout store, and
-            every round trains V on and encodes them all anew; else a round
+        reuse: name of the run beside this one whose random episodes, V and codes are used; empty
+            for its own.
+        vision_rounds: in which V too was trained on, from 1; before the first of them V is that of
+            round 0.
+        one_store: the episodes of all rounds lie in one rollout store, and every round trains V on
+            and encodes them all anew; else a round
             has a store and codes of its own.
         hidden_units: of C; 0 for a linear one.
         bias, actions: of C, see ``Controller``.
@@ -217,8 +217,8 @@ class SavedAgent:
 
         Args:
             search: the evolution that it is drawn from, see ``search``.
-            population: it is one of the candidates that the search asks for
-                next; else one drawn from where it ended.
+            population: it is one of the candidates that the search asks for next; else one drawn
+                from where it ended.
             noise: on the actions, see ``WorldModelAgent``.
         """
         on_cpu = dataclasses.replace(self, device='@numpy')
@@ -235,9 +235,8 @@ class SavedAgent:
         """Write a few small files that ``PackedAgent.load`` reads, V and M in float16.
 
         Args:
-            folder: gets ``vision.npz``, and a folder named by ``core``. Where
-                another core there lives on another V, this one's V goes into
-                its own folder.
+            folder: gets ``vision.npz``, and a folder named by ``core``. Where another core there
+                lives on another V, this one's V goes into its own folder.
             origin: whatever should be known of the run, JSON-able.
             starts: first frames whose posteriors are kept, at most.
         """

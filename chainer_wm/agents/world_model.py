@@ -27,30 +27,26 @@ class AgentState(NamedTuple):
 class WorldModelAgent:
     """The agent of World Models (Ha and Schmidhuber 2018, figure 8).
 
-    A batched policy: ``start`` and ``act``. The controller acts on z and on
-    what M held BEFORE it consumed (z, a); then M takes the step, with the
-    action that is really played.
+    A batched policy: ``start`` and ``act``. The controller acts on z and on what M held BEFORE it
+    consumed (z, a); then M takes the step, with the action that is really played.
 
     Args:
         vision: V, ``ConvVAE``.
         model: M, ``MDNRNN``.
         controller: C, with ``act(features)``.
         features: what C sees, in this order; of 'z', 'c', 'h', 'r'.
-        sample: draw z from V's posterior, as in training and in the dream;
-            False takes its mean.
-        draw: ``rng -> (n,)``, parameters of C for one episode; None leaves C
-            as it is in all of them.
-        noise: standard deviation of the Gaussian noise on every action, whose
-            sum with it is cut to [-1, 1]; 0 for none. M consumes the actions
-            that are really played.
+        sample: draw z from V's posterior, as in training and in the dream; False takes its mean.
+        draw: ``rng -> (n,)``, parameters of C for one episode; None leaves C as it is in all of
+            them.
+        noise: standard deviation of the Gaussian noise on every action, whose sum with it is cut
+            to [-1, 1]; 0 for none. M consumes the actions that are really played.
 
     Attributes:
-        lanes: games that it plays together. Eight rows cost V and M on the CPU
-            about a quarter of eight times one.
+        lanes: games that it plays together. Eight rows cost V and M on the CPU about a quarter of
+            eight times one.
 
     Raises:
-        ValueError: V, M and C do not fit (names both sizes), or the noise is
-            negative.
+        ValueError: V, M and C do not fit (names both sizes), or the noise is negative.
     """
 
     lanes = 8
@@ -149,8 +145,8 @@ def features_width(model: Any, features: Sequence[str]) -> int:
 class Player:
     """Whoever plays, one game at a time. In a manifest it has this one name.
 
-    A rollout store that grows over the rounds of a run holds episodes of many
-    policies; its manifest may not change.
+    A rollout store that grows over the rounds of a run holds episodes of many policies; its
+    manifest may not change.
 
     Args:
         make_policy: of who plays.

@@ -35,8 +35,8 @@ def foresee(
         z: (T, Z), the episode's true latents.
         actions: (T, A), the actions taken in it; the dream takes them too.
         context: steps that the dream sees before it goes on alone.
-        rng: of the dream's samples. One-step predictions are the mixtures'
-            means, which blur; the dream is one sample, which does not.
+        rng: of the dream's samples. One-step predictions are the mixtures' means, which blur; the
+            dream is one sample, which does not.
     """
     if not 0 < context < len(z):
         raise ValueError(
@@ -124,10 +124,10 @@ def foreseen(
 ) -> np.ndarray:
     """How many of M's dreams of what comes end where the recording ends.
 
-    M follows the recording, from a state of zero, up to k steps before its
-    last one, then dreams on alone while the recorded actions are taken. A
-    dream that ends (P(done) above the threshold, as in ``Dream``) by ``after``
-    steps past the last recorded one counts; these repeat the last action.
+    M follows the recording, from a state of zero, up to k steps before its last one, then dreams
+    on alone while the recorded actions are taken. A dream that ends (P(done) above the threshold,
+    as in ``Dream``) by ``after`` steps past the last recorded one counts; these repeat the last
+    action.
 
     Args:
         model: ``MDNRNN`` that predicts the end.

@@ -21,8 +21,8 @@ def lane_generators(
 
     Args:
         old: those of the lanes so far, None where there is none yet.
-        seed: an integer (lane n gets seed + n), one integer or None per lane,
-            or None: a lane without a seed goes on with its old generator.
+        seed: an integer (lane n gets seed + n), one integer or None per lane, or None: a lane
+            without a seed goes on with its old generator.
 
     Raises:
         ValueError: as many seeds as lanes are needed.
@@ -65,13 +65,12 @@ class DreamEnv(gym.Env):
 
     Args:
         dream: the simulator; the environment takes it over.
-        features: what is observed, side by side in this order: 'z' (latent
-            picture), 'c' and 'h' (M's state from before it consumes z), 'r'
-            (read vectors of a DNC).
+        features: what is observed, side by side in this order: 'z' (latent picture), 'c' and 'h'
+            (M's state from before it consumes z), 'r' (read vectors of a DNC).
         vision: V, which draws what is dreamt, for ``render``.
 
-    Observations are (F,) float32, actions (A,) float32 in [-1, 1], the reward
-    is 1 per step. ``reset(seed=)`` fixes the whole episode.
+    Observations are (F,) float32, actions (A,) float32 in [-1, 1], the reward is 1 per step.
+    ``reset(seed=)`` fixes the whole episode.
     """
 
     metadata: dict = {'render_modes': ['rgb_array']}  # noqa: RUF012  (gym's own name)
@@ -111,10 +110,9 @@ class DreamEnv(gym.Env):
 class DreamVectorEnv(gym.vector.VectorEnv):
     """B lanes of a dream as a gym vector environment with autoreset.
 
-    As in gym 0.26: a lane whose episode ends starts anew in the same call; the
-    observation is then of the new episode, and the last one of the old is in
-    ``infos['final_observation'][lane]``, valid where
-    ``infos['_final_observation']`` is true.
+    As in gym 0.26: a lane whose episode ends starts anew in the same call; the observation is then
+    of the new episode, and the last one of the old is in ``infos['final_observation'][lane]``,
+    valid where ``infos['_final_observation']`` is true.
 
     Args:
         dream: the simulator; the environment takes it over.
@@ -133,8 +131,8 @@ class DreamVectorEnv(gym.vector.VectorEnv):
         """Start an episode in every lane: (observations (B, F), {}).
 
         Args:
-            seed: an integer (lane n gets seed + n), a list of B integers or
-                Nones, or None: the lanes' generators go on.
+            seed: an integer (lane n gets seed + n), a list of B integers or Nones, or None: the
+                lanes' generators go on.
             options: ignored.
         """
         self._rngs = lane_generators(self._rngs or [None] * self.num_envs, seed)

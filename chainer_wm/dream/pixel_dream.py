@@ -1,8 +1,8 @@
 """The pixel model as the game: where its dreams begin, and how they go on.
 
-A dream begins at a point of a real episode, with the model's memory of the way
-there. All that follows is drawn from the model, picture by picture; a curious
-dream ends where it does what was never tried in the real game.
+A dream begins at a point of a real episode, with the model's memory of the way there. All that
+follows is drawn from the model, picture by picture; a curious dream ends where it does what was
+never tried in the real game.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ class Starts(NamedTuple):
     Fields:
         codes: (n, H * W) uint8, the picture.
         state: of the model before it sees it, fields (n, ...).
-        curious: (n,) bool, whether a dream from here may be ended by
-            ``Curiosity``.
+        curious: (n,) bool, whether a dream from here may be ended by ``Curiosity``.
     """
 
     codes: np.ndarray
@@ -50,9 +49,9 @@ def draw_points(
         count: n.
         newest: share of the points in the newest level; the others are
             shared out equally among the earlier ones, if any.
-        anywhere: share of the points that are not first steps but any, each
-            picture of a level as likely as any other, however often it was
-            seen: real episodes may spend most of their time in one place.
+        anywhere: share of the points that are not first steps but any, each picture of a level as
+            likely as any other, however often it was seen: real episodes may spend most of their
+            time in one place.
 
     Returns:
         (n, 2) integers: episode and step.
@@ -110,10 +109,9 @@ class Curiosity:
     """What a dream gives for a step that was never tried in the real game.
 
     A model knows nothing about such a step, so the dream ends there, with a
-    reward as good as any: a policy that learns in the dream then goes where
-    the real game may teach the model something. As R-max (Brafman and
-    Tennenholtz, 2002), for pairs of picture and action that are known once
-    they were tried.
+    reward as good as any: a policy that learns in the dream then goes where the real game may
+    teach the model something. As R-max (Brafman and Tennenholtz, 2002), for pairs of picture and
+    action that are known once they were tried.
 
     Attributes:
         tried: the pairs, as bytes.
@@ -148,9 +146,9 @@ class PixelDream(gym.vector.VectorEnv):
     """B lanes of a model's own pictures, as a gym vector environment.
 
     An episode begins at a point of a real one; all that follows is the
-    model's: picture, reward and end are drawn by ``choose``, with one chance
-    for all pixels, and the picture becomes the next input. As in gym 0.26 a
-    lane whose episode ends starts anew in the same call.
+    model's: picture, reward and end are drawn by ``choose``, with one chance for all pixels, and
+    the picture becomes the next input. As in gym 0.26 a lane whose episode ends starts anew in the
+    same call.
 
     Args:
         model: the simulator.

@@ -1,9 +1,8 @@
 """The dream: M in the place of the game, many lanes at once.
 
-A controller acts on what M believed before the step, M consumes (z, a) and
-says what comes next and whether the episode ends (World Models, Ha and
-Schmidhuber 2018, section 4). The reward is the one that M predicts, or else
-one per step survived, the dying one included.
+A controller acts on what M believed before the step, M consumes (z, a) and says what comes next
+and whether the episode ends (World Models, Ha and Schmidhuber 2018, section 4). The reward is the
+one that M predicts, or else one per step survived, the dying one included.
 """
 
 from __future__ import annotations
@@ -75,15 +74,14 @@ class Dream:
             ends an episode.
         starts: (mu, ln_var), each (N, Z): posteriors of V for first frames
             of recorded episodes. An episode starts at a sample of one.
-        temperature: tau > 0, or (low, high): every episode then draws its own
-            from the uniform distribution between them.
+        temperature: tau > 0, or (low, high): every episode then draws its own from the uniform
+            distribution between them.
         max_steps: cap of one episode.
         done_threshold: the episode ends where P(end) exceeds it.
         sample_done: draw the end with probability P(end) instead.
 
     Raises:
-        ValueError: starts do not fit the model, or the temperature is not
-            positive.
+        ValueError: starts do not fit the model, or the temperature is not positive.
     """
 
     def __init__(
@@ -136,10 +134,10 @@ class Dream:
 
         Args:
             lanes: E, the streams of noise.
-            rng: one generator for all, or a sequence of E, one each (then a
-                lane's numbers do not depend on the number of lanes).
-            repeats: P copies of the E lanes that share start, temperature and
-                noise: lane p * E + e is copy p of stream e.
+            rng: one generator for all, or a sequence of E, one each (then a lane's numbers do not
+                depend on the number of lanes).
+            repeats: P copies of the E lanes that share start, temperature and noise: lane p * E +
+                e is copy p of stream e.
         """
         self._noise = Noise(rng, lanes)
         self._sample = self.model.sampler()
@@ -156,8 +154,7 @@ class Dream:
         """Start a new episode in some lanes; the others are as they were.
 
         Args:
-            index: integers, the lanes. Needs ``reset`` with repeats 1 and one
-                generator per lane.
+            index: integers, the lanes. Needs ``reset`` with repeats 1 and one generator per lane.
         """
         index = np.asarray(index)
         z, tau = self._draw_starts(self._stream[index])
@@ -275,8 +272,8 @@ def evaluate_population(
 ) -> np.ndarray:
     """Returns of every candidate controller, all dreamt as one batch.
 
-    Common random numbers: episode e has the same start, temperature and noise
-    for every candidate, so that candidates differ by their actions alone.
+    Common random numbers: episode e has the same start, temperature and noise for every candidate,
+    so that candidates differ by their actions alone.
 
     Args:
         dream: the simulator; it is reset.
@@ -284,8 +281,7 @@ def evaluate_population(
             ``LinearController.act``.
         candidates: (P, n) parameters.
         episodes: E per candidate.
-        rng: made from (seed, stage, generation): the same one gives the same
-            returns.
+        rng: made from (seed, stage, generation): the same one gives the same returns.
         features: what act sees, in this order.
         progress: called with (steps done, lanes alive) after every step.
 
@@ -323,8 +319,8 @@ def rollout(
 
     Args:
         dream: the simulator; it is reset.
-        policy: ``start(rngs) -> state`` and ``act(observations, state) ->
-            (actions, state)``, both over all lanes.
+        policy: ``start(rngs) -> state`` and ``act(observations, state) -> (actions, state)``, both
+            over all lanes.
         rngs: one per lane; the dream and the policy each get a child of it,
             so that every policy meets the same dream.
 

@@ -15,11 +15,10 @@ class CuriousDream(Dream):
     """A dream whose reward holds M's own loss, with the sign flipped.
 
     Every step also pays ``curiosity`` times M's negative log-likelihood of
-    the next z that it drew itself, in nats per latent dimension. That is what
-    M expects its own loss to be there (at temperature 1, on average, the
-    entropy of its prediction), so a controller evolved in this dream goes
-    where M is unsure. Ha and Schmidhuber 2018 propose to flip the sign of M's
-    loss in the actual game; here no game has to be played for it.
+    the next z that it drew itself, in nats per latent dimension. That is what M expects its own
+    loss to be there (at temperature 1, on average, the entropy of its prediction), so a controller
+    evolved in this dream goes where M is unsure. Ha and Schmidhuber 2018 propose to flip the sign
+    of M's loss in the actual game; here no game has to be played for it.
 
     Args:
         curiosity: reward per nat.
@@ -44,8 +43,7 @@ class SecondModelDream(Dream):
     """A dream in which the features c, h and r are those of a second M.
 
     It reads the same z and actions and decides nothing. Untrained, it is the
-    control of the features: what a memory with random weights is worth in the
-    same dream.
+    control of the features: what a memory with random weights is worth in the same dream.
 
     Args:
         second: an ``MDNRNN`` of the same latents and actions.

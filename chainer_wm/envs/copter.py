@@ -1,11 +1,11 @@
 """The rules of PixelCopter, without pictures of anything but the game.
 
-A restatement of the game of the PyGame Learning Environment (commit 3dbe79d)
-at its own size, 48x48 pixels, 30 frames per second. y points down. All
-arithmetic is done in the order of the original, so that every number is equal
-to the last bit, and rectangles are placed as pygame-ce 2.5 and pygame before
-2.6 place them: coordinates are cut off towards zero. (pygame 2.6 rounds them;
-the games then differ from the second step on.)
+A restatement of the game of the PyGame Learning Environment (commit 3dbe79d) at its own size,
+48x48 pixels, 30 frames per second. y points down. All arithmetic is done in the order of the
+original, so that every number is equal to the last bit, and rectangles are placed as pygame-ce 2.5
+and pygame before
+2.6 place them: coordinates are cut off towards zero. (pygame 2.6 rounds them; the games then
+differ from the second step on.)
 """
 
 from __future__ import annotations
@@ -94,8 +94,7 @@ class Copter:
     def step(self, up: bool) -> float:
         """One frame of the game; returns the change of the score.
 
-        +1 for a column that leaves the screen, +1 for a block that is passed,
-        -5 for the end.
+        +1 for a column that leaves the screen, +1 for a block that is passed, -5 for the end.
 
         Raises:
             RuntimeError: the game is over.
@@ -120,9 +119,9 @@ class Copter:
     def state(self) -> np.ndarray:
         """The seven numbers of ``STATE_NAMES``, (7,) float64.
 
-        All in pixels: y and velocity of the player, its distances to the
-        ceiling and the floor of the first column that it touches, and of the
-        nearest block ahead the distance, the centre's y and that + 9.
+        All in pixels: y and velocity of the player, its distances to the ceiling and the floor of
+        the first column that it touches, and of the nearest block ahead the distance, the centre's
+        y and that + 9.
         """
         middle = next(self._columns_at_player())
         ahead = [b for b in self.blocks if b[0] > _X]

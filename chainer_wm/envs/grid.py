@@ -44,8 +44,8 @@ def parse_layout(layout: Iterable[str]) -> tuple[np.ndarray, dict[str, Cell]]:
     """A map of characters: walls, and where each other thing is.
 
     Args:
-        layout: one string per row; '#' is a wall, '.' is free, any other
-            character names its cell and occurs once.
+        layout: one string per row; '#' is a wall, '.' is free, any other character names its cell
+            and occurs once.
 
     Returns:
         (walls, places): (rows, columns) bool, and cells by character.
@@ -71,8 +71,8 @@ def parse_layout(layout: Iterable[str]) -> tuple[np.ndarray, dict[str, Cell]]:
 class GridGame(gym.Env):
     """A game of cells; what it is about is added by its subclasses.
 
-    Actions 0 to 3 go up, down, left and right; who bumps into a wall or the
-    edge stays. After ``max_steps`` steps the episode is truncated.
+    Actions 0 to 3 go up, down, left and right; who bumps into a wall or the edge stays. After
+    ``max_steps`` steps the episode is truncated.
 
     Args:
         walls: (rows, columns) bool.

@@ -1,10 +1,10 @@
 """Two grid games from pixels, for the Neural Computer Agent.
 
 The post on that agent names its first game, Obstacle-Based Grid Navigation,
-and says: levels add obstacles, the start is top left, the goal bottom right,
-fewer steps are better. Grid, layouts, rewards, pictures and time limit are not
-told: those here are ours. The second game of the post is not public;
-``OrderedKeys`` is OURS, made to need memory.
+and says: levels add obstacles, the start is top left, the goal bottom right, fewer steps are
+better. Grid, layouts, rewards, pictures and time limit are not
+told: those here are ours. The second game of the post is not public; ``OrderedKeys`` is OURS, made
+to need memory.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ _DOOR, _FIRST_KEY = 4, 5
 class GridNavigation(GridGame):
     """From S to G around obstacles: -1 per step, and a bonus at the goal.
 
-    Actions: 0 up, 1 down, 2 left, 3 right. The episode terminates at the goal
-    and is truncated after ``max_steps``. Observations: (resolution,
-    resolution, 3) uint8; the agent is blue, the goal green, obstacles dark.
+    Actions: 0 up, 1 down, 2 left, 3 right. The episode terminates at the goal and is truncated
+    after ``max_steps``. Observations: (resolution, resolution, 3) uint8; the agent is blue, the
+    goal green, obstacles dark.
 
     Args:
         level: index into ``LEVELS``.
@@ -133,11 +133,10 @@ class OrderedKeys(GridGame):
     """Our game of memory: pick up the keys in the order that was shown.
 
     The order is drawn anew for each episode. It is shown at the beginning
-    only, one key at a time: in the first n pictures of n keys the door has the
-    colour of the key that comes next in the order; then it is brown. A key in
-    turn is picked up (+1); one out of turn ends the episode (``mistake``).
-    With all keys the door turns green, and to enter it ends the episode
-    (``goal_reward``); before that it is a wall. Each step costs 0.1.
+    only, one key at a time: in the first n pictures of n keys the door has the colour of the key
+    that comes next in the order; then it is brown. A key in turn is picked up (+1); one out of
+    turn ends the episode (``mistake``). With all keys the door turns green, and to enter it ends
+    the episode (``goal_reward``); before that it is a wall. Each step costs 0.1.
 
     Without memory n keys are done in 1 of n! episodes at best.
 

@@ -1,9 +1,8 @@
 """A long corridor with a key and a door: a check of exploration, ours.
 
-The agent begins in the middle; the key lies at the left end, the door is at
-the right end and opens only for who has the key. Nothing but the open door is
-rewarded. A policy that knows nothing walks at random and does not get there:
-at the default size none of 20,000 random episodes did.
+The agent begins in the middle; the key lies at the left end, the door is at the right end and
+opens only for who has the key. Nothing but the open door is rewarded. A policy that knows nothing
+walks at random and does not get there: at the default size none of 20,000 random episodes did.
 """
 
 from __future__ import annotations
@@ -33,17 +32,16 @@ _PIXELS = 4  # per cell
 class KeyCorridor(GridGame):
     """Fetch the key on the left, open the door on the right: reward 1.
 
-    Actions: 0 up, 1 down, 2 left, 3 right. Reward 1 at the door with the key,
-    which terminates the episode; 0 for all else.
+    Actions: 0 up, 1 down, 2 left, 3 right. Reward 1 at the door with the key, which terminates the
+    episode; 0 for all else.
 
     Args:
         length: columns of the corridor.
         width: rows of it; key, start and door are in the middle one.
-        observation: 'vector', a one-hot cell, and behind it another for who
-            has the key, (2 * width * length,) float32; or 'pixels',
+        observation: 'vector', a one-hot cell, and behind it another for who has the key, (2 *
+            width * length,) float32; or 'pixels',
             (4 width, 4 length, 3) uint8.
-        max_steps: of an episode; None is 4 * length, while the shortest way
-            takes 1.5 * length.
+        max_steps: of an episode; None is 4 * length, while the shortest way takes 1.5 * length.
         render_mode: 'rgb_array' for ``render``, or None.
 
     Attributes:

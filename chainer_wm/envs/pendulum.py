@@ -1,9 +1,8 @@
 """Pendulum: swing a rod up and hold it there, from pixels.
 
-The dynamics and rewards of gym's Pendulum-v1, restated and equal to them step
-by step; drawn by NumPy alone, so neither pygame nor a display is needed. One
-picture shows where the rod is and not how fast it turns: that a player has to
-remember.
+The dynamics and rewards of gym's Pendulum-v1, restated and equal to them step by step; drawn by
+NumPy alone, so neither pygame nor a display is needed. One picture shows where the rod is and not
+how fast it turns: that a player has to remember.
 """
 
 from __future__ import annotations
@@ -26,10 +25,9 @@ ROD, GROUND = (255, 180, 120), (0, 0, 0)
 class Pendulum(gym.Env):
     """Gym's Pendulum-v1 with an action in [-1, 1] and a picture to look at.
 
-    Action: one number, the share of the largest torque (2 N m). Reward, the
-    sum over the skipped steps of -(angle^2 + 0.1 speed^2 + 0.001 torque^2)
-    before each of them, 0 at best; the angle is 0 upright. An episode never
-    terminates; it is truncated after 200 steps of 0.05 s.
+    Action: one number, the share of the largest torque (2 N m). Reward, the sum over the skipped
+    steps of -(angle^2 + 0.1 speed^2 + 0.001 torque^2) before each of them, 0 at best; the angle is
+    0 upright. An episode never terminates; it is truncated after 200 steps of 0.05 s.
 
     Args:
         observation: 'pixels', (64, 64, 3) uint8, or 'state', gym's (cos
@@ -147,8 +145,8 @@ def advance(state: np.ndarray, torque: Any) -> tuple[np.ndarray, Any]:
 def draw(angle: float) -> np.ndarray:
     """The rod at an angle (rad, 0 upright, growing anticlockwise).
 
-    Edges are soft: a pixel's colour tells how far it is from the rod, so that
-    a turn by far less than a pixel shows.
+    Edges are soft: a pixel's colour tells how far it is from the rod, so that a turn by far less
+    than a pixel shows.
 
     Returns:
         (64, 64, 3) uint8.

@@ -1,7 +1,7 @@
 """Nearly the best play of Pendulum, by planning on its true state.
 
-Value iteration (Bellman 1957) on a grid of angles and speeds, with the values
-between the points interpolated. It shows what a return is worth.
+Value iteration (Bellman 1957) on a grid of angles and speeds, with the values between the points
+interpolated. It shows what a return is worth.
 """
 
 from __future__ import annotations

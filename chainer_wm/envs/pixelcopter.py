@@ -1,13 +1,11 @@
 """PixelCopter as a gym environment, from pixels or from seven numbers.
 
-The game of the PyGame Learning Environment, restated (``copter.py``) and equal
-to it step by step; no pygame and no display are needed. On one core of the
-machine where it was written, with a pilot that keeps to the middle: 110,000
-steps per second on the seven numbers, 34,000 with 48x48 pictures, 14,000 with
-64x64 ones averaged by area (the original: 9,000 with pictures).
+The game of the PyGame Learning Environment, restated (``copter.py``) and equal to it step by step;
+no pygame and no display are needed. On one core of the machine where it was written, with a pilot
+that keeps to the middle: 110,000 steps per second on the seven numbers, 34,000 with 48x48
+pictures, 14,000 with 64x64 ones averaged by area (the original: 9,000 with pictures).
 
-``python -m chainer_wm.envs.pixelcopter --replay FILE`` plays a recording again
-and compares.
+``python -m chainer_wm.envs.pixelcopter --replay FILE`` plays a recording again and compares.
 """
 
 from __future__ import annotations
@@ -30,19 +28,18 @@ _FAR = 128.0  # pixels, beyond all that the seven numbers reach
 class PixelCopter(gym.Env):
     """Fly a helicopter through a cave; one button climbs.
 
-    Actions: 0 does nothing (the helicopter falls), 1 climbs. Rewards: +1 for
-    each column of the cave that leaves the screen (every 6.25 steps), +1 for
-    each block passed, -5 for the collision that ends the episode. No time
-    limit.
+    Actions: 0 does nothing (the helicopter falls), 1 climbs. Rewards: +1 for each column of the
+    cave that leaves the screen (every 6.25 steps), +1 for each block passed, -5 for the collision
+    that ends the episode. No time limit.
 
     Args:
-        observation: 'pixels', (size, size, 3) uint8, or 'state', the seven
-            numbers of ``copter.STATE_NAMES`` in pixels, (7,) float32.
+        observation: 'pixels', (size, size, 3) uint8, or 'state', the seven numbers of
+            ``copter.STATE_NAMES`` in pixels, (7,) float32.
         size: of the pictures; the game is drawn at 48x48.
-        resample: how they are scaled: 'area' averages over the area of each
-            new pixel, 'nearest' repeats or drops pixels.
-        original: play the original game, which must be installed (package
-            ``ple``), and not our restatement of it.
+        resample: how they are scaled: 'area' averages over the area of each new pixel, 'nearest'
+            repeats or drops pixels.
+        original: play the original game, which must be installed (package ``ple``), and not our
+            restatement of it.
         render_mode: 'rgb_array' for ``render``, or None.
 
     Attributes:
@@ -92,8 +89,7 @@ class PixelCopter(gym.Env):
         """Begin an episode: the game that the original plays with this seed.
 
         Args:
-            seed: 0 to 2**32 - 1; None goes on with the generator that is
-                there.
+            seed: 0 to 2**32 - 1; None goes on with the generator that is there.
         """
         super().reset(seed=seed)
         if seed is not None or self._random is None:

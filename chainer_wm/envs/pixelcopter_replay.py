@@ -1,12 +1,11 @@
 """PixelCopter's recordings: read, played again and compared step by step.
 
-A recording is an ``.npz`` file without pickles. ``ep`` has one row per episode
-and ``ep_columns`` names its columns (what follows a bracket is a remark): its
-seed, its length, where its steps begin in ``action``, ``reward`` and ``done``
-(``step_start``), where its length + 1 states begin in ``state``
-(``frame_start``), and whether ``frames``, if there are any, hold the picture
-after each of its steps (``has_frames``). ``state_ok``, if there, is false
-where the original could not tell its state.
+A recording is an ``.npz`` file without pickles. ``ep`` has one row per episode and ``ep_columns``
+names its columns (what follows a bracket is a remark): its seed, its length, where its steps begin
+in ``action``, ``reward`` and ``done`` (``step_start``), where its length + 1 states begin in
+``state`` (``frame_start``), and whether ``frames``, if there are any, hold the picture after each
+of its steps (``has_frames``). ``state_ok``, if there, is false where the original could not tell
+its state.
 """
 
 from __future__ import annotations
@@ -46,8 +45,7 @@ def load(path: str | os.PathLike) -> list[Episode]:
     """Read a recording.
 
     Raises:
-        RecordingError: not a recording, cut short, or its parts do not fit;
-            says where.
+        RecordingError: not a recording, cut short, or its parts do not fit; says where.
     """
     try:
         with open(path, 'rb') as file, np.load(file, allow_pickle=False) as npz:
@@ -266,8 +264,8 @@ def _compare_frame(step: int, recorded: np.ndarray, found: np.ndarray) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns its exit status.
 
-    0: all is equal. 1: something differs. 2: the recording cannot be read, or
-    the original is not installed.
+    0: all is equal. 1: something differs. 2: the recording cannot be read, or the original is not
+    installed.
     """
     parser = argparse.ArgumentParser(
         prog='python -m chainer_wm.envs.pixelcopter',

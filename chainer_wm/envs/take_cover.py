@@ -45,22 +45,19 @@ class TakeCover(gym.Env):
     """ViZDoom's ``take_cover`` as World Models plays it.
 
     Action: one number in [-1, 1]; below -1/3 moves left, above 1/3 moves
-    right, else nothing. Reward: 1 per tic, the dying one included. The episode
-    terminates on death and is truncated at the time limit. ViZDoom has no
+    right, else nothing. Reward: 1 per tic, the dying one included. The episode terminates on death
+    and is truncated at the time limit. ViZDoom has no
     frame after the end: the last one is given again.
 
     Settings:
-        'paper': as in World Models (Ha and Schmidhuber 2018): skill 4, starts
-            at tic 14, at most 2,100 tics, status bar cropped away. There the
-            game is rendered at 640x480, rows 0 to 399 are kept and resized to
-            64x64 (PIL, bilinear). The same camera at 320x240 without status
-            bar, rows 18 to 219.5, gives a picture that differs by 1.6 grey
-            levels of 255 on average (the reference itself differs by 0.8 from
-            one rendered at 1280x960; 160x120 differs by 3.0, and its walls
-            flicker), at 4.7 times the speed.
+        'paper': as in World Models (Ha and Schmidhuber 2018): skill 4, starts at tic 14, at most
+            2,100 tics, status bar cropped away. There the game is rendered at 640x480, rows 0 to
+            399 are kept and resized to 64x64 (PIL, bilinear). The same camera at 320x240 without
+            status bar, rows 18 to 219.5, gives a picture that differs by 1.6 grey levels of 255 on
+            average (the reference itself differs by 0.8 from one rendered at 1280x960; 160x120
+            differs by 3.0, and its walls flicker), at 4.7 times the speed.
         'paper-640x480': that reference.
-        'blog': the shipped configuration at 160x120, nothing cropped, no time
-            limit.
+        'blog': the shipped configuration at 160x120, nothing cropped, no time limit.
 
     Args:
         settings: one of those names.
@@ -109,8 +106,7 @@ class TakeCover(gym.Env):
     ) -> tuple[np.ndarray, dict]:
         """Begin an episode; the same seed and actions give the same frames.
 
-        Without a seed, one is drawn from the generator that the last seeded
-        reset left.
+        Without a seed, one is drawn from the generator that the last seeded reset left.
         """
         super().reset(seed=seed)
         if seed is None:

@@ -1,8 +1,8 @@
 """ViZDoom's engine process: started out of the way, ended with its owner.
 
-ViZDoom plays in a process of its own which, left to itself, survives an owner
-that is killed, with 10 MB of shared memory, and which writes into the current
-folder. Here it gets a temporary folder, and a little shell process watches the
+ViZDoom plays in a process of its own which, left to itself, survives an owner that is killed, with
+10 MB of shared memory, and which writes into the current folder. Here it gets a temporary folder,
+and a little shell process watches the
 owner: when the owner is gone, however it went, the engine goes too.
 """
 

@@ -1,8 +1,8 @@
 """Wrappers of gym 0.26 environments; those that draw are seeded by reset.
 
 Sticky actions belong inside the environment (Machado et al., 2018): the
-policy is credited with the action that it chose and knows the chance of, and
-what was carried out instead is the world's doing.
+policy is credited with the action that it chose and knows the chance of, and what was carried out
+instead is the world's doing.
 """
 
 from __future__ import annotations
@@ -65,9 +65,8 @@ class StickyActions(gym.Wrapper):
 class FrameSkip(gym.Wrapper):
     """Every action is carried out for several frames; rewards are added up.
 
-    What is seen, and the info, are the last frame's. An end inside cuts the
-    rest. The flicker that the paper's "max of two frames" is against is
-    Atari's alone, so there is none of it here.
+    What is seen, and the info, are the last frame's. An end inside cuts the rest. The flicker that
+    the paper's "max of two frames" is against is Atari's alone, so there is none of it here.
 
     Args:
         count: frames per action; 4 in Random Network Distillation.
@@ -92,8 +91,8 @@ class FrameSkip(gym.Wrapper):
 class FrameStack(gym.Wrapper):
     """The last observations, side by side on the last axis, newest last.
 
-    (H, W, C) becomes (H, W, count * C), (N,) becomes (count * N,). In the
-    beginning the first one stands for those before it.
+    (H, W, C) becomes (H, W, count * C), (N,) becomes (count * N,). In the beginning the first one
+    stands for those before it.
 
     Args:
         env: with a Box of observations.
@@ -164,8 +163,8 @@ class Scaled(gym.ObservationWrapper):
 class FlightLog(gym.Wrapper):
     """PixelCopter: infos tell how the flight went so far.
 
-    'blocks': how many were passed; 'climbs': frames in which the button was
-    held; 'sinking': frames since the last of them.
+    'blocks': how many were passed; 'climbs': frames in which the button was held; 'sinking':
+    frames since the last of them.
     """
 
     def reset(self, **options: Any) -> Any:

@@ -17,9 +17,9 @@ import numpy as np
 def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open ``path`` for binary writing; it appears only when all is on disk.
 
-    The data goes to a temporary name in the same folder, is flushed to the
-    disk and renamed. If the block raises (a full disk, an interrupt), the
-    temporary file is removed and an older ``path`` stays as it was.
+    The data goes to a temporary name in the same folder, is flushed to the disk and renamed. If
+    the block raises (a full disk, an interrupt), the temporary file is removed and an older
+    ``path`` stays as it was.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

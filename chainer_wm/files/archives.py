@@ -29,8 +29,8 @@ def write_archive(
     Args:
         path: made with its folders; numpy alone can read it.
         kind: what it holds and in which version, e.g. ``'controller/1'``.
-        settings: anything with a JSON form, stored as text under the name
-            ``settings``, together with the kind.
+        settings: anything with a JSON form, stored as text under the name ``settings``, together
+            with the kind.
         arrays: by names other than ``settings``.
     """
     text = json.dumps({'kind': kind, **settings}, default=files.to_plain)
@@ -78,8 +78,7 @@ def save_link(
 ) -> None:
     """Write a link's weights with ``link.config``, whole or not at all.
 
-    ``config`` holds the constructor's arguments, so that ``load_link`` can
-    build the link again.
+    ``config`` holds the constructor's arguments, so that ``load_link`` can build the link again.
 
     Args:
         dtype: of the numbers in the file, e.g. float16 for half the size;
@@ -96,8 +95,8 @@ def save_link(
 def load_link(path: str | os.PathLike, kind: type[chainer.Link], device: Any = '@numpy') -> Any:
     """Build ``kind`` from the saved configuration and load its weights.
 
-    It gets the current dtype (``devices.use``), whatever is in the file: a run in float64 may
-    read what one in float32 saved.
+    It gets the current dtype (``devices.use``), whatever is in the file: a run in float64 may read
+    what one in float32 saved.
 
     Args:
         device: where the link goes, ``@numpy`` or ``@cupy:0``.

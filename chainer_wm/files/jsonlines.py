@@ -15,9 +15,8 @@ from chainer_wm import files
 def read_lines(path: str | os.PathLike) -> Iterator[dict[str, Any]]:
     """The objects of a file, in order; none if there is no file.
 
-    A last line without its newline was being written when the writer died: it
-    is left out. A line in the middle that is no JSON object is left out too,
-    with a warning that names it.
+    A last line without its newline was being written when the writer died: it is left out. A line
+    in the middle that is no JSON object is left out too, with a warning that names it.
     """
     path = pathlib.Path(path)
     data = path.read_bytes() if path.exists() else b''

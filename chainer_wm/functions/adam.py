@@ -18,8 +18,8 @@ _SHARED = 1 << 17  # fewer numbers than this are not worth a second core
 class AdamRule(adam.AdamRule):
     """Chainer's rule; on the CPU its steps are taken in a single pass.
 
-    AMSGrad, AdaBound, half precision and parameters that are not contiguous
-    take Chainer's own steps, as does every other device.
+    AMSGrad, AdaBound, half precision and parameters that are not contiguous take Chainer's own
+    steps, as does every other device.
     """
 
     def __init__(self, *args: Any, gradient_clip: float | None = None, **kwargs: Any) -> None:
@@ -70,10 +70,9 @@ class Adam(adam.Adam):
 
     Args:
         gradient_clip: gradients are clipped to +- this, element by element,
-            as by the hook ``GradientHardClipping``; None leaves them.
-            (``param.grad`` itself may or may not be clipped.)
-        others: as for ``chainer.optimizers.Adam``. Snapshots are
-            interchangeable.
+            as by the hook ``GradientHardClipping``; None leaves them. (``param.grad`` itself may
+            or may not be clipped.)
+        others: as for ``chainer.optimizers.Adam``. Snapshots are interchangeable.
 
     Raises:
         ValueError: if ``gradient_clip`` is not positive.

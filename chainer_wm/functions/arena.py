@@ -13,11 +13,11 @@ _ALIGNMENT = 64  # bytes: a vector register, and a line of the cache
 class Arena:
     """Arrays that are handed out again once nobody else holds them.
 
-    ``take`` returns the memory of an earlier array if that array and every
-    view of it are gone, so an array is safe for as long as it is held: in a
-    graph that waits for its backward pass, or as a parameter's gradient.
-    Sizes are rounded up to powers of two, which bounds the memory whatever
-    sizes are asked for (pages never touched cost nothing).
+    ``take`` returns the memory of an earlier array if that array and every view of it are gone, so
+    an array is safe for as long as it is held: in a graph that waits for its backward pass, or as
+    a parameter's gradient.
+    Sizes are rounded up to powers of two, which bounds the memory whatever sizes are asked for
+    (pages never touched cost nothing).
 
     Copies and pickles of an arena are new and empty.
     """

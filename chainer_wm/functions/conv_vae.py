@@ -1,9 +1,8 @@
 """V's encoder and decoder, each as one function with an analytic backward.
 
-The layers of ``links.conv_vae.ConvVAE`` on the CPU: channels last inside, bias and
-rectification inside the convolutions, working memory taken from an ``Arena``.
-Weights keep Chainer's layouts. Maps to and from a single pixel are plain
-matrix products in Chainer's own order of features.
+The layers of ``links.conv_vae.ConvVAE`` on the CPU: channels last inside, bias and rectification
+inside the convolutions, working memory taken from an ``Arena``. Weights keep Chainer's layouts.
+Maps to and from a single pixel are plain matrix products in Chainer's own order of features.
 """
 
 from __future__ import annotations
@@ -101,8 +100,8 @@ class Encode(_Engine):
 class Decode(_Engine):
     """(z, W fc, b fc, W1, b1 .. W4, b4) -> frames.
 
-    W fc maps to one pixel, W1 from it; then transposed convolutions. The last
-    result goes through the logistic function.
+    W fc maps to one pixel, W1 from it; then transposed convolutions. The last result goes through
+    the logistic function.
     """
 
     def forward(self, inputs):

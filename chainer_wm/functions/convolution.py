@@ -1,19 +1,18 @@
 """Strided convolutions and their adjoints on the CPU, channels last.
 
 A convolution maps a *large* picture (B, H, W, G) to a *small* one
-(B, h, w, S) with weights (S, G, k, k), Chainer's layout. A transposed
-convolution is its adjoint, and the same three operations serve both:
+(B, h, w, S) with weights (S, G, k, k), Chainer's layout. A transposed convolution is its adjoint,
+and the same three operations serve both:
 
     convolution            transposed convolution    operation
     forward                gradient of its input     ``shrink``
     gradient of its input  forward                   ``grow``
     gradient of weights    gradient of weights       ``weight_gradient``
 
-``shrink`` and ``weight_gradient`` read the pictures in place: with the
-channels last, a patch is k runs of k G contiguous numbers, and the stride is
-only a table of offsets. ``grow`` makes the patches of a few pictures in a
-scratch that stays in the cache and adds them where they overlap. Bias,
-rectification and its mask are applied while a result is in the cache.
+``shrink`` and ``weight_gradient`` read the pictures in place: with the channels last, a patch is k
+runs of k G contiguous numbers, and the stride is only a table of offsets. ``grow`` makes the
+patches of a few pictures in a scratch that stays in the cache and adds them where they overlap.
+Bias, rectification and its mask are applied while a result is in the cache.
 
 The kernels trust the sizes that the functions have checked. A *chunk* is the number of pictures in
 one step of a thread. Sums run in an order that depends neither on it nor on the threads: every
@@ -92,8 +91,8 @@ def shrink(
         layer: the sizes.
         arena: where the result and the scratch come from.
         bias: (S,), added; with ``relu`` what is negative then becomes zero.
-        mask: (B, h, w, S); without a bias, the result is kept where this is
-            positive and zero elsewhere.
+        mask: (B, h, w, S); without a bias, the result is kept where this is positive and zero
+            elsewhere.
 
     Raises:
         ValueError: a shape or dtype that does not fit the layer.
@@ -124,8 +123,7 @@ def grow(
 ) -> np.ndarray:
     """Convolve, transposed: (B, h, w, S) to (B, H, W, G).
 
-    The arguments are those of ``shrink``, with x (B, h, w, S), bias (G,) and
-    mask (B, H, W, G).
+    The arguments are those of ``shrink``, with x (B, h, w, S), bias (G,) and mask (B, H, W, G).
     """
     x = _small(x, layer, x.dtype)
     panels = _panels(w, layer, x.dtype, False, arena)
@@ -147,8 +145,7 @@ def weight_gradient(
     """Gradient of the weights, (S, G, k, k).
 
     Args:
-        large: (B, H, W, G), a convolution's input or the gradient of a
-            transposed one's output.
+        large: (B, H, W, G), a convolution's input or the gradient of a transposed one's output.
         small: (B, h, w, S), the other of the two.
     """
     dtype = large.dtype
@@ -334,8 +331,8 @@ def _shrink(x, panels, table, y, layer, chunk, ending):
 def _overlap_add(patches, y, layer):
     """Add the patches (h, w, length) of one picture where they belong in y.
 
-    Neighbours overlap, and a load that overlaps a store on its way to the
-    cache waits for it; so each round adds patches that only touch.
+    Neighbours overlap, and a load that overlaps a store on its way to the cache waits for it; so
+    each round adds patches that only touch.
     """
     h, wide, length = patches.shape
     run = layer.kernel * layer.channels

@@ -1,9 +1,9 @@
 """exp and tanh for numba kernels, written so that loops vectorise.
 
-The C library's functions, which numba calls otherwise, take one number at a
-time and ten times as long. ``dnc.cpu.elementary`` has other polynomials, whose
-last digits differ: neither takes the other's place without moving every number
-that was measured with it.
+The C library's functions, which numba calls otherwise, take one number at a time and ten times as
+long. ``dnc.cpu.elementary`` has other polynomials, whose
+last digits differ: neither takes the other's place without moving every number that was measured
+with it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-# Contraction to fused multiply-adds is the only liberty taken: the argument
-# reduction below would not survive a reordering of sums.
+# Contraction to fused multiply-adds is the only liberty taken: the argument reduction below would
+# not survive a reordering of sums.
 MATH = {'contract'}
 OPTIONS = {'error_model': 'numpy', 'fastmath': MATH, 'nogil': True}
 
-# numpy type, integer type, bits of the fraction, exponent bias, degree of the
-# series, ln 2 in two parts, largest argument of exp
+# numpy type, integer type, bits of the fraction, exponent bias, degree of the series, ln 2 in two
+# parts, largest argument of exp
 FORMATS = {
     types.float32: (*(np.float32, np.int32, 23, 127, 8), *(0.693359375, -2.12194440e-4, 87.0)),
     types.float64: (

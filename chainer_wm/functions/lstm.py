@@ -28,9 +28,9 @@ class LSTMSequence(chainer.FunctionNode):
     Args:
         arena: working memory for the CPU.
         reset: (T, B) of 0 and 1, or None, see ``recurrent.LSTM.sequence``.
-        recompute: False keeps the gates for the backward pass: per step and
-            lane 7H + X + 1 numbers with the cells, the inputs and the output.
-            True computes them anew by one product per block of time: 3H + X
+        recompute: False keeps the gates for the backward pass: per step and lane 7H + X + 1
+            numbers with the cells, the inputs and the output. True computes them anew by one
+            product per block of time: 3H + X
             + 1 numbers, and about a sixth more arithmetic.
     """
 
@@ -128,8 +128,8 @@ class _Engine:
     def _blocks(self, gys, gc, gh) -> Iterator[tuple[int, int, Any]]:
         """Go back in time; yield (start, stop, ga (rows, 4H)).
 
-        ga is used again for the next block. gc and gh (B, H) hold the
-        gradients of the cell and of the unmasked h, and are overwritten.
+        ga is used again for the next block. gc and gh (B, H) hold the gradients of the cell and of
+        the unmasked h, and are overwritten.
         """
         raise NotImplementedError
 
@@ -156,8 +156,8 @@ class _Engine:
 class Steps(_Engine):
     """A loop over time, on every device.
 
-    Every step is one matrix product, [h, x, 1] times W, and one fused
-    element-wise kernel; the gradient of W is taken a block of time at a time.
+    Every step is one matrix product, [h, x, 1] times W, and one fused element-wise kernel; the
+    gradient of W is taken a block of time at a time.
 
     Attributes:
         c: (T, B, H), cells after each step. first: (B, H), before them all.
@@ -210,9 +210,9 @@ class Tiles(_Engine):
     """On the CPU: one compiled loop over time per group of lanes.
 
     BLAS rearranges the weights on every call, which takes half the time of
-    the small products of a single step. Here they are rearranged once per
-    sequence, into panels as wide as a block of registers; and since lanes do
-    not meet, each core takes its lanes through all of time without waiting
+    the small products of a single step. Here they are rearranged once per sequence, into panels as
+    wide as a block of registers; and since lanes do not meet, each core takes its lanes through
+    all of time without waiting
     for the others.
 
     Attributes:

@@ -159,11 +159,9 @@ def lstm_forward(gates, c_prev, keep, keep_next, c, y, staged) -> None:
     """One step of an LSTM from its pre-activations.
 
     Args:
-        gates: (B, 4H) pre-activations of i, f, o, g; overwritten with their
-            activations.
+        gates: (B, 4H) pre-activations of i, f, o, g; overwritten with their activations.
         c_prev: (B, H) cell of before the step.
-        keep, keep_next: (B,) 0 where the lane is reset before this step, and
-            before the next one.
+        keep, keep_next: (B,) 0 where the lane is reset before this step, and before the next one.
         c, y: (B, H), written: cell and output.
         staged: (B, K), K >= H; its first H columns receive keep_next * y.
     """
@@ -182,12 +180,11 @@ def lstm_backward(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga) -> None:
     """Gradients through one step of an LSTM.
 
     Args:
-        gates: (B, 4H) activations. c, c_prev, keep, keep_next: as in
-            ``lstm_forward``.
+        gates: (B, 4H) activations. c, c_prev, keep, keep_next: as in ``lstm_forward``.
         gy, gh: (B, H) gradients of y: from outside, and from the next step
             (of its unmasked h).
-        gc: (B, H) gradient of c; overwritten with that of the cell of before
-            the step (and its reset).
+        gc: (B, H) gradient of c; overwritten with that of the cell of before the step (and its
+            reset).
         ga: (B, 4H), written: gradient of the pre-activations.
     """
     on_cpu = _backward if gates.size < PARALLEL_SIZE else _backward_parallel
@@ -228,8 +225,8 @@ def advance(xs, keep, panels, gates, c, staged, ys, stored, parts):
     Args:
         xs: (T, B, X). keep: (T + 1, B). panels: of W.
         gates: (T, B, >= 4H) if ``stored``, else scratch (parts, CHUNK, >= 4H).
-        c, staged: (T + 1, B, ...), or (1, B, ...) where steps take turns; the
-            first slot of both holds the start, staged ends in a column of 1.
+        c, staged: (T + 1, B, ...), or (1, B, ...) where steps take turns; the first slot of both
+            holds the start, staged ends in a column of 1.
         ys: (T, B, H), written.
         stored: keep the activated gates of all steps.
         parts: groups of lanes, one for each thread.

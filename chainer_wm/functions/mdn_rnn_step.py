@@ -1,8 +1,7 @@
 """One step of a dream on the CPU: LSTM, head and sample in one pass.
 
-Lanes go through in groups that stay in the cache: the gates and the mixtures
-of a group are used up where they were computed. The weights are rearranged
-once, for all the steps of a dream.
+Lanes go through in groups that stay in the cache: the gates and the mixtures of a group are used
+up where they were computed. The weights are rearranged once, for all the steps of a dream.
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ class PackedStep:
 
     Args:
         W: (4H, H + X + 1) of the LSTM.
-        head, bias: (O, H) and (O,) of the head, O = 3KZ, plus 1 if death is
-            predicted.
+        head, bias: (O, H) and (O,) of the head, O = 3KZ, plus 1 if death is predicted.
         latents: Z.
         mixtures: K.
     """
@@ -47,8 +45,7 @@ class PackedStep:
             noise, stream, temperature: as for ``MDNRNN.sample``.
 
         Returns:
-            (z, done_logit, c, h); done_logit (B,) is None where death is not
-            predicted.
+            (z, done_logit, c, h); done_logit (B,) is None where death is not predicted.
         """
         take, dtype, lanes = self._arena.take, z.dtype, len(z)
         parts = max(1, min(numba.get_num_threads(), lanes // 4))

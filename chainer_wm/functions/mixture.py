@@ -1,10 +1,9 @@
 """Mixtures of Gaussians, one per latent dimension: density, samples and M's loss.
 
 The mixture density network of Bishop (1994) as World Models (Ha and
-Schmidhuber 2018) uses it: every latent dimension has K components of its own,
-with its own weights, means and deviations. All sums of densities are done in
-the log domain, so that a far-away target costs many nats and never an
-infinity.
+Schmidhuber 2018) uses it: every latent dimension has K components of its own, with its own
+weights, means and deviations. All sums of densities are done in the log domain, so that a far-away
+target costs many nats and never an infinity.
 
 ``MixtureLoss`` is head and loss of M as one function that never holds the whole mixture: the
 head's output is by far the largest array of M's training, so it is computed, scored and turned
@@ -35,8 +34,7 @@ class Mixture(NamedTuple):
     Fields:
         logits: unnormalised log weights of the components.
         mu: means.
-        ln_sigma: natural logarithm of the standard deviations (not of the
-            variances).
+        ln_sigma: natural logarithm of the standard deviations (not of the variances).
     """
 
     logits: Any
@@ -85,8 +83,8 @@ def draw_noise(rng: np.random.Generator, shape):
     """Noise for one sample of each dimension: uniform u, then normal eps.
 
     Args:
-        rng: the stream; it is always asked for float64, so that every dtype
-            and device sees the same numbers.
+        rng: the stream; it is always asked for float64, so that every dtype and device sees the
+            same numbers.
         shape: shape of both arrays, (..., Z).
 
     Returns:
@@ -100,8 +98,8 @@ def sample_mixture(
 ):
     """Draw z from a mixture at a temperature (World Models, section 2).
 
-    The component is picked from softmax(logits / tau) by the inverse of its
-    distribution function; then z = mu + sigma sqrt(tau) eps.
+    The component is picked from softmax(logits / tau) by the inverse of its distribution function;
+    then z = mu + sigma sqrt(tau) eps.
 
     Args:
         mixture: arrays or Variables, each (..., K, Z).
@@ -113,8 +111,7 @@ def sample_mixture(
         Array (..., Z) of the mixture's dtype, on its device.
 
     Raises:
-        ValueError: neither or both of rng and noise are given, or tau is not
-            positive.
+        ValueError: neither or both of rng and noise are given, or tau is not positive.
     """
     logits, mu, ln_sigma = (chainer.as_array(field) for field in mixture)
     if (rng is None) == (noise is None):
@@ -145,8 +142,8 @@ def sample_mixture(
 class MixtureLoss(chainer.FunctionNode):
     """(ys, W, b) -> loss, the weighted sum over all steps, a scalar.
 
-    The gradients are computed on the way forward, if there will be a backward
-    pass. ``nll`` and ``done_loss`` are the two parts of the loss, arrays.
+    The gradients are computed on the way forward, if there will be a backward pass. ``nll`` and
+    ``done_loss`` are the two parts of the loss, arrays.
 
     Args:
         z_next: targets, (T, B, Z).

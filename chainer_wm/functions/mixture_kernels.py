@@ -1,7 +1,7 @@
 """Mixtures straight from the head's product, for the CPU (numba) and the GPU (CuPy).
 
-On the CPU rows are steps or lanes, shared out over the cores; within a row the innermost loops
-run over the latent dimensions, which lie side by side.
+On the CPU rows are steps or lanes, shared out over the cores; within a row the innermost loops run
+over the latent dimensions, which lie side by side.
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ def mixture_loss(out, bias, z, weight, gradient: bool):
     """NLL of mixtures from the head's product, and its gradient in place.
 
     Args:
-        out: (N, >= 3KZ) product of the head without its bias: logits, mu,
-            ln_sigma, each (K, Z) and flat; further columns stay as they
+        out: (N, >= 3KZ) product of the head without its bias: logits, mu, ln_sigma, each (K, Z)
+            and flat; further columns stay as they
             are. Overwritten with the gradient of sum(weight * nll).
         bias: (>= 3KZ,), of the head.
         z: (N, Z) targets. weight: (N,) >= 0; where it is 0, z is not read.

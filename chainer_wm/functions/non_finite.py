@@ -1,8 +1,7 @@
 """Where a number first stopped being finite, for ``--debug``.
 
-``find_non_finite`` looks at everything that Chainer's functions take and give,
-from outside, so that nothing is slower while nobody looks; ``NonFiniteError``
-says what was found.
+``find_non_finite`` looks at everything that Chainer's functions take and give, from outside, so
+that nothing is slower while nobody looks; ``NonFiniteError`` says what was found.
 """
 
 from __future__ import annotations
@@ -66,8 +65,8 @@ class ArraySummary:
         name: its part in the function, and its path where it is a parameter.
         shape, dtype: as NumPy has them.
         bad: how many of its values are not finite.
-        first, last: index of the first and of the last such value, the last
-            axis running fastest, or None.
+        first, last: index of the first and of the last such value, the last axis running fastest,
+            or None.
         low, high: least and greatest finite value, None if there is none.
     """
 
@@ -130,14 +129,14 @@ class NonFiniteError(FloatingPointError):
         inputs: the arrays that went into it.
         function: label of the Chainer function.
         link: path and class of the link whose method called the function.
-        call: how often that link had been called like a function since the
-            search began. For one called in each time step, ``call - 1`` is
+        call: how often that link had been called like a function since the search began. For one
+            called in each time step, ``call - 1`` is
             the step.
         stage: what was running.
         snapshot: path of the last good snapshot.
 
-    All are None (``inputs``: empty) where they are not known. A training loop
-    fills in stage and snapshot; the text shows whatever is there.
+    All are None (``inputs``: empty) where they are not known. A training loop fills in stage and
+    snapshot; the text shows whatever is there.
     """
 
     def __init__(self, message: str, **details: Any):
@@ -195,14 +194,13 @@ def find_non_finite(*links: chainer.Link) -> Iterator[None]:
     """Stop at the first value that is not finite, and tell where it arose.
 
     Inside the block every Chainer function's inputs, outputs and gradients
-    are looked at, in the order in which they are computed, and at the end of
-    the block the parameters (:func:`check_parameters`). NumPy's own warnings
-    about overflow and the like are off: the error says more. A constant that
-    is infinite on purpose, such as a mask, is found as well.
+    are looked at, in the order in which they are computed, and at the end of the block the
+    parameters (:func:`check_parameters`). NumPy's own warnings
+    about overflow and the like are off: the error says more. A constant that is infinite on
+    purpose, such as a mask, is found as well.
 
     Args:
-        links: what trains; parameters and links are named by their path in
-            them.
+        links: what trains; parameters and links are named by their path in them.
 
     Raises:
         NonFiniteError: at the first such value.

@@ -46,8 +46,7 @@ VALUES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the inspector; returns its exit status.
 
-    0: fine, 1: --verify found something damaged, 2: wrong path, episode or
-    flag.
+    0: fine, 1: --verify found something damaged, 2: wrong path, episode or flag.
     """
     options = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):

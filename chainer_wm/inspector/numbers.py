@@ -87,9 +87,9 @@ class ActionCounter:
     def summary(self) -> list[dict[str, Any]]:
         """Per dimension: mean, std, min, max, and what came up how often.
 
-        'histogram' for real-valued actions (ends count what lies beyond),
-        'shares' of each value for whole-numbered ones; real-valued single
-        actions also have the 'thirds' below -1/3, between, and above 1/3.
+        'histogram' for real-valued actions (ends count what lies beyond), 'shares' of each value
+        for whole-numbered ones; real-valued single actions also have the 'thirds' below -1/3,
+        between, and above 1/3.
         """
         return [self._dimension(axis) for axis in range(self.size)]
 

@@ -20,8 +20,7 @@ def read_episode(path: str | os.PathLike, episode: int) -> Rollout:
     """One episode of the store at or below ``path``.
 
     Raises:
-        InspectorError: no such episode (tells which there are), or it is
-            damaged.
+        InspectorError: no such episode (tells which there are), or it is damaged.
     """
     store, _ = folders.open_store(folders.the_store(path))
     if episode not in store:

@@ -25,8 +25,8 @@ def store_summary(path: str | os.PathLike, sample: int | None = SAMPLE) -> dict[
     """All there is to know about a rollout store; reads one episode at once.
 
     Args:
-        sample: about so many episodes, evenly spread, are read for the action
-            statistics; None reads all, 0 none.
+        sample: about so many episodes, evenly spread, are read for the action statistics; None
+            reads all, 0 none.
 
     Raises:
         InspectorError: it is no store, or its manifest cannot be read.

@@ -38,9 +38,8 @@ def verify(path: str | os.PathLike, progress: bool = False) -> Verification:
     """Read every file of a store, a run or a folder of runs; change nothing.
 
     An episode must have the bytes of its SHA-256, the shapes and dtypes of
-    the format, finite numbers, an end only at its last step, and the length
-    and return of its line. Of the other files, JSON must parse, arrays must
-    unpack and pictures decode.
+    the format, finite numbers, an end only at its last step, and the length and return of its
+    line. Of the other files, JSON must parse, arrays must unpack and pictures decode.
 
     Args:
         progress: show a bar on stderr, with the time left.

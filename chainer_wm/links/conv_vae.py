@@ -1,11 +1,10 @@
 """V: a convolutional variational autoencoder, frame -> z (World Models).
 
-Ha and Schmidhuber 2018, "World Models", section 2 and appendix A.1: four
-stride-2 convolutions, two linear maps to the mean and the log-variance of z,
-and four stride-2 transposed convolutions back (Kingma and Welling 2014). On
-the CPU the layers run through ``chainer_wm.functions.conv_vae``; plain Chainer
-functions are its oracle and the path on a GPU. A trained V may be had without
-the latents that tell nothing of the frame (``without_latents``).
+Ha and Schmidhuber 2018, "World Models", section 2 and appendix A.1: four stride-2 convolutions,
+two linear maps to the mean and the log-variance of z, and four stride-2 transposed convolutions
+back (Kingma and Welling 2014). On the CPU the layers run through
+``chainer_wm.functions.conv_vae``; plain Chainer functions are its oracle and the path on a GPU. A
+trained V may be had without the latents that tell nothing of the frame (``without_latents``).
 """
 
 from __future__ import annotations
@@ -44,14 +43,14 @@ class Posterior(NamedTuple):
 class ConvVAE(chainer.Chain):
     """The autoencoder V of World Models.
 
-    Weights are LeCun-normal, biases zero. The paper's sizes: 32 latents for
-    CarRacing (4,348,547 parameters), 64 for Doom (4,446,915).
+    Weights are LeCun-normal, biases zero. The paper's sizes: 32 latents for CarRacing (4,348,547
+    parameters), 64 for Doom (4,446,915).
 
     Args:
         latent_size: number of latents Z.
         seed: of the initial weights.
-        engine: 'fused' (on the CPU, whole-layer kernels) or 'reference'
-            (Chainer's functions everywhere).
+        engine: 'fused' (on the CPU, whole-layer kernels) or 'reference' (Chainer's functions
+            everywhere).
 
     Raises:
         ValueError: if ``latent_size`` is not a positive integer, or the
@@ -94,8 +93,8 @@ class ConvVAE(chainer.Chain):
         """Posterior of the latents.
 
         Args:
-            frames: (B, 3, 64, 64), in [0, 1], in the dtype of the parameters
-                (``to_input`` makes them from stored ones).
+            frames: (B, 3, 64, 64), in [0, 1], in the dtype of the parameters (``to_input`` makes
+                them from stored ones).
 
         Returns:
             ``mu`` and ``ln_var``, each (B, Z).
@@ -150,12 +149,11 @@ class ConvVAE(chainer.Chain):
     ) -> Variable:
         """Squared error plus KL divergence with a floor, a scalar.
 
-        mean_b sum_pixels (x - x')^2 + mean_b max(sum_d KL_d, tolerance * Z).
-        The floor ("free bits") is per sample, on the total over the latents.
+        mean_b sum_pixels (x - x')^2 + mean_b max(sum_d KL_d, tolerance * Z). The floor ("free
+        bits") is per sample, on the total over the latents.
 
-        Reports ``loss``, ``reconstruction`` (squared error per frame), ``kl``
-        (mean over the batch, in nats, before the floor) and
-        ``active_latents``.
+        Reports ``loss``, ``reconstruction`` (squared error per frame), ``kl`` (mean over the
+        batch, in nats, before the floor) and ``active_latents``.
 
         Args:
             frames: (B, 3, 64, 64) in [0, 1].

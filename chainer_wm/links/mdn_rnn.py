@@ -1,11 +1,10 @@
 """M, the model of the world: an MDN-RNN whose core is an LSTM or a DNC.
 
-It reads the latent picture z, the action a and, where it predicts death, a
-flag for the first step of an episode; it predicts a mixture for the next z,
-p(z_{t+1} | z_t, a_t, h_t), and, if asked, the episode's end and the reward
+It reads the latent picture z, the action a and, where it predicts death, a flag for the first step
+of an episode; it predicts a mixture for the next z, p(z_{t+1} | z_t, a_t, h_t), and, if asked, the
+episode's end and the reward
 (Ha and Schmidhuber 2018). The reward of a step is read from the core's output
-after it consumed (z, a): the state of before the step and the action are both
-in there.
+after it consumed (z, a): the state of before the step and the action are both in there.
 """
 
 from __future__ import annotations
@@ -115,8 +114,8 @@ class MDNRNN(chainer.Chain):
         reward_scale: unit in which the reward's error counts in the loss.
         seed: of the initial weights.
         engine: 'fused' or 'reference', see ``recurrent.LSTM``.
-        core_options: for a DNC: memory_length=16, memory_width=16,
-            read_heads=4, link_sparsity=None. For an LSTM: recompute=False.
+        core_options: for a DNC: memory_length=16, memory_width=16, read_heads=4,
+            link_sparsity=None. For an LSTM: recompute=False.
 
     Attributes:
         core, head: the links: the recurrent core and one linear layer.
@@ -199,8 +198,8 @@ class MDNRNN(chainer.Chain):
             z: (B, Z), or None to leave it out.
 
         Returns:
-            'z' if given, 'c' and 'h', and for a DNC 'r', the read vectors of
-            all heads side by side.
+            'z' if given, 'c' and 'h', and for a DNC 'r', the read vectors of all heads side by
+            side.
         """
         found = {} if z is None else {'z': z}
         found.update(c=state.c, h=state.h)
@@ -214,8 +213,8 @@ class MDNRNN(chainer.Chain):
 
         Args:
             z: (B, Z). a: (B, A). state: of before the step.
-            restart: (B,) flags that M reads iff it predicts death: 1 on an
-                episode's first step; None means all 0. The state is NOT
+            restart: (B,) flags that M reads iff it predicts death: 1 on an episode's first step;
+                None means all 0. The state is NOT
                 zeroed by it.
 
         Returns:
@@ -233,8 +232,8 @@ class MDNRNN(chainer.Chain):
 
         Args:
             z: (T, B, Z). a: (T, B, A). state: of before the first step.
-            reset: (T, B) of 0 and 1: an episode starts at t; it zeroes the
-                lane's state before step t, and is the restart flag there.
+            reset: (T, B) of 0 and 1: an episode starts at t; it zeroes the lane's state before
+                step t, and is the restart flag there.
 
         Returns:
             (Prediction, state); the mixture's fields are (T, B, K, Z).
@@ -305,17 +304,16 @@ class MDNRNN(chainer.Chain):
             z, a, state, reset: as in ``sequence``.
             z_next: targets, (T, B, Z).
             mask: (T, B); 0 where z_next is unknown, as after a death.
-            done: (T, B) integers: 1 at a death, 0 elsewhere, -1 where nothing
-                is known (padding). Unused unless M predicts death.
+            done: (T, B) integers: 1 at a death, 0 elsewhere, -1 where nothing is known (padding).
+                Unused unless M predicts death.
             done_weight: weight of a death in the mean over all known steps.
             reward: (T, B), NaN where not known; if M predicts rewards.
 
         Returns:
-            (loss, state): the mean negative log-likelihood in nats per latent
-            dimension over the steps with mask 1, plus the weighted mean of
+            (loss, state): the mean negative log-likelihood in nats per latent dimension over the
+            steps with mask 1, plus the weighted mean of
             the binary cross entropy of death, plus ``RewardHead.loss``.
-            Reported: 'loss', 'nll' and, where predicted, 'done_loss' and
-            'reward_loss'.
+            Reported: 'loss', 'nll' and, where predicted, 'done_loss' and 'reward_loss'.
         """
         check_targets(z, z_next, mask, done if self.predict_done else mask)
         weight, entropy = nll_weight(mask, self.latent_size, self.dtype), None

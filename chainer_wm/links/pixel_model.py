@@ -1,8 +1,8 @@
 """The pixel model: a picture and an action in, what follows out, as classes.
 
-A game of cells has few colours and few rewards. ``Palette`` numbers the
-colours, ``Outcomes`` the pairs of reward and end; ``PixelModel`` gives each of
-them a score at each step, and ``choose`` draws what happens from the scores.
+A game of cells has few colours and few rewards. ``Palette`` numbers the colours, ``Outcomes`` the
+pairs of reward and end; ``PixelModel`` gives each of them a score at each step, and ``choose``
+draws what happens from the scores.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ STAY = 4.0
 class Palette:
     """Pictures (H, W, 3) uint8 <-> codes (H * W,) uint8, which colour where.
 
-    Colours get their number when they are first seen (``learn``): what a
-    network learnt about number 2 stays true when a later game adds a colour.
+    Colours get their number when they are first seen (``learn``): what a network learnt about
+    number 2 stays true when a later game adds a colour.
 
     Args:
         height, width: of the pictures.
@@ -126,10 +126,10 @@ def _packed(colours: np.ndarray) -> np.ndarray:
 class Outcomes:
     """What a step can bring: (reward, end) <-> a number.
 
-    A game of cells knows few rewards, and an end has a reward of its own.
-    Predicted as one class, no reward comes out that the game does not give
-    (a policy would find the places where a mean is a little too high and stay
-    there), and no goal without its end.
+    A game of cells knows few rewards, and an end has a reward of its own. Predicted as one class,
+    no reward comes out that the game does not give
+    (a policy would find the places where a mean is a little too high and stay there), and no goal
+    without its end.
 
     Args:
         capacity: how many there may ever be.
@@ -212,12 +212,11 @@ class Losses(NamedTuple):
 class PixelModel(chainer.Chain):
     """Predicts the next picture, and reward and end, of a game.
 
-    Encoder, recurrent core, decoder: x = relu(picture), y = core([x, action]),
-    d = two relu layers of y; from d, linearly, a score for each colour at each
-    pixel and for each outcome. Nothing leads past the core. Colours and
-    outcomes are classes, so what is drawn from the model is as sharp as the
-    game. A pixel's own colour has a head start of ``STAY`` nats: like a
-    residual connection, the network has to say only what changes.
+    Encoder, recurrent core, decoder: x = relu(picture), y = core([x, action]), d = two relu layers
+    of y; from d, linearly, a score for each colour at each pixel and for each outcome. Nothing
+    leads past the core. Colours and outcomes are classes, so what is drawn from the model is as
+    sharp as the game. A pixel's own colour has a head start of ``STAY`` nats: like a residual
+    connection, the network has to say only what changes.
 
     Args:
         height, width: of the pictures.
@@ -374,12 +373,12 @@ class PixelModel(chainer.Chain):
 def choose(scores: np.ndarray, chance: np.ndarray | float, known: int) -> np.ndarray:
     """Draw a class from each row of scores, rare ones left out.
 
-    The classes whose softmax is at least ``RARE``, and the likeliest in any
-    case, divide [0, 1) between them in the order of their numbers; the one in
-    whose share ``chance`` falls is taken. So a picture whose pixels all get
-    the same chance is of one piece: a door of which the model knows that it
-    will be red or yellow becomes all red or all yellow, and what the model is
-    nearly sure of is not speckled by the rest.
+    The classes whose softmax is at least ``RARE``, and the likeliest in any case, divide [0, 1)
+    between them in the order of their numbers; the one in whose share ``chance`` falls is taken.
+    So a picture whose pixels all get
+    the same chance is of one piece: a door of which the model knows that it will be red or yellow
+    becomes all red or all yellow, and what the model is nearly sure of is not speckled by the
+    rest.
 
     Args:
         scores: (..., K).

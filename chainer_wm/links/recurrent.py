@@ -1,8 +1,7 @@
 """Recurrent cores: state goes in, state comes out. Here is the LSTM.
 
-A core (this LSTM, or ``dnc.DNC``) has ``initial_state``, ``step`` and
-``sequence``, and keeps no state of its own, so that one can take the place of
-the other.
+A core (this LSTM, or ``dnc.DNC``) has ``initial_state``, ``step`` and ``sequence``, and keeps no
+state of its own, so that one can take the place of the other.
 """
 
 from __future__ import annotations
@@ -52,14 +51,13 @@ class LSTM(chainer.Chain):
     Args:
         input_size: X, features of one input.
         hidden_size: H, features of the output.
-        seed: of the initial weights: LeCun normal for h and for x, biases 0,
-            and 1 for the forget gate.
-        engine: 'fused' (analytic backward over the whole sequence) or
-            'reference' (the composed functions); both give the same numbers
+        seed: of the initial weights: LeCun normal for h and for x, biases 0, and 1 for the forget
+            gate.
+        engine: 'fused' (analytic backward over the whole sequence) or 'reference' (the composed
+            functions); both give the same numbers
             to rounding. Only the reference has a second derivative.
-        recompute: fused engine only: do not keep the gates for the backward
-            pass (4H of 7H + X + 1 numbers per step and lane), compute them
-            again.
+        recompute: fused engine only: do not keep the gates for the backward pass (4H of 7H + X + 1
+            numbers per step and lane), compute them again.
 
     Attributes:
         W: (4H, H + X + 1), the only parameter; the last column is the bias.
@@ -155,9 +153,8 @@ def make_core(core: str, input_size: int, hidden_size: int, seed: int, engine: s
     Args:
         core: 'lstm', or 'dnc' with the output [h; r].
         input_size, hidden_size, seed, engine: of the link.
-        options: for 'dnc' memory_length=16, memory_width=16, read_heads=4,
-            link_sparsity=None and others of ``dnc.DNC``; for 'lstm'
-            recompute=False.
+        options: for 'dnc' memory_length=16, memory_width=16, read_heads=4, link_sparsity=None and
+            others of ``dnc.DNC``; for 'lstm' recompute=False.
 
     Raises:
         ValueError: the name is unknown, or an LSTM is given a DNC's options.

@@ -138,18 +138,18 @@ def collect(
 ) -> list[int]:
     """Bring a store to ``episodes`` whole episodes; play only the missing.
 
-    Episode i is the same, to the byte, whatever the number of workers and
-    however often the collection was interrupted: its randomness is named by
-    (seed, 'collect', i, attempt). What the store holds is verified first, and
-    what is damaged is set aside and played again. Frames stay in the worker
+    Episode i is the same, to the byte, whatever the number of workers and however often the
+    collection was interrupted: its randomness is named by (seed, 'collect', i, attempt). What the
+    store holds is verified first, and what is damaged is set aside and played again. Frames stay
+    in the worker
     that played them: it writes the file, this process lists it.
 
     Args:
         make_env, make_policy: picklable; called once in every worker, and
             once here to describe the game in the manifest.
         workers: processes; 0 plays in this one.
-        min_length: play an episode again, with its next attempt's randomness,
-            until it lasts so many steps (the paper's data: 100).
+        min_length: play an episode again, with its next attempt's randomness, until it lasts so
+            many steps (the paper's data: 100).
         max_steps: end episodes after so many steps, as truncated.
         progress: show bars with the rate and the time left.
 

@@ -39,8 +39,8 @@ class Collector:
     def start(self, rng: np.random.Generator) -> None:
         """Start new episodes in all lanes, with an empty memory.
 
-        All that follows depends on ``rng`` and on the network alone: who
-        starts anew before each snapshot can resume from it exactly.
+        All that follows depends on ``rng`` and on the network alone: who starts anew before each
+        snapshot can resume from it exactly.
         """
         self._rng = rng
         lanes = self.lanes.num_envs

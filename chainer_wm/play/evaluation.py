@@ -62,8 +62,8 @@ class Band(NamedTuple):
 def ages(lifetimes: Iterable[float], limit: float, edges: Sequence[int]) -> list[Band]:
     """At which ages episodes ended.
 
-    A mean does not show whether a dream grows as dangerous as the game does:
-    deaths per step lived, age by age, do.
+    A mean does not show whether a dream grows as dangerous as the game does: deaths per step
+    lived, age by age, do.
 
     Args:
         lifetimes: (n,) steps that each episode lasted.
@@ -122,8 +122,8 @@ def evaluate(
 ) -> dict[str, np.ndarray]:
     """Returns of every policy over the same episodes, by several processes.
 
-    Episode ``e`` is the same for every policy and any number of workers: the
-    game's seed and the policy's noise come from (seed, purpose, e).
+    Episode ``e`` is the same for every policy and any number of workers: the game's seed and the
+    policy's noise come from (seed, purpose, e).
 
     Args:
         make_env: picklable; called once in every worker.

@@ -41,8 +41,7 @@ def film(
 ) -> Film:
     """Play one episode and keep what was seen.
 
-    A generator of ``evaluation.episode_rngs`` gives the episode that
-    ``evaluate`` plays.
+    A generator of ``evaluation.episode_rngs`` gives the episode that ``evaluate`` plays.
 
     Args:
         make_env: makes the game, a gym environment or a vector environment

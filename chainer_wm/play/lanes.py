@@ -1,13 +1,11 @@
 """Games side by side, one to a lane, and a policy that plays all lanes at once.
 
-Whoever plays a game plays it here: collection, evaluation, films, PPO's
-collector and the tests of levels. ``Lanes`` are the games; ``play`` takes a
-policy from episode to episode in them.
+Whoever plays a game plays it here: collection, evaluation, films, PPO's collector and the tests of
+levels. ``Lanes`` are the games; ``play`` takes a policy from episode to episode in them.
 
-An agent with networks takes hardly longer for eight frames than for one. The
-number of lanes is the policy's own and never changes, resting lanes included:
-matrix products of another height round otherwise, and an episode must not
-depend on what is played beside it.
+An agent with networks takes hardly longer for eight frames than for one. The number of lanes is
+the policy's own and never changes, resting lanes included: matrix products of another height round
+otherwise, and an episode must not depend on what is played beside it.
 """
 
 from __future__ import annotations
@@ -29,8 +27,8 @@ class Step(NamedTuple):
     """What B lanes answer to B actions; what a lane that rests says, means nothing.
 
     Fields:
-        observations: (B, *S), what the actions led to: where an episode ended,
-            its last observation.
+        observations: (B, *S), what the actions led to: where an episode ended, its last
+            observation.
         rewards: (B,) float64.
         terminated, truncated: (B,) bool.
         infos: one dict per lane.
@@ -97,8 +95,7 @@ class EnvLanes:
 
     Args:
         envs: gym 0.26 environments with equal spaces: a list, or ``Envs``.
-        num_envs: B; a lane that is never begun needs no environment. A list
-            may tell it.
+        num_envs: B; a lane that is never begun needs no environment. A list may tell it.
         max_steps: end an episode after so many steps, as truncated.
 
     Raises:
@@ -166,8 +163,8 @@ class EnvLanes:
 class VectorLanes:
     """A gym vector environment, such as gym's own or a dream's.
 
-    It begins the next episode of a lane in the step that ends one, so a lane
-    is restarted at once or never, and without a seed.
+    It begins the next episode of a lane in the step that ends one, so a lane is restarted at once
+    or never, and without a seed.
 
     Args:
         env: of gym 0.26, with autoreset and ``final_observation``.

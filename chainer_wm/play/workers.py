@@ -1,11 +1,10 @@
 """Spread tasks over processes that may die.
 
-Each worker is a fresh (spawned) process with one thread, in a process group of
-its own; links that it makes have the dtype that is current in the parent. A
-worker that dies, hangs past the time limit or raises is replaced, with
-whatever processes it had started, and its task is run again with the same
-arguments; when that keeps failing, `WorkerError` tells what is known. Workers
-leave when their parent is gone, however it went.
+Each worker is a fresh (spawned) process with one thread, in a process group of its own; links that
+it makes have the dtype that is current in the parent. A worker that dies, hangs past the time
+limit or raises is replaced, with whatever processes it had started, and its task is run again with
+the same arguments; when that keeps failing, `WorkerError` tells what is known. Workers leave when
+their parent is gone, however it went.
 
 Scripts that use workers need the usual guard: ``if __name__ == '__main__':``.
 """
@@ -71,17 +70,17 @@ class WorkerPool:
     """Workers that stay up for several calls of `run`.
 
     Args:
-        function: called as ``function(task)``, or, with ``setup``, as
-            ``function(context, task)``. Picklable, like ``setup``.
+        function: called as ``function(task)``, or, with ``setup``, as ``function(context, task)``.
+            Picklable, like ``setup``.
         workers: number of processes. 0 calls the function in this process,
-            for debugging: nothing is repeated, and the last bits of numbers
-            may differ, since BLAS may use more threads here.
+            for debugging: nothing is repeated, and the last bits of numbers may differ, since BLAS
+            may use more threads here.
         setup: called once in every worker; returns the context.
-        retries: how often a task is repeated after its worker died or was too
-            slow. A task that raises is repeated once (never, if 0).
+        retries: how often a task is repeated after its worker died or was too slow. A task that
+            raises is repeated once (never, if 0).
         timeout: seconds that one task may take, None for no limit.
-        tasks_per_worker: replace a worker after so many tasks, for games that
-            leak memory; None keeps it.
+        tasks_per_worker: replace a worker after so many tasks, for games that leak memory; None
+            keeps it.
     """
 
     def __init__(

@@ -1,9 +1,8 @@
 """Figures and films of a run: arrays in, a PNG or GIF out.
 
-Every function takes the path to write first, then arrays; the file appears
-whole or not at all. Colours are safe for colour-blind readers, and a thing
-(agent, random, lstm, dnc, dream, ...) has the same colour everywhere. No
-``pyplot``, no global style.
+Every function takes the path to write first, then arrays; the file appears whole or not at all.
+Colours are safe for colour-blind readers, and a thing (agent, random, lstm, dnc, dream, ...) has
+the same colour everywhere. No ``pyplot``, no global style.
 """
 
 from chainer_wm.plots.calibration import calibration, deaths_by_age, reliability, wilson

@@ -28,13 +28,13 @@ def calibration(
     """Policies' scores in the dream against the game, and P(done)'s honesty.
 
     Args:
-        rows: one per policy: 'name', and 'dream' and 'game', each {'mean',
-            'std', 'episodes'}; the bars are 95 % intervals of the mean. On
+        rows: one per policy: 'name', and 'dream' and 'game', each {'mean', 'std', 'episodes'}; the
+            bars are 95 % intervals of the mean. On
             the diagonal, dream and game agree.
-        death: adds a reliability diagram: M's P(done) of many steps, and
-            whether the game ended there (0/1), both (n,).
-        done_weight: the weight of a death in M's loss, for which the diagram
-            shows what a perfectly trained M would say.
+        death: adds a reliability diagram: M's P(done) of many steps, and whether the game ended
+            there (0/1), both (n,).
+        done_weight: the weight of a death in M's loss, for which the diagram shows what a
+            perfectly trained M would say.
         unit: of the scores.
     """
     if not len(rows):
@@ -206,14 +206,13 @@ def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
 def deaths_by_age(path: str | os.PathLike, rows: Rows, title: str = '') -> None:
     """Deaths per 1,000 steps against an episode's age, a panel per policy.
 
-    Where the two lines part, the dream is kinder or harsher than the game at
-    that age. Bars are 95 % intervals (of a Poisson distribution whose mean is
-    the number of deaths); ages at which fewer than 500 steps were lived are
-    left out.
+    Where the two lines part, the dream is kinder or harsher than the game at that age. Bars are 95
+    % intervals (of a Poisson distribution whose mean is the number of deaths); ages at which fewer
+    than 500 steps were lived are left out.
 
     Args:
-        rows: one per policy: 'name', and 'dream' and 'game', each a sequence
-            of ``evaluation.Band``.
+        rows: one per policy: 'name', and 'dream' and 'game', each a sequence of
+            ``evaluation.Band``.
 
     Raises:
         ValueError: there is no policy.

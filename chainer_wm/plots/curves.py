@@ -24,9 +24,8 @@ class Panel:
     """One chart of curves.
 
     Attributes:
-        curves: name -> (x (n,), y (n,)), or y (seeds, n): then each seed is
-            drawn pale, their mean strong. What is not finite leaves a gap, and
-            is left out of the mean.
+        curves: name -> (x (n,), y (n,)), or y (seeds, n): then each seed is drawn pale, their mean
+            strong. What is not finite leaves a gap, and is left out of the mean.
         bands: name -> (low (n,), high (n,)), e.g. the interval of a mean.
         references: name -> (x, y) of what did not learn, dashed.
         levels: name -> y of a dashed line through the panel.
@@ -34,8 +33,8 @@ class Panel:
         log: logarithmic y; what is not positive leaves a gap.
         floor: on a logarithmic y, smaller values are drawn at this one.
         log_x: logarithmic x.
-        smooth: also draw the mean of this many neighbours, the raw curve pale
-            behind it; 0 draws the raw curve alone.
+        smooth: also draw the mean of this many neighbours, the raw curve pale behind it; 0 draws
+            the raw curve alone.
         points: y against x as points, with the diagonal on which both agree.
     """
 
@@ -214,10 +213,10 @@ def evolution(
     """CMA-ES over its generations, and what its mean scores in the game.
 
     Args:
-        history: one row per generation: 'generation', and 'mean', 'std',
-            'min', 'max' of the population's fitness (in the dream).
-        evaluations: rows of the controller in the real game: 'generation',
-            'mean', 'std', 'episodes'; the bars are standard errors.
+        history: one row per generation: 'generation', and 'mean', 'std', 'min', 'max' of the
+            population's fitness (in the dream).
+        evaluations: rows of the controller in the real game: 'generation', 'mean', 'std',
+            'episodes'; the bars are standard errors.
         baseline: the random policy in the game: its mean, or
             {'mean', 'std', 'episodes'}.
         solved: the score that counts as solved.

@@ -45,17 +45,17 @@ def gif(
 
     Args:
         frames: (T, H, W, 3) uint8, or (T, 3, H, W) float in [0, 1].
-        fps: frames per second of the game. A GIF counts hundredths of a
-            second: 35 becomes 33.3, 50 is the most.
+        fps: frames per second of the game. A GIF counts hundredths of a second: 35 becomes 33.3,
+            50 is the most.
         scale: whole-number enlargement, nearest neighbour.
         captions: a line under the film, one for all frames (then the number
             of the step is written beside it) or one per frame.
-        max_bytes: frames are left out evenly (and shown longer, so the film
-            keeps its length) until the file is at most this big.
+        max_bytes: frames are left out evenly (and shown longer, so the film keeps its length)
+            until the file is at most this big.
 
     Raises:
-        ValueError: wrong shape, no frames, scale or fps not positive, or a
-            number of captions other than T.
+        ValueError: wrong shape, no frames, scale or fps not positive, or a number of captions
+            other than T.
     """
     return _write(path, [_clip(frames, captions, 'frames')], fps, scale, max_bytes)
 
@@ -71,8 +71,8 @@ def side_by_side(
 ) -> Animation:
     """Write two films beside each other, step by step, as an animated GIF.
 
-    Where one is shorter, its last frame stays, dimmed, and its caption says
-    when it ended. ``captions`` has one entry per film; the rest is as in
+    Where one is shorter, its last frame stays, dimmed, and its caption says when it ended.
+    ``captions`` has one entry per film; the rest is as in
     :func:`gif`.
     """
     clips = [_clip(left, captions[0], 'left'), _clip(right, captions[1], 'right')]
@@ -120,8 +120,8 @@ def _write(
 def _palette(clips: list[_Clip]) -> Image.Image:
     """One palette for all: 248 colours of the films, then 8 greys.
 
-    Maximum coverage keeps rare bright things in their colour, where a median
-    cut gives nearly all entries to the walls.
+    Maximum coverage keeps rare bright things in their colour, where a median cut gives nearly all
+    entries to the walls.
     """
     shots = [clip.frames[:: max(1, len(clip.frames) // SHOTS)] for clip in clips]
     shots += [_dimmed(clip.frames[-1:]) for clip in clips]

@@ -9,14 +9,12 @@ def as_frames(frames: np.ndarray, name: str = 'frames') -> np.ndarray:
     """Frames in any of the project's two layouts, as (T, H, W, 3) uint8.
 
     Args:
-        frames: (T, H, W, 3) uint8 as in the cache, or (T, 3, H, W) float in
-            [0, 1] as inside the models (or (T, H, W, 3) float). Values that
-            leave [0, 1] are clipped.
+        frames: (T, H, W, 3) uint8 as in the cache, or (T, 3, H, W) float in [0, 1] as inside the
+            models (or (T, H, W, 3) float). Values that leave [0, 1] are clipped.
         name: what to call them in an error.
 
     Raises:
-        ValueError: another shape or type, no frames, or a value that is not
-            finite.
+        ValueError: another shape or type, no frames, or a value that is not finite.
     """
     frames = np.asarray(frames)
     if frames.ndim != 4 or 3 not in (frames.shape[1], frames.shape[3]):

@@ -33,12 +33,12 @@ def matrices(
 ) -> None:
     """Matrices of one scale, wide ones under each other, others side by side.
 
-    In matrices of up to 15 rows and columns every number is written in its
-    square; larger ones, and those with marks, are maps with a bar of colours.
+    In matrices of up to 15 rows and columns every number is written in its square; larger ones,
+    and those with marks, are maps with a bar of colours.
 
     Args:
-        panels: name -> (n, m), all of one shape. What is not finite is grey,
-            and on a logarithmic scale what is not positive.
+        panels: name -> (n, m), all of one shape. What is not finite is grey, and on a logarithmic
+            scale what is not positive.
         rows, columns: what the axes count; row_names, column_names: theirs.
         label: what the numbers are, for the bar.
         limits: of the colours; None: from 1 to the largest number.

@@ -37,8 +37,8 @@ def memory_trace(
 
     Args:
         trace: any of usage (T, N), write_weights (T, N), read_weights
-            (T, R, N), allocation_gate and write_gate (T,) or (T, 1),
-            free_gates (T, R), read_modes (T, R, 3) in the order backward,
+            (T, R, N), allocation_gate and write_gate (T,) or (T, 1), free_gates (T, R), read_modes
+            (T, R, 3) in the order backward,
             content, forward: what ``DNC.trace`` gives for one lane. Other
             keys are ignored; what is missing is not drawn.
         marks: names of time steps to draw a line at, e.g. {'recall': 12}.

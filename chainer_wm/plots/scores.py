@@ -24,8 +24,7 @@ def seed_scores(
 ) -> None:
     """Scores over seeds: a panel per score, in it a row per group.
 
-    Every seed is a dot; the bar is their mean, with its 95 % interval where it
-    has one.
+    Every seed is a dot; the bar is their mean, with its 95 % interval where it has one.
 
     Args:
         panels: score -> group -> {'values' (one per seed, None or NaN for
@@ -103,8 +102,8 @@ def returns_histogram(
 ) -> None:
     """Histograms of returns, one panel per policy on one common axis.
 
-    Each panel marks its mean and says mean ± std (n - 1) and of how many
-    episodes; the line of ``solved`` (None: no line) runs through all of them.
+    Each panel marks its mean and says mean ± std (n - 1) and of how many episodes; the line of
+    ``solved`` (None: no line) runs through all of them.
 
     Args:
         returns: name ('agent', 'random', ...) -> (episodes,).

@@ -29,12 +29,11 @@ def contact_sheet(
     """Write frames with words under them as one PNG.
 
     Args:
-        frames: (N, H, W, 3) uint8 or (N, 3, H, W) float in [0, 1], N up to
-            1,000.
+        frames: (N, H, W, 3) uint8 or (N, 3, H, W) float in [0, 1], N up to 1,000.
         captions: N lines for the left end under each frame, e.g. 't 120'.
         notes: none, or N for the right end, e.g. an action and a reward.
-        marks: none, or N: a frame with a mark gets a coloured edge and the
-            mark in its picture, e.g. 'died'.
+        marks: none, or N: a frame with a mark gets a coloured edge and the mark in its picture,
+            e.g. 'died'.
         columns: frames per row; scale: whole-number enlargement.
 
     Raises:

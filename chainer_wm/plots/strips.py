@@ -82,8 +82,8 @@ def reconstructions(
     """Frames in rows, and under each of them what V makes of it.
 
     Args:
-        frames, reconstructions: (N, H, W, 3) uint8 or (N, 3, H, W) float in
-            [0, 1], of equal shape. N up to about 32 reads well.
+        frames, reconstructions: (N, H, W, 3) uint8 or (N, 3, H, W) float in [0, 1], of equal
+            shape. N up to about 32 reads well.
         columns: frames per row.
         scale: whole-number enlargement.
     """
@@ -212,21 +212,20 @@ def open_loop(
 ) -> None:
     """A film strip of the game, V and M's predictions, and their errors.
 
-    Rows: the game's frames; V's reconstructions (if given); M's one-step
-    predictions, each made from the true past; M's open-loop dream, which saw
-    the game for ``context`` steps and runs alone from there. Below, on the
-    same axis of time: each row's root mean square pixel error against the
-    game, and P(done).
+    Rows: the game's frames; V's reconstructions (if given); M's one-step predictions, each made
+    from the true past; M's open-loop dream, which saw the game for ``context`` steps and runs
+    alone from there. Below, on the
+    same axis of time: each row's root mean square pixel error against the game, and P(done).
 
     Args:
-        truth, one_step, reconstruction: (T, H, W, 3) uint8 or (T, 3, H, W)
-            float in [0, 1]. Frame t of ``one_step`` is M's idea of frame t,
+        truth, one_step, reconstruction: (T, H, W, 3) uint8 or (T, 3, H, W) float in [0, 1]. Frame
+            t of ``one_step`` is M's idea of frame t,
             so its first frame cannot be known and is not shown.
         dreamed: the same, T frames (the first ``context`` are not shown) or
             T - context.
         context: how many true frames M saw before it dreamt, 1..T-1.
-        done: P(done) in [0, 1] by the name of its curve ('one-step',
-            'open-loop'), each (T,); a shorter one belongs to the last steps.
+        done: P(done) in [0, 1] by the name of its curve ('one-step', 'open-loop'), each (T,); a
+            shorter one belongs to the last steps.
         died_at: index into ``truth`` of the step at which the game ended.
         first_step: number of the first frame within its episode.
         count: about how many frames in a row.

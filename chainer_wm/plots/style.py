@@ -1,8 +1,7 @@
 """What every figure shares: colours, sizes, and how it reaches the disk.
 
-Nothing here touches ``pyplot`` or ``rcParams``: a figure is an object, its
-style is set on its own axes, and a program that imports this package finds
-Matplotlib as it left it.
+Nothing here touches ``pyplot`` or ``rcParams``: a figure is an object, its style is set on its own
+axes, and a program that imports this package finds Matplotlib as it left it.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ On disk (``data/README.md`` has the details)::
     <store>/episodes/000123.npz    readable by ``numpy.load`` alone
     <store>/damaged/               what was found broken, set aside
 
-An episode counts only once its line is in ``episodes.jsonl``, and the line is
-written after the file is whole on disk. Any number of processes may `write`;
-one process at a time may `append`, `set_aside` or `verify`.
+An episode counts only once its line is in ``episodes.jsonl``, and the line is written after the
+file is whole on disk. Any number of processes may `write`; one process at a time may `append`,
+`set_aside` or `verify`.
 """
 
 from chainer_wm.rollouts.episode import Rollout

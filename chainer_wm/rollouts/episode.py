@@ -65,8 +65,8 @@ class Rollout:
         """Write the npz, whole or not at all; same episode, same bytes.
 
         As ``numpy.savez_compressed`` would, but at zlib's level 3: measured
-        on frames of Take Cover it takes 0.4 of the time of NumPy's level 6,
-        which costs as much as playing the game; files are 6% larger.
+        on frames of Take Cover it takes 0.4 of the time of NumPy's level 6, which costs as much as
+        playing the game; files are 6% larger.
         """
         text = json.dumps(self.info, sort_keys=True, default=files.to_plain)
         arrays = {name: getattr(self, name) for name in _ARRAYS}

@@ -1,10 +1,9 @@
 """Frames of a rollout store in random order, within a memory limit.
 
-An epoch visits every frame once. Its episodes are put in random order and
-packed into groups that fit into half of the memory; the frames of a group are
-shuffled, and batches are cut from that order. While one group is used, the
-next is read, verified and decompressed by threads (zlib lets them run beside
-Python). To begin anywhere, one group is read, not all that came before.
+An epoch visits every frame once. Its episodes are put in random order and packed into groups that
+fit into half of the memory; the frames of a group are shuffled, and batches are cut from that
+order. While one group is used, the next is read, verified and decompressed by threads (zlib lets
+them run beside Python). To begin anywhere, one group is read, not all that came before.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Encoded episodes: V's posteriors of every frame, and the actions.
 
-On disk: ``mu.npy``, ``ln_var.npy`` (rows, Z) and ``actions.npy`` (rows, A),
-float32, one row per frame, episode after episode, to be memory-mapped; and
-``index.json`` with the episodes, which is written last: without it the rest is
-unfinished. ``progress.jsonl`` lets a writer go on. ``LatentWriter`` writes such
-a folder, ``Latents`` reads it, ``JoinedLatents`` reads several as if they were one.
+On disk: ``mu.npy``, ``ln_var.npy`` (rows, Z) and ``actions.npy`` (rows, A), float32, one row per
+frame, episode after episode, to be memory-mapped; and ``index.json`` with the episodes, which is
+written last: without it the rest is unfinished. ``progress.jsonl`` lets a writer go on.
+``LatentWriter`` writes such a folder, ``Latents`` reads it, ``JoinedLatents`` reads several as if
+they were one.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class LatentWriter:
         folder: one of its own.
         latent_size: Z.
         action_size: A.
-        source: what was encoded with what, e.g. the digest of V's file; a
-            writer that goes on must be given the same.
+        source: what was encoded with what, e.g. the digest of V's file; a writer that goes on must
+            be given the same.
 
     Attributes:
         written: the episodes that are in.
@@ -136,8 +136,7 @@ class LatentWriter:
             terminated: the game itself ended after the last action.
 
         Raises:
-            ValueError: shapes disagree, a value is not finite, or the episode
-                is in already.
+            ValueError: shapes disagree, a value is not finite, or the episode is in already.
             OSError: the disk is full; a new writer goes on from before.
         """
         arrays = dict(zip(_ARRAYS, (mu, ln_var, actions)))

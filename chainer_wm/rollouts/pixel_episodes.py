@@ -21,8 +21,8 @@ class PixelBatch(NamedTuple):
         outcomes: (T, B) int32, of reward and end.
         reset: (T, B), 1 where an episode begins.
         played: (T, B), 1 for a step that was played, 0 for filling.
-        seen: (T, B), 1 where ``following`` is known: the cache does not hold
-            what came after the last action of an episode.
+        seen: (T, B), 1 where ``following`` is known: the cache does not hold what came after the
+            last action of an episode.
     """
 
     codes: np.ndarray

@@ -15,8 +15,8 @@ from chainer_wm.seeds import stream
 class Window(NamedTuple):
     """T steps of B lanes.
 
-    z_t is drawn from row t of mu and ln_var, z_next of step t is the draw from
-    row t + 1: sample all T + 1 rows once, then shift.
+    z_t is drawn from row t of mu and ln_var, z_next of step t is the draw from row t + 1: sample
+    all T + 1 rows once, then shift.
     """
 
     mu: np.ndarray  # (T + 1, B, Z)
@@ -30,18 +30,18 @@ class Window(NamedTuple):
 class LatentSequences:
     """Endless lanes of whole episodes, cut into windows.
 
-    Each epoch shuffles the episodes; the lane that is shortest so far gets the
-    next one, so lanes need no padding and epochs flow into each other. Window
-    i holds steps i T to (i + 1) T - 1 of every lane: the state of M after one
-    window is its state before the next. A window is a function of (seed, i).
+    Each epoch shuffles the episodes; the lane that is shortest so far gets the next one, so lanes
+    need no padding and epochs flow into each other. Window i holds steps i T to (i + 1) T - 1 of
+    every lane: the state of M after one window is its state before the next. A window is a
+    function of (seed, i).
 
     Args:
         latents: the encoded episodes.
         batch_size: B, lanes side by side.
         window: T, steps.
         seed: of the order.
-        episodes: numbers of the only episodes to use, those that come twice
-            twice as often; None takes all.
+        episodes: numbers of the only episodes to use, those that come twice twice as often; None
+            takes all.
         dtype: of all arrays.
         rewards: (rows,) of every step, in the order of ``latents``' rows.
 
@@ -170,10 +170,9 @@ class PassWindow(NamedTuple):
 class EpisodePass:
     """Every step of some episodes exactly once, side by side, in windows.
 
-    Episodes are dealt out whole, the longest first, each to the lane that is
-    shortest so far. The longest lane is the first one, so the lanes that are
-    not over when a window begins are its first B: the state of M after one
-    window, cut to B lanes, is its state before the next.
+    Episodes are dealt out whole, the longest first, each to the lane that is shortest so far. The
+    longest lane is the first one, so the lanes that are not over when a window begins are its
+    first B: the state of M after one window, cut to B lanes, is its state before the next.
 
     Args:
         sequences: its episodes, lanes (at the most) and steps of a window.

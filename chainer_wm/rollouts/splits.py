@@ -32,8 +32,8 @@ def split_episodes(
 def every_tenth(episodes: Sequence[int]) -> tuple[list[int], list[int]]:
     """Episodes to train on, and held-out ones: the last of every ten.
 
-    An episode stays on its side when a store grows, so weights that are
-    trained on from round to round never saw a held-out one.
+    An episode stays on its side when a store grows, so weights that are trained on from round to
+    round never saw a held-out one.
 
     Raises:
         ValueError: there are fewer than ten episodes.

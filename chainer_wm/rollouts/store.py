@@ -74,8 +74,8 @@ class RolloutStore:
         """Write the manifest, or check it against the one that is there.
 
         Raises:
-            ValueError: the store holds episodes of another game, seed or
-                settings; the message names the first value that differs.
+            ValueError: the store holds episodes of another game, seed or settings; the message
+                names the first value that differs.
         """
         new = json.loads(
             json.dumps(
@@ -281,8 +281,7 @@ class RolloutStore:
 class JoinedStores:
     """The episodes of all ``parts``, to be read.
 
-    An episode's number is (part, its number there), which stays when another
-    one is set aside.
+    An episode's number is (part, its number there), which stays when another one is set aside.
 
     Args:
         parts: at least one.

@@ -13,8 +13,8 @@ from chainer_wm.runs import run_folder
 def check(config: Any) -> None:
     """See that no setting lets a later stage fail.
 
-    Numbers must lie within the bounds of their options. What settings must
-    fulfil together is seen by the config's own ``check``, where it has one.
+    Numbers must lie within the bounds of their options. What settings must fulfil together is seen
+    by the config's own ``check``, where it has one.
 
     Raises:
         runs.RunError: one that does not; names its flag.

@@ -47,8 +47,8 @@ def opt(
         choices: of a text, or of each in a tuple.
         free: changes no number, so it may differ between two starts of a run.
         extends: a budget of this stage: changing it makes the stage go on.
-        least, above, most, below: bounds of a number, or of each in a tuple;
-            ``least`` and ``most`` may be met.
+        least, above, most, below: bounds of a number, or of each in a tuple; ``least`` and
+            ``most`` may be met.
     """
     if least is None and above is None:
         above = 0
@@ -71,8 +71,7 @@ def opt(
 class CommonConfig:
     """What every experiment's command line offers.
 
-    A script's ``Config`` derives from those of the classes below whose flags
-    act in it.
+    A script's ``Config`` derives from those of the classes below whose flags act in it.
     """
 
     preset: str = opt('smoke', 'a set of settings')
@@ -146,8 +145,8 @@ def parse(
     over the preset's, which win over the defaults.
 
     Args:
-        presets: by name, those that the script offers; or what gives them,
-            from the settings that win over them.
+        presets: by name, those that the script offers; or what gives them, from the settings that
+            win over them.
 
     Raises:
         RunError: a setting with which a stage would fail, see ``check``.
@@ -253,9 +252,8 @@ def run_stages(
 ) -> run_folder.Run:
     """Run the stages asked for, in order, skipping those already complete.
 
-    ``results.json`` says what was run, at which commits, with which versions
-    (those of ``packages`` too) and how long each stage took, beside what they
-    add.
+    ``results.json`` says what was run, at which commits, with which versions (those of
+    ``packages`` too) and how long each stage took, beside what they add.
     """
     wanted = _wanted(config.stages, tuple(stages))
     if isinstance(config, DeviceConfig):

@@ -292,8 +292,8 @@ def compare(runs: Sequence[Finished], by: Sequence[str] | None = None) -> dict[s
 
     Returns:
         'experiment'; 'compared', the settings that differ; 'groups' with their runs, seeds,
-        minutes, what sets them apart, and every score over the seeds; 'pairs', every two groups
-        in every score; 'baselines' by score; and 'runs', which ``read`` takes again.
+        minutes, what sets them apart, and every score over the seeds; 'pairs', every two groups in
+        every score; 'baselines' by score; and 'runs', which ``read`` takes again.
 
     Raises:
         RunError: see ``differing`` and ``grouped``.

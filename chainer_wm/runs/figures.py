@@ -150,8 +150,8 @@ def draw_foresight(
 ) -> None:
     """An episode's end: V's and M's pictures beside the game's.
 
-    The last ``most`` steps, so that the death is in it. M has seen all before
-    and ``context`` of them, then dreams alone, with the actions taken.
+    The last ``most`` steps, so that the death is in it. M has seen all before and ``context`` of
+    them, then dreams alone, with the actions taken.
     """
     latents, vision = Latents(saved.codes_of(0)), saved.vision()
     rows = latents.rows(episode)

@@ -59,8 +59,8 @@ def retention(after: Rows) -> list[list[float]]:
 def chance_of_passing(success: float, episodes: int, solved: float) -> float:
     """How likely a policy passes one test that it should fail.
 
-    The binomial probability that at least a share ``solved`` of so many
-    independent episodes succeed, where each does with chance ``success``.
+    The binomial probability that at least a share ``solved`` of so many independent episodes
+    succeed, where each does with chance ``success``.
     """
     passing = [n for n in range(episodes + 1) if n / episodes >= solved]
     return sum(
@@ -95,13 +95,12 @@ def tables(folder: str | os.PathLike, solved: float) -> dict[str, Any]:
         solved: share of successes that counts as solved.
 
     Returns:
-        'levels', one dict per level: 'real_steps' spent on it, 'solved_after'
-        (real steps on it until a score was at least ``solved``, or None),
-        'looks' (how often it was scored) and 'stopped_at' (the last of these
-        scores, chosen for being high), 'learnt' and 'kept' (scores of fresh
-        episodes right after the level, and after the last one); 'retention'
-        of the policy, and 'model_retention' (share of whole pictures right;
-        None ahead of a level); 'iterations', as they were left.
+        'levels', one dict per level: 'real_steps' spent on it, 'solved_after' (real steps on it
+        until a score was at least ``solved``, or None), 'looks' (how often it was scored) and
+        'stopped_at' (the last of these scores, chosen for being high), 'learnt' and 'kept' (scores
+        of fresh episodes right after the level, and after the last one); 'retention'
+        of the policy, and 'model_retention' (share of whole pictures right; None ahead of a
+        level); 'iterations', as they were left.
     """
     every = rows(folder)
     after = [

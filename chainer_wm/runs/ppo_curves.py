@@ -31,8 +31,8 @@ def binned(log: Rows, name: str, bins: int = 60) -> tuple[Any, Any]:
     'return', 'length' and 'episode_...' count by episode, all else by update.
 
     Returns:
-        (steps, means), each (bins,) at most: steps at the end of each part;
-        NaN where no episode ended.
+        (steps, means), each (bins,) at most: steps at the end of each part; NaN where no episode
+        ended.
     """
     steps, means = [], []
     for part in np.array_split(np.arange(len(log)), min(bins, len(log))):

@@ -1,8 +1,7 @@
 """The run's folder: settings, stages done, log and results.
 
-``data/<experiment>/<run>/`` holds all that a run reads and writes:
-``config.json``, ``stages.json``, ``log.jsonl``, ``results.json`` and a folder
-per stage.
+``data/<experiment>/<run>/`` holds all that a run reads and writes: ``config.json``,
+``stages.json``, ``log.jsonl``, ``results.json`` and a folder per stage.
 """
 
 from __future__ import annotations
@@ -33,20 +32,18 @@ class Run:
     Args:
         folder: made if it is not there.
         config: the run's settings, as plain values.
-        free: names of settings that change no number (devices, workers) and
-            may differ from one start to the next.
-        extensions: ``{setting: stage}``, the budgets that may be changed
-            later; that stage and the ones after it then go on.
+        free: names of settings that change no number (devices, workers) and may differ from one
+            start to the next.
+        extensions: ``{setting: stage}``, the budgets that may be changed later; that stage and the
+            ones after it then go on.
         stages: all stages in order.
         defaults: of settings that a folder made before they came in lacks,
             as JSON has them.
-        idle: names of settings that a folder may have beyond ``config``,
-            because they do nothing.
+        idle: names of settings that a folder may have beyond ``config``, because they do nothing.
 
     Raises:
         RunError: the folder was made with other settings (names each with
-            both values) or with settings that there are none of, or another
-            process works on it.
+            both values) or with settings that there are none of, or another process works on it.
     """
 
     def __init__(

@@ -29,8 +29,8 @@ class TaskConfig(MemoryConfig, TrainingConfig):
 def new_net(config: TaskConfig, task: Task) -> SequenceNet:
     """The net at its start, on its device.
 
-    With ``match`` an LSTM has as many parameters as the DNC of these sizes,
-    whatever ``hidden_size``.
+    With ``match`` an LSTM has as many parameters as the DNC of these sizes, whatever
+    ``hidden_size``.
     """
     sizes, hidden = (task.input_size, task.output_size), config.hidden_size
     if config.match and config.model == 'lstm':

@@ -18,8 +18,8 @@ class Curriculum:
         task: what is asked.
         lengths: largest length of each lesson, rising.
         switch: sequences per lesson.
-        only_new: a lesson holds only the lengths that are new in it, so that
-            the earlier ones are not met again; otherwise it holds them all.
+        only_new: a lesson holds only the lengths that are new in it, so that the earlier ones are
+            not met again; otherwise it holds them all.
 
     Raises:
         ValueError: the lengths do not rise, or nothing is new in a lesson.

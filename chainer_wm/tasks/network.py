@@ -99,8 +99,8 @@ class SequenceNet(chainer.Chain):
     def loss(self, batch: Batch):
         """Squared error of a sequence, summed over its steps, a scalar.
 
-        The mean over lanes and columns, as published; padded steps count for
-        nothing. Reports 'loss'.
+        The mean over lanes and columns, as published; padded steps count for nothing. Reports
+        'loss'.
         """
         inputs, targets, mask = map(self._send, batch[:3])
         errors = F.square(self(inputs) - targets)

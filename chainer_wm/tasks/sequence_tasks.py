@@ -1,13 +1,12 @@
 """Addition, repeat and priority sort: sequences, what is asked, scores.
 
-They ask for what was shown many steps before; their length is free, so that a
-network trained on short sequences can be asked for long ones.
+They ask for what was shown many steps before; their length is free, so that a network trained on
+short sequences can be asked for long ones.
 
-The tasks are those of the toy experiments published with the blog's Chainer
-DNC; priority sort comes from Graves et al. 2014, "Neural Turing Machines",
-where the rows come back in descending order. Differences: sequences of
-different lengths go side by side in a batch, and sorted rows are asked for
-right after the delimiter, without an empty step between.
+The tasks are those of the toy experiments published with the blog's Chainer DNC; priority sort
+comes from Graves et al. 2014, "Neural Turing Machines", where the rows come back in descending
+order. Differences: sequences of different lengths go side by side in a batch, and sorted rows are
+asked for right after the delimiter, without an empty step between.
 """
 
 from __future__ import annotations
@@ -71,8 +70,8 @@ class Task:
     def items(self, length: int) -> int:
         """Items of a sequence of ``length``.
 
-        The length counts the items that are shown and, where they are asked
-        back one by one, as many steps again.
+        The length counts the items that are shown and, where they are asked back one by one, as
+        many steps again.
 
         Raises:
             ValueError: no sequence is as short.
@@ -105,8 +104,8 @@ class Task:
         """How good the outputs (T, B, Y) are at the steps that are asked.
 
         Returns:
-            'error', and 'exact': the share of sequences that are right
-            throughout, once the outputs are rounded.
+            'error', and 'exact': the share of sequences that are right throughout, once the
+            outputs are rounded.
         """
         error, wrong = self._errors(outputs, batch)
         failed = (wrong & batch.asked[..., None]).any(axis=(0, 2))

@@ -53,25 +53,22 @@ def evolve(
 ) -> Evolution:
     """Run CMA-ES up to ``generations``, resuming from a save.
 
-    Generations are counted over all searches that led here, see ``inherit``.
-    The mean of the search distribution, not a lucky candidate, is what gets
-    evaluated and kept.
+    Generations are counted over all searches that led here, see ``inherit``. The mean of the
+    search distribution, not a lucky candidate, is what gets evaluated and kept.
 
     Args:
         folder: holds the whole state of the search after every generation.
         es: the search at its start; a saved one takes its place.
-        fitness: ``(candidates (P, n), generation, show) -> Scored``, by its
-            first two arguments alone; ``show`` takes a text about how far it
-            is. For a dream see ``in_dream``.
-        evaluate: scores a theta in the real game (``{'mean', 'std',
-            'episodes', ...}``) every ``evaluate_every`` generations, and at
-            the last one.
+        fitness: ``(candidates (P, n), generation, show) -> Scored``, by its first two arguments
+            alone; ``show`` takes a text about how far it is. For a dream see ``in_dream``.
+        evaluate: scores a theta in the real game (``{'mean', 'std', 'episodes', ...}``) every
+            ``evaluate_every`` generations, and at the last one.
         choose: 'last' keeps the last mean, which never uses the game's
             scores; 'game' keeps the mean with the best evaluation.
 
     Returns:
-        The chosen mean, and the history: rows of 'generation', 'mean', 'std',
-        'min' and 'max' of the fitness, 'sigma', and 'steps' of the game so
+        The chosen mean, and the history: rows of 'generation', 'mean', 'std', 'min' and 'max' of
+        the fitness, 'sigma', and 'steps' of the game so
         far where the fitness tells them.
 
     Raises:
@@ -118,12 +115,12 @@ def in_dream(
 def inherit(before: str | os.PathLike, folder: str | os.PathLike, anew: bool = False) -> None:
     """Let an evolution that has not begun go on from where another ended.
 
-    Its means in the game stay behind: they belong to another dream. An
-    evolution that is there already is left as it is.
+    Its means in the game stay behind: they belong to another dream. An evolution that is there
+    already is left as it is.
 
     Args:
-        anew: only the count of generations and the history go on; the search
-            begins where ``evolve`` is told to.
+        anew: only the count of generations and the history go on; the search begins where
+            ``evolve`` is told to.
     """
     before, folder = pathlib.Path(before), pathlib.Path(folder)
     if (folder / STATE).exists():
@@ -148,9 +145,8 @@ def against_zero(
 ) -> dict[str, float]:
     """Mean returns of a C and of one whose parameters are all 0.
 
-    A search that ended in another dream may find itself where every candidate
-    fails alike, for instance at a wall of which that dream knew no harm; from
-    zero there is a way up.
+    A search that ended in another dream may find itself where every candidate fails alike, for
+    instance at a wall of which that dream knew no harm; from zero there is a way up.
 
     Returns:
         ``inherited`` and ``zero``, over the same dreams.

@@ -22,8 +22,8 @@ class Game:
 
     Attributes:
         name: of the game.
-        make: level -> gym environment, with ``shortest`` after a reset, an
-            attribute: steps of a shortest way to the end of that episode.
+        make: level -> gym environment, with ``shortest`` after a reset, an attribute: steps of a
+            shortest way to the end of that episode.
         levels: how many there are.
     """
 
@@ -43,12 +43,11 @@ def play(
     Args:
         policy: of discrete actions.
         rngs: one per lane: the game's seed and all choices come from it.
-        exploration: shares of steps whose action is drawn uniformly; every
-            episode draws one of these shares.
+        exploration: shares of steps whose action is drawn uniformly; every episode draws one of
+            these shares.
 
     Returns:
-        The episodes. Their ``info`` holds 'seed' and 'shortest' (steps of a
-        shortest way).
+        The episodes. Their ``info`` holds 'seed' and 'shortest' (steps of a shortest way).
 
     Raises:
         NonFiniteError: a reward is not finite; names player, episode, seed.
@@ -107,12 +106,12 @@ def score(
     """How a policy does in the real game, in episodes nobody learns from.
 
     Args:
-        purpose: 'score' for what decides when a level is left, 'report' for
-            what is told of it: other episodes.
+        purpose: 'score' for what decides when a level is left, 'report' for what is told of it:
+            other episodes.
 
     Returns:
-        'success' (share of the episodes), 'steps' and 'shortest' (means over
-        the successes, None without any), 'return' (mean over all).
+        'success' (share of the episodes), 'steps' and 'shortest' (means over the successes, None
+        without any), 'return' (mean over all).
     """
     rollouts = play(
         [game.make(level) for _ in range(episodes)],

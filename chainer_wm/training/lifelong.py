@@ -1,12 +1,12 @@
 """One agent, one model, one task after the other: the parts of that loop.
 
-As the post on the Neural Computer Agent tells it: act in the real task, store,
-train one global model on all data so far, train the policy inside the model
-alone, return to the real task, go on to the next level. ``RealPractice`` is
+As the post on the Neural Computer Agent tells it: act in the real task, store, train one global
+model on all data so far, train the policy inside the model alone, return to the real task, go on
+to the next level. ``RealPractice`` is
 what it is compared with: PPO on the real levels alone.
 
-Everything is named by (seed, level, iteration): a loop that was interrupted
-and goes on gives the numbers of an unbroken one.
+Everything is named by (seed, level, iteration): a loop that was interrupted and goes on gives the
+numbers of an unbroken one.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def train_model(
         model: as it came out of the iteration before.
         lanes, steps: B and T of a batch.
         outcome_weight: of the loss of reward and end.
-        beta2: of Adam. The first errors of pictures are a hundred times the
-            later ones of rewards; Adam should soon forget them.
+        beta2: of Adam. The first errors of pictures are a hundred times the later ones of rewards;
+            Adam should soon forget them.
 
     Returns:
         The log: a row of losses per 20 updates.
@@ -110,9 +110,9 @@ def probe(model: PixelModel, episodes: PixelEpisodes) -> dict[str, Any]:
     """How well the model predicts one step of episodes it never saw.
 
     Returns:
-        'pictures' (share of next pictures right in every pixel), 'outcomes'
-        (share of steps whose reward and end are right), 'news' (the same of
-        the steps that are not like most, None without any).
+        'pictures' (share of next pictures right in every pixel), 'outcomes' (share of steps whose
+        reward and end are right), 'news' (the same of the steps that are not like most, None
+        without any).
     """
     batch, (colours, outcome) = predicted(model, episodes)
     seen, played = batch.seen > 0, batch.played > 0

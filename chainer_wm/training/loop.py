@@ -1,13 +1,12 @@
 """The one loop of every training: numbered steps, shown, saved, resumed.
 
-A step is a function of its number and of what the steps before it left (its
-batch, its episodes and its noise come from streams named by its number), and a
-save holds all that they left. So a run that was killed and resumed gives the
-numbers of an unbroken one, and so does one whose budget is raised later.
+A step is a function of its number and of what the steps before it left (its batch, its episodes
+and its noise come from streams named by its number), and a save holds all that they left. So a run
+that was killed and resumed gives the numbers of an unbroken one, and so does one whose budget is
+raised later.
 
-The loop is Chainer's Trainer, and ``Steps`` its Updater. Updates of a network
-are one kind of them (``NumberedUpdater``), rounds of PPO another, generations
-of CMA-ES a third.
+The loop is Chainer's Trainer, and ``Steps`` its Updater. Updates of a network are one kind of them
+(``NumberedUpdater``), rounds of PPO another, generations of CMA-ES a third.
 """
 
 from __future__ import annotations
@@ -133,16 +132,15 @@ def resumable(
         label: for the progress bar, and for errors.
         saves: None keeps the last two ``snapshots`` in the folder.
         save_seconds: least time between two saves; the end is always saved.
-        between: the numbers of steps done at which a run may be cut and taken
-            up again. An end of another number serves only whoever asks for no
-            more steps.
+        between: the numbers of steps done at which a run may be cut and taken up again. An end of
+            another number serves only whoever asks for no more steps.
         finished: ends the loop before ``total``.
         more: extensions of Chainer's.
         tick: called now and then, see ``Steps.tick_every``.
 
     Raises:
-        NonFiniteError: a number is not finite. It carries the label and the
-            path of the last good save.
+        NonFiniteError: a number is not finite. It carries the label and the path of the last good
+            save.
     """
     saves = saves or Snapshots(pathlib.Path(folder) / 'snapshots')
 
@@ -306,10 +304,9 @@ class NumberedUpdater(Steps):
 
     Args:
         optimizer: set up on the link to train.
-        loss: ``(iteration, state) -> (scalar Variable, next state)``. The
-            state (a NamedTuple of arrays with the batch first, or None) is
-            carried to the next update without its graph and is part of every
-            snapshot.
+        loss: ``(iteration, state) -> (scalar Variable, next state)``. The state (a NamedTuple of
+            arrays with the batch first, or None) is carried to the next update without its graph
+            and is part of every snapshot.
         state: the state before the first update.
         updates_per_epoch: only for the epoch count in logs.
         debug: name the first non-finite value, at the cost of speed.
@@ -392,9 +389,8 @@ def linear_rate(first: float, last: float, updates: int) -> Callable[[int], floa
     """A step size that falls in a straight line over so many updates.
 
     Returns:
-        update number -> step size: ``first`` at 0, the lower one of both at
-        ``updates`` and after. A training that is made longer goes on at what
-        the longer line has there.
+        update number -> step size: ``first`` at 0, the lower one of both at ``updates`` and after.
+        A training that is made longer goes on at what the longer line has there.
 
     Raises:
         ValueError: a step size is negative.
@@ -493,17 +489,16 @@ def fit(
 ) -> training.Trainer:
     """Train up to ``updates`` updates, from the last snapshot if there is one.
 
-    Writes ``log.json`` (Chainer's LogReport) and snapshots under ``folder``.
-    The end is measured too, whatever ``measure_every`` is, and the updates
-    since the last row of the log get a row.
+    Writes ``log.json`` (Chainer's LogReport) and snapshots under ``folder``. The end is measured
+    too, whatever ``measure_every`` is, and the updates since the last row of the log get a row.
 
     A later call with more updates goes on, with the numbers of a training
     that was always that long: the last snapshot is from before the
     measurement of the end, and the best weights until then are set aside.
 
     Raises:
-        NonFiniteError: a loss, and under debug any value, is not finite. It
-            carries the stage and the last good snapshot's path.
+        NonFiniteError: a loss, and under debug any value, is not finite. It carries the stage and
+            the last good snapshot's path.
     """
     rows = _Rows(log_every, 'iteration')
     more: list[training.Extension] = [extensions.LogReport(trigger=rows, filename='log.json')]

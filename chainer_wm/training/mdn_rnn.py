@@ -39,15 +39,15 @@ def train(
 ) -> list[dict]:
     """Minimise M's loss over windows whose state is carried on.
 
-    Every window's z is drawn anew from V's posteriors. The weights kept in
-    ``folder/model.npz`` are those with the least held-out loss.
+    Every window's z is drawn anew from V's posteriors. The weights kept in ``folder/model.npz``
+    are those with the least held-out loss.
 
     Args:
         model: an ``MDNRNN``, on the device to train on.
         sequences, held_out: windows to train on and to judge by.
         epochs: passes over ``sequences``, at most.
-        last_learning_rate: Adam's falls to this in a straight line over all
-            the passes, if it is lower.
+        last_learning_rate: Adam's falls to this in a straight line over all the passes, if it is
+            lower.
         clip: gradients are cut element-wise to [-clip, clip].
         patience: measurements without a new best before training stops.
         measure_every: updates between two measurements; the end is one too.
@@ -123,12 +123,12 @@ def measure(
     """M's mean losses over all steps of held-out episodes, each seen once.
 
     Every step counts as much as any other, so they depend neither on the
-    lanes nor on the windows, but for rounding. The z of an episode come from
-    (seed, its number in the latents).
+    lanes nor on the windows, but for rounding. The z of an episode come from (seed, its number in
+    the latents).
 
     Returns:
-        ``nll``, where M predicts them ``done_loss`` (in which a death weighs
-        ``done_weight``) and ``reward_loss``, and their sum ``loss``.
+        ``nll``, where M predicts them ``done_loss`` (in which a death weighs ``done_weight``) and
+        ``reward_loss``, and their sum ``loss``.
     """
     totals: dict[str, float] = {}
     counts: dict[str, int] = {}
@@ -172,10 +172,10 @@ class Deaths(NamedTuple):
         """How P(done) meets the deaths.
 
         Returns:
-            ``deaths``, ``caught`` (share of them above the threshold),
-            ``false_alarms`` (per 1,000 steps without a death) and
-            ``expected`` (sum of P(done); a calibrated M's equals ``deaths``,
-            one trained with deaths weighted 10 is above).
+            ``deaths``, ``caught`` (share of them above the threshold), ``false_alarms`` (per 1,000
+            steps without a death) and
+            ``expected`` (sum of P(done); a calibrated M's equals ``deaths``, one trained with
+            deaths weighted 10 is above).
         """
         alarm, dead = self.p_done > threshold, self.done > 0
         alive = ~dead
@@ -213,8 +213,8 @@ def _pass(
     """Hand every step of every episode to ``step``, once, in windows.
 
     Args:
-        step: (window, batch as M's loss takes it, state of before it) ->
-            state. Filling has mask 0, done -1 and a reward that is NaN.
+        step: (window, batch as M's loss takes it, state of before it) -> state. Filling has mask
+            0, done -1 and a reward that is NaN.
     """
     whole = sequences.once()
     actions = sequences.latents.actions[whole.source]

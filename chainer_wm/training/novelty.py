@@ -22,8 +22,8 @@ def novelty(vision: Any, model: Any, rollouts: Sequence[Rollout], seed: int) -> 
         seed: of the latents drawn from V's posteriors.
 
     Returns:
-        What ``MDNRNN.loss`` reports: 'loss', 'nll', and 'done_loss' and
-        'reward_loss' where M predicts them.
+        What ``MDNRNN.loss`` reports: 'loss', 'nll', and 'done_loss' and 'reward_loss' where M
+        predicts them.
 
     Raises:
         ValueError: the episodes differ in length.

@@ -1,9 +1,9 @@
 """Train a policy by PPO, out of curiosity too where RND is given.
 
-Everything in an update comes from its number: in update ``n`` episodes start
-anew where ``n`` is a multiple of ``restart_every``, with random numbers named
-by ``n``. Snapshots are taken only there, so a run that was killed and resumed
-gives the numbers of an unbroken one without any environment being saved.
+Everything in an update comes from its number: in update ``n`` episodes start anew where ``n`` is a
+multiple of ``restart_every``, with random numbers named by ``n``. Snapshots are taken only there,
+so a run that was killed and resumed gives the numbers of an unbroken one without any environment
+being saved.
 """
 
 from __future__ import annotations
@@ -66,24 +66,23 @@ def train(
 ) -> list[dict[str, Any]]:
     """Improve ``learner`` up to ``updates`` updates, resuming from a save.
 
-    Leaves ``policy.npz`` (the network, see ``load``), ``log.json`` and
-    snapshots in ``folder``. A later call with more updates goes on, with the
-    numbers of a run that was always that long.
+    Leaves ``policy.npz`` (the network, see ``load``), ``log.json`` and snapshots in ``folder``. A
+    later call with more updates goes on, with the numbers of a run that was always that long.
 
     Args:
-        learner: its streams say which rewards it learns from: 'extrinsic',
-            'intrinsic' (then ``rnd`` is needed) or both.
+        learner: its streams say which rewards it learns from: 'extrinsic', 'intrinsic' (then
+            ``rnd`` is needed) or both.
         collector: of the learner's network.
-        updates: rounds of collecting ``rollout_length`` steps in every lane
-            and learning from them.
+        updates: rounds of collecting ``rollout_length`` steps in every lane and learning from
+            them.
         rnd: curiosity.
-        whitening_steps: steps in every lane that the untrained policy, which
-            is nearly uniform, plays for the scales of ``rnd`` before the
+        whitening_steps: steps in every lane that the untrained policy, which is nearly uniform,
+            plays for the scales of ``rnd`` before the
             first update (the paper: 50 rollouts).
-        shape_rewards: (T, B) of the environment -> what PPO learns from;
-            clipped, say. The log has the environment's own.
-        restart_every: updates after which all lanes start new episodes. The
-            episodes that this cuts are not counted, so it should be many
+        shape_rewards: (T, B) of the environment -> what PPO learns from; clipped, say. The log has
+            the environment's own.
+        restart_every: updates after which all lanes start new episodes. The episodes that this
+            cuts are not counted, so it should be many
             times an episode's length.
         watch: sees all experience.
         label: for the progress bar.
@@ -92,12 +91,11 @@ def train(
         tick: called after every update.
 
     Returns:
-        The log, a row per update: 'update' (how many are done), 'steps' (of
-        all lanes together), 'episodes' that ended, means of their 'return'
-        and 'length' (None where none ended), 'reward' (mean per step), what
-        ``PPO.update`` and ``RND.update`` report, with RND 'intrinsic' and
-        'bonus' (mean reward per step, scaled and not), and what ``watch``
-        says.
+        The log, a row per update: 'update' (how many are done), 'steps' (of all lanes together),
+        'episodes' that ended, means of their 'return'
+        and 'length' (None where none ended), 'reward' (mean per step), what ``PPO.update`` and
+        ``RND.update`` report, with RND 'intrinsic' and 'bonus' (mean reward per step, scaled and
+        not), and what ``watch`` says.
 
     Raises:
         ValueError: streams and ``rnd`` do not fit, or a count below 1.

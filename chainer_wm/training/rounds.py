@@ -1,10 +1,9 @@
 """The iterative procedure: play with what was learnt, learn from it, repeat.
 
-World Models (Ha and Schmidhuber 2018, "Iterative Training Procedure"): random
-episodes do not show what a better player meets. Every round lets candidates of
-the search of the round before play the game, adds their episodes to the data,
-and goes on with the training of M (in some rounds, or in all, of V too) and
-the evolution of C. Round 0 is the training on random episodes alone. ``saved``
+World Models (Ha and Schmidhuber 2018, "Iterative Training Procedure"): random episodes do not show
+what a better player meets. Every round lets candidates of the search of the round before play the
+game, adds their episodes to the data, and goes on with the training of M (in some rounds, or in
+all, of V too) and the evolution of C. Round 0 is the training on random episodes alone. ``saved``
 is everywhere the ``SavedAgent`` at the round that is worked on.
 """
 
@@ -48,9 +47,9 @@ def collect(
 ) -> None:
     """Play this round's episodes; goes on where it stopped.
 
-    In round 0 somebody plays who has learnt nothing, later every episode is
-    played by a candidate of the search of the round before. In a store that
-    all rounds share, a damaged episode is played again by whom it was played.
+    In round 0 somebody plays who has learnt nothing, later every episode is played by a candidate
+    of the search of the round before. In a store that all rounds share, a damaged episode is
+    played again by whom it was played.
 
     Args:
         beginner: a picklable maker of who plays round 0.
@@ -105,8 +104,7 @@ def encode(
     """The codes of this round's episodes; of all so far, where V is new.
 
     Args:
-        play_again: plays what is missing of a round, by its number, see
-            ``vae.encode``.
+        play_again: plays what is missing of a round, by its number, see ``vae.encode``.
     """
     vision = saved.vision()
     for number in saved.parts if saved.vision_round == saved.round else [saved.round]:
@@ -134,11 +132,11 @@ def windows(
 
     Args:
         split: of the episodes of a round's store.
-        batch_size, length: of the windows, see ``LatentSequences``; a batch
-            has no more lanes than there are episodes.
+        batch_size, length: of the windows, see ``LatentSequences``; a batch has no more lanes than
+            there are episodes.
         seed: of the order.
-        repeats: how often an episode of the agents is seen in an epoch; those
-            of a store that all rounds share are seen once.
+        repeats: how often an episode of the agents is seen in an epoch; those of a store that all
+            rounds share are seen once.
         rewards: whether M predicts them.
     """
     latents = saved.latents()

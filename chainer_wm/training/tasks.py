@@ -49,8 +49,8 @@ def train(
         clip: largest norm of the gradient; 0 is none.
 
     Returns:
-        The log: a row per measurement, 'iteration', 'main/loss' (mean since
-        the row before) and the scores as 'held_out/NAME'.
+        The log: a row per measurement, 'iteration', 'main/loss' (mean since the row before) and
+        the scores as 'held_out/NAME'.
     """
     folder = pathlib.Path(folder)
     optimizer = Adam(alpha=learning_rate).setup(net)

@@ -115,8 +115,8 @@ def measure(
 def start_at_mean(vision: ConvVAE, frames: np.ndarray) -> None:
     """Let V's decoder begin at the mean colour of frames (N, 64, 64, 3).
 
-    On a plain ground V else learns it by pushing all its units down, and ends
-    with one picture for all frames.
+    On a plain ground V else learns it by pushing all its units down, and ends with one picture for
+    all frames.
     """
     mean = to_input(frames, dtype=np.float64).mean(axis=(0, 2, 3))
     mean = np.clip(mean, 0.01, 0.99)
@@ -134,9 +134,8 @@ def drop_inactive(
 ) -> ConvVAE:
     """V without its inactive latents: those that carry fewer nats per frame.
 
-    An inactive latent is drawn from the prior, whatever the frame shows: noise
-    of deviation 1 for M to predict and for C to act on, beside latents that
-    tell of fireballs by a fraction of that.
+    An inactive latent is drawn from the prior, whatever the frame shows: noise of deviation 1 for
+    M to predict and for C to act on, beside latents that tell of fireballs by a fraction of that.
 
     Args:
         nats: mean KL divergence below which a latent is dropped.
@@ -201,8 +200,8 @@ def encode(
     Args:
         folder: of the codes, see ``rollouts.latents``.
         vision_path: V's file; codes of another one are refused.
-        play_again: plays the store's missing episodes. Called when one is
-            found damaged, after it has been named and set aside.
+        play_again: plays the store's missing episodes. Called when one is found damaged, after it
+            has been named and set aside.
     """
     actions = store.read(store.episodes[0]).actions.shape[1]
     source = {'vision': files.sha256(vision_path)}

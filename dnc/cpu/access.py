@@ -1,8 +1,8 @@
 """One step of the memory of one lane on the CPU.
 
-The equations are those of `dnc.access.access`; the numbers that the backward
-pass needs go onto the tape. Memory and link come in and go out as arrays of
-their own, so that the caller decides which of them are kept.
+The equations are those of `dnc.access.access`; the numbers that the backward pass needs go onto
+the tape. Memory and link come in and go out as arrays of their own, so that the caller decides
+which of them are kept.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from dnc.cpu.sparse import sharpen, sharpen_backward, sparse_backward
 def read_backward(t, b, tape, memory, d_out, epsilon, grads, d_xi):
     """From d_out (R, W) back to the link's products and the memory M_t.
 
-    Leaves the gradients of f and b in grads.forward and grads.backward, what
-    the norms of M_t receive in grads.slots[0]; grads.read_weights is spent.
+    Leaves the gradients of f and b in grads.forward and grads.backward, what the norms of M_t
+    receive in grads.slots[0]; grads.read_weights is spent.
     """
     width, slots = memory.shape
     heads = tape.read_weights.shape[2]

@@ -1,7 +1,7 @@
 """Addressing of one sample on the CPU: forward, and backward by hand.
 
-The equations are those of `dnc.addressing`; here every function takes the
-arrays of one sample and writes its results into arrays it is given.
+The equations are those of `dnc.addressing`; here every function takes the arrays of one sample and
+writes its results into arrays it is given.
 Gradients are named after what they belong to: d_x is dLoss / dx.
 """
 
@@ -18,8 +18,8 @@ from dnc.cpu.elementary import OPTIONS, dot, exp, sigmoid, softmax_into
 def activate(xi, slopes, heads, width):
     """Apply the interface's activations in place.
 
-    slopes (R + 1,) receives the derivatives of the strengths (read, write),
-    which cannot be told from the strengths to full precision.
+    slopes (R + 1,) receives the derivatives of the strengths (read, write), which cannot be told
+    from the strengths to full precision.
     """
     one = xi.dtype.type(1)
     strengths = heads * width
@@ -141,8 +141,8 @@ def _heap_order(values, order):
 def ascending_order(values, order):
     """Stable argsort; order comes in as a guess, a permutation.
 
-    Usage changes little from step to step, so an insertion sort that starts
-    from the step before is done in about N moves; where it is not, a heap
+    Usage changes little from step to step, so an insertion sort that starts from the step before
+    is done in about N moves; where it is not, a heap
     sort takes over.
     """
     moves = 16 * values.shape[0]
@@ -208,8 +208,8 @@ def content_backward(key, strength, norms, epsilon, cosine, content, d_content, 
     """Backward through one key's content weighting.
 
     d_content comes in as the gradient and leaves as g_i, what the dot
-    product k . M[i] receives; pulls_i gains what |M[i]| receives, so that
-    dM[i] = g_i k - pulls_i M[i], and d_key (which gains its own share of
+    product k . M[i] receives; pulls_i gains what |M[i]| receives, so that dM[i] = g_i k - pulls_i
+    M[i], and d_key (which gains its own share of
     |k|) still lacks sum_i g_i M[i].
 
     Returns the gradient of the strength.

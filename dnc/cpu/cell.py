@@ -6,8 +6,8 @@ from numba import njit
 
 from dnc.cpu.elementary import OPTIONS, sigmoid, tanh
 
-# Slices, because Numba tests an index like size + k for being negative, and
-# that keeps a loop from being vectorised.
+# Slices, because Numba tests an index like size + k for being negative, and that keeps a loop from
+# being vectorised.
 
 
 @njit(**OPTIONS)

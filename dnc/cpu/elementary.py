@@ -1,8 +1,8 @@
 """Element-wise mathematics for the CPU kernels, written to be vectorised.
 
-The C library's exp and tanh are called one number at a time from compiled
-loops; these polynomials (Cephes' ranges and coefficients) turn into vector
-instructions and agree with NumPy to a few units in the last place.
+The C library's exp and tanh are called one number at a time from compiled loops; these polynomials
+(Cephes' ranges and coefficients) turn into vector instructions and agree with NumPy to a few units
+in the last place.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
-# Sums may be reordered (that makes them vectorise); NaN and infinity keep
-# their meaning, so a run that diverges is still seen to diverge.
+# Sums may be reordered (that makes them vectorise); NaN and infinity keep their meaning, so a run
+# that diverges is still seen to diverge.
 FAST = {'reassoc', 'contract', 'arcp', 'nsz'}
 OPTIONS = {'fastmath': FAST, 'error_model': 'numpy'}
 INLINE = {**OPTIONS, 'inline': 'always'}  # before LLVM, for thin wrappers
@@ -139,8 +139,8 @@ def softmax_into(scores, scale, out):
 def copy_into(target, source):
     """target = source, both (N,).
 
-    Numba compiles an assignment of an array with a check of shapes, whose
-    error message takes longer to compile than some kernels.
+    Numba compiles an assignment of an array with a check of shapes, whose error message takes
+    longer to compile than some kernels.
     """
     for i in range(target.shape[0]):
         target[i] = source[i]

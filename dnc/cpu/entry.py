@@ -21,8 +21,8 @@ from dnc.kernel_cache import cached_njit
 def entry(function: Callable) -> Any:
     """Compile ``function(lo, hi, ...)`` on first use, keep it on disk.
 
-    It works on the lanes from lo to hi and on nothing that belongs to others,
-    without Python's lock.
+    It works on the lanes from lo to hi and on nothing that belongs to others, without Python's
+    lock.
     """
     return cached_njit(**OPTIONS, nogil=True)(function)
 

@@ -1,8 +1,8 @@
 """The dense temporal link of one sample on the CPU.
 
-Rows are handled four at a time: a row is still in the first-level cache when
-every head has used it, and the vectors over columns are loaded once per four
-rows. The rows after the last whole four go through the same loops one by one.
+Rows are handled four at a time: a row is still in the first-level cache when every head has used
+it, and the vectors over columns are loaded once per four rows. The rows after the last whole four
+go through the same loops one by one.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ def link_backward(
 ):
     """Backward through `link_forward`.
 
-    link is L_{t-1} (L_t is made again, row by row, in rows (4, N)); d_link
-    goes from L_t to L_{t-1} in place; d_weights, d_precedence (of p_{t-1})
+    link is L_{t-1} (L_t is made again, row by row, in rows (4, N)); d_link goes from L_t to
+    L_{t-1} in place; d_weights, d_precedence (of p_{t-1})
     and d_reads are added to.
     """
     size = weights.shape[0]

@@ -1,7 +1,7 @@
 """The time loops on the CPU: compiled, every thread with lanes of its own.
 
-Twin of `dnc.cuda.loops.CudaLoops`. m is the `dnc.engine.memory.Memory` that is
-run, controller a `dnc.cpu.controller.Controller`.
+Twin of `dnc.cuda.loops.CudaLoops`. m is the `dnc.engine.memory.Memory` that is run, controller a
+`dnc.cpu.controller.Controller`.
 """
 
 from __future__ import annotations

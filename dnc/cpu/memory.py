@@ -1,9 +1,9 @@
 """The memory matrix of one sample on the CPU.
 
 Inside the fused engine the memory lies transposed, (W, N): slots are many
-and words short, so loops over slots make the longer vectors. Results go into
-arrays that the caller gives, never into the arrays that are read: compiled
-loops test for overlap and take a slow path where they find any.
+and words short, so loops over slots make the longer vectors. Results go into arrays that the
+caller gives, never into the arrays that are read: compiled loops test for overlap and take a slow
+path where they find any.
 """
 
 from __future__ import annotations

@@ -2,17 +2,17 @@
 
 numba compiles scalar loops; a matrix product at the speed of the processor needs a small tile of
 the result held in vector registers while its sums run. The tiles are emitted as LLVM vector
-instructions; the functions below cover a matrix with them, inside a numba kernel, on the
-caller's own threads, with the operands where they lie:
+instructions; the functions below cover a matrix with them, inside a numba kernel, on the caller's
+own threads, with the operands where they lie:
 
 ``rows_times_panel``  c[i, j] = sum_p a[table[i] + p] b[p, j]
 ``add_columns_times_rows``  c[i, j] += sum_p a[table[p] + i] b[p, j]
 ``multiply``  c[i, j] += sum_p a[i, p] b[p, j], for all panels of b
 
-The first two serve convolutions, which sum over a patch in the forward pass and over the pixels
-in the gradient of the weights. All serve a recurrent net: BLAS packs the same matrix anew at
-every time step, which at 16 rows costs more than the product; here the matrix is laid out once
-per sequence, in *panels* as wide as a tile.
+The first two serve convolutions, which sum over a patch in the forward pass and over the pixels in
+the gradient of the weights. All serve a recurrent net: BLAS packs the same matrix anew at every
+time step, which at 16 rows costs more than the product; here the matrix is laid out once per
+sequence, in *panels* as wide as a tile.
 
 The size of a vector only chooses what fits the processor's registers: LLVM lowers the vectors to
 whatever instructions there are. Every number is the same whatever the height of the tiles.
@@ -256,8 +256,8 @@ _columns_tall, _columns_middle, _columns_4, _columns_2, _columns_1 = (
 def rows_times_panel(a, table, b, c, starts, strides, sums, rows):
     """c[i, :] = sum over r < runs, p < run of a[table[i] + r step + p] b[q].
 
-    b[q] is row q = r run + p of a panel. All arrays are flat, in the same
-    floating-point type; c is overwritten.
+    b[q] is row q = r run + p of a panel. All arrays are flat, in the same floating-point type; c
+    is overwritten.
 
     Args:
         table: integers, where each row of a begins.
@@ -287,8 +287,8 @@ def rows_times_panel(a, table, b, c, starts, strides, sums, rows):
 def add_columns_times_rows(a, table, b, c, starts, strides, count, height):
     """c[i, :] += sum over p < count of a[table[p] + i] b[p], i < height.
 
-    b[p] is ``panel_width`` numbers at p strides[0]; ``height`` is one of
-    ``tile_heights``. The other arguments are those of ``rows_times_panel``.
+    b[p] is ``panel_width`` numbers at p strides[0]; ``height`` is one of ``tile_heights``. The
+    other arguments are those of ``rows_times_panel``.
     """
     if height == TALL:
         _columns_tall(a, table, b, c, starts, strides, count)
@@ -327,8 +327,8 @@ def _rows_of(builder, array, first, count: int):
 def _tile_product(count: int):
     """sums[b:b + count, panel p] += rows[b:b + count] @ panels[p, k:].
 
-    rows and sums hold each row in one piece; as many rows of the panel are
-    used as rows has columns.
+    rows and sums hold each row in one piece; as many rows of the panel are used as rows has
+    columns.
     """
 
     @intrinsic

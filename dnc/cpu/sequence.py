@@ -116,8 +116,8 @@ def forward(lo, hi, start, stop, ends, net, tape, zeros, fresh, memory, link, sp
         tape, zeros: see `dnc.engine.tape`.
         fresh: (T + 1, B) bool, where the state before a step is zero.
         memory: (steps + 1, B, W, N), entry 0 from the block before.
-        link: (steps + 1, B, N, N) likewise; (1, B, N, N), which is updated in
-            place, if sparse is a `dnc.engine.tape.Sparse` and not None.
+        link: (steps + 1, B, N, N) likewise; (1, B, N, N), which is updated in place, if sparse is
+            a `dnc.engine.tape.Sparse` and not None.
         rule: numbers of the engine, `dnc.engine.tape.Rule`.
     """
     units = net.c.shape[2]

@@ -105,8 +105,8 @@ def backward(
         net, tape, zeros, fresh, memory, link, sparse, rule: as `forward` left
             them; net.gates become gradients before activation.
         grads: of the memory's state after the steps; leaves as of before.
-        back: of the controller likewise, `dnc.engine.tape.NetGradients`; back.xi
-            receives the gradient of the raw interface.
+        back: of the controller likewise, `dnc.engine.tape.NetGradients`; back.xi receives the
+            gradient of the raw interface.
     """
     units = net.c.shape[2]
     _, heads, width = back.reads.shape

@@ -1,8 +1,8 @@
 """The sparse temporal link of one sample on the CPU.
 
-A link lives in its dense (N, N) matrix beside a list of its entries that are
-not zero (flat indices i N + j). Rows sum to at most 1 and entries below 1 / K
-are dropped, so the list is short, and a step costs the length of the list
+A link lives in its dense (N, N) matrix beside a list of its entries that are not zero (flat
+indices i N + j). Rows sum to at most 1 and entries below 1 / K are dropped, so the list is short,
+and a step costs the length of the list
 plus K^2 instead of N^2. Every step records its list for the backward pass:
 old values, and dropped entries by the complement of their index.
 
@@ -200,8 +200,8 @@ def sparse_backward(
     """Backward through `sparse_forward`.
 
     d_link is dense and right on the recorded entries only: it goes from L_t
-    to L_{t-1} there. The others are added to. fresh: the step began with an
-    empty link; first: it is the first of the sequence.
+    to L_{t-1} there. The others are added to. fresh: the step began with an empty link; first: it
+    is the first of the sequence.
     """
     size = weights.shape[0]
     zero = weights.dtype.type(0)

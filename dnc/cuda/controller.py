@@ -1,7 +1,7 @@
 """The deep LSTM controller on the GPU: cuBLAS, and one kernel per cell.
 
-The share of the inputs is one matrix product before the time loop, the
-gradients of the weights are one product each after it.
+The share of the inputs is one matrix product before the time loop, the gradients of the weights
+are one product each after it.
 """
 
 from __future__ import annotations
@@ -166,8 +166,8 @@ class CudaController:
     def backward(self, t: int) -> None:
         """From d_xi[t], the gradient of the raw interface.
 
-        The layers' d_z hold what step t receives from step t + 1, and then
-        what step t - 1 receives from this one.
+        The layers' d_z hold what step t receives from step t + 1, and then what step t - 1
+        receives from this one.
         """
         self.xp.matmul(self.d_xi[t], self.from_interface, out=self.d_h)
         for layer in reversed(self.layers):

@@ -1,20 +1,18 @@
 """The time loops on the GPU: in Python, a few launches a step.
 
-With L layers a step takes 2 L + 3 launches: a matrix product and the cell per
-layer, the interface's product, the memory access, and one that hands h and r
-on. Its backward takes as many.
+With L layers a step takes 2 L + 3 launches: a matrix product and the cell per layer, the
+interface's product, the memory access, and one that hands h and r on. Its backward takes as many.
 
-The memory access of a step is one launch, and so is its backward: a block of
-threads per lane of the batch, which shares sums through shared memory and
-meets at barriers. No atomics: the same input gives the same bits. A forward
-step with the dense link reads L_{t-1} once, writes L_t once and reads it once,
-and touches the memory, (N, W), four times; its backward reads L_{t-1} and the
-gradient of L twice each and writes the gradient twice. A sparse link costs the
-length of its list and K^2 entries instead. Slots are ranked by counting, N^2
+The memory access of a step is one launch, and so is its backward: a block of threads per lane of
+the batch, which shares sums through shared memory and
+meets at barriers. No atomics: the same input gives the same bits. A forward step with the dense
+link reads L_{t-1} once, writes L_t once and reads it once, and touches the memory, (N, W), four
+times; its backward reads L_{t-1} and the gradient of L twice each and writes the gradient twice. A
+sparse link costs the length of its list and K^2 entries instead. Slots are ranked by counting, N^2
 comparisons (three times with a sparse link). Beside the tape this takes
-B (4 N + 8 R + 8) numbers, and for a sparse link 4 per entry of its lists.
-Before a sequence with a sparse link, one number comes back from the GPU: the
-length of the longest list. Nothing else waits for it.
+B (4 N + 8 R + 8) numbers, and for a sparse link 4 per entry of its lists. Before a sequence with a
+sparse link, one number comes back from the GPU: the length of the longest list. Nothing else waits
+for it.
 """
 
 from __future__ import annotations

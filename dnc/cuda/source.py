@@ -1,8 +1,8 @@
 """The CUDA source of the engine, put together for one dtype.
 
 The files in ``cuda/`` hold the kernels. Before them come the number type and
-the structs: one per NamedTuple of arrays, a pointer per field, so that a
-kernel receives all of them by the address of one small table.
+the structs: one per NamedTuple of arrays, a pointer per field, so that a kernel receives all of
+them by the address of one small table.
 """
 
 from __future__ import annotations
@@ -67,8 +67,7 @@ def cuda_source(dtype: Any) -> str:
 def shared_bytes(threads: int, dtype: Any) -> int:
     """Dynamic shared memory of a block whose threads add up together.
 
-    24 KiB at most with MOST_THREADS: below the 48 KiB that every GPU gives
-    without being asked.
+    24 KiB at most with MOST_THREADS: below the 48 KiB that every GPU gives without being asked.
     """
     segments = min(32, threads)
     rows = threads // segments * (segments + 1)

@@ -1,10 +1,9 @@
 """A whole sequence of the DNC as one function with a backward by hand.
 
-On the CPU one compiled kernel runs some lanes of the batch through all the
-steps, forward or backward, and every thread has lanes of its own; on the GPU
-a step is a few launches (`dnc.engine.backends` chooses). The gradients of the
-weights are left to BLAS. Checked against `dnc.core`, which spells the
-equations out.
+On the CPU one compiled kernel runs some lanes of the batch through all the steps, forward or
+backward, and every thread has lanes of its own; on the GPU
+a step is a few launches (`dnc.engine.backends` chooses). The gradients of the weights are left to
+BLAS. Checked against `dnc.core`, which spells the equations out.
 """
 
 from __future__ import annotations
@@ -24,11 +23,10 @@ PIECE = 32  # steps run at once where nothing is kept
 class FusedSequence(function_node.FunctionNode):
     """(xs, state, weights) -> ([h; r] of every step, final state).
 
-    Inputs: xs (T, B, X), the fields of DNCState, weight and bias of every
-    controller layer, weight of the interface. Outputs: (T, B, H + R W) and
-    the fields of DNCState. Not differentiable twice; what is kept for the
-    backward pass goes back to the link's arenas after it, so a graph can be
-    run backward once.
+    Inputs: xs (T, B, X), the fields of DNCState, weight and bias of every controller layer, weight
+    of the interface. Outputs: (T, B, H + R W) and
+    the fields of DNCState. Not differentiable twice; what is kept for the backward pass goes back
+    to the link's arenas after it, so a graph can be run backward once.
     """
 
     def __init__(self, options: Options, arenas: Arenas, reset):

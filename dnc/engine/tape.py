@@ -22,8 +22,8 @@ INTEGERS = frozenset({'order', 'live', 'length', 'record', 'recorded', 'chosen',
 class Tape(NamedTuple):
     """Vectors of the memory access; index t is step t, or t steps done.
 
-    Of the shapes below, the ones with T + 1 hold state: entry 0 is the state
-    that the sequence started from.
+    Of the shapes below, the ones with T + 1 hold state: entry 0 is the state that the sequence
+    started from.
     """
 
     xi: Any  # activated interface, (T, B, S)
@@ -201,8 +201,7 @@ def writeable(array: Any) -> Any:
 def place_of(array: Any) -> tuple:
     """What has to be the same for memory to be used again.
 
-    On a GPU the work that still reads it may be under way: another stream
-    would not wait for that.
+    On a GPU the work that still reads it may be under way: another stream would not wait for that.
     """
     if isinstance(array, np.ndarray):
         return ()

@@ -2,8 +2,8 @@
 
 ``python peers.py WORKLOAD THREADS ARGUMENT...`` makes the workload,
 prints ``ready``, and answers every line on its standard input with the
-seconds of one iteration. It has an environment of its own because one of the
-peers is a package named ``dnc`` too.
+seconds of one iteration. It has an environment of its own because one of the peers is a package
+named ``dnc`` too.
 """
 
 # mypy: ignore-errors

@@ -1,8 +1,8 @@
 """Every engine beside its peer: alternating, in one run, on the same threads.
 
-``make peers`` makes the peers' environment (PyTorch, the package ``dnc``,
-pycma); without it, only our own times are measured, and the table says so. The
-same workloads in the peers' libraries are in ``peers.py``.
+``make peers`` makes the peers' environment (PyTorch, the package ``dnc``, pycma); without it, only
+our own times are measured, and the table says so. The same workloads in the peers' libraries are
+in ``peers.py``.
 """
 
 from __future__ import annotations

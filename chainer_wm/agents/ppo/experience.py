@@ -24,15 +24,13 @@ class Experience:
     """T steps of B lanes, on the CPU (but ``state`` is where the network is).
 
     Attributes:
-        observations: (T + 1, B, *S): what each step acted on, and what comes
-            after the last one.
+        observations: (T + 1, B, *S): what each step acted on, and what comes after the last one.
         ends: (n, 2) of integers: t and b of each step that ended an episode.
         last: (n, *S), the observations that these steps led to.
         actions: (T, B) integers, or (T, B, A).
         log_probs: (T, B), of the actions when they were drawn.
         values: (T + 1, B, V), of ``observations``.
-        cut_values: (T, B, V), of ``last`` where an episode was truncated, 0
-            elsewhere.
+        cut_values: (T, B, V), of ``last`` where an episode was truncated, 0 elsewhere.
         rewards: (T, B) float64.
         terminated, truncated: (T, B) bool.
         reset: (T, B) bool: step t is the first of its episode.

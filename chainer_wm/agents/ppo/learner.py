@@ -1,9 +1,8 @@
 """Proximal policy optimisation (Schulman et al., 2017), several rewards.
 
-As in Random Network Distillation (Burda et al., 2018): each reward stream has
-a value head, a discount and a coefficient of its own, and the advantages are
-added up: A = 2 A_extrinsic + A_intrinsic there. Losses are strictly (T, B):
-nothing is broadcast.
+As in Random Network Distillation (Burda et al., 2018): each reward stream has a value head, a
+discount and a coefficient of its own, and the advantages are
+added up: A = 2 A_extrinsic + A_intrinsic there. Losses are strictly (T, B): nothing is broadcast.
 """
 
 from __future__ import annotations
@@ -98,15 +97,14 @@ class PPO:
         network: with one value head per stream, in their order.
         streams: the kinds of reward.
         learning_rate: of Adam.
-        epochs, minibatches: passes over the experience, and parts of each.
-            With a memory a part is a set of lanes, from first step to last;
-            without, any set of steps.
+        epochs, minibatches: passes over the experience, and parts of each. With a memory a part is
+            a set of lanes, from first step to last; without, any set of steps.
         clip: of the probability ratio.
         entropy: coefficient of the entropy bonus.
         value: coefficient of the value loss (which has a 1/2 of its own).
         decay: lambda of the advantages.
-        normalize: subtract the mean of the advantages and divide by their
-            deviation. The code of Random Network Distillation does NOT:
+        normalize: subtract the mean of the advantages and divide by their deviation. The code of
+            Random Network Distillation does NOT:
             its rewards have a known scale. Others commonly do.
         max_gradient: norm to which gradients are clipped; None does not.
         epsilon: of Adam.
@@ -200,9 +198,9 @@ class PPO:
 
         Returns:
             Means over the minibatches: 'policy_loss', 'value_loss',
-            'entropy', 'ratio_clipped' (share of ratios beyond the clip) and
-            'kl' (estimate of KL(old || new), nats); and of the whole:
-            'advantage_std', 'explained_<stream>' (1 - Var(R - V) / Var(R)).
+            'entropy', 'ratio_clipped' (share of ratios beyond the clip) and 'kl' (estimate of
+            KL(old || new), nats); and of the whole: 'advantage_std', 'explained_<stream>' (1 -
+            Var(R - V) / Var(R)).
         """
         advantages, returns = self.targets(experience, rewards)
         batch = Batch(

@@ -1,7 +1,7 @@
 """Policy and value functions: pixels or numbers, with or without memory.
 
-A body makes features of observations, a core may remember, heads say the
-chances of discrete or continuous actions and the values.
+A body makes features of observations, a core may remember, heads say the chances of discrete or
+continuous actions and the values.
 """
 
 from __future__ import annotations
@@ -114,12 +114,10 @@ class Body(chainer.Chain):
     """Observations to features: convolutions, if any, then linear layers.
 
     Args:
-        shape: of one observation: (H, W, C) where there are convolutions,
-            anything otherwise.
+        shape: of one observation: (H, W, C) where there are convolutions, anything otherwise.
         convolutions: (filters, kernel, stride) of each.
         hidden: widths of the linear layers.
-        activation: 'tanh', 'relu' or 'leaky_relu'; convolutions that would
-            have tanh have ReLU.
+        activation: 'tanh', 'relu' or 'leaky_relu'; convolutions that would have tanh have ReLU.
         rng: for the orthogonal initial weights (scale sqrt 2, biases 0).
 
     Bytes (uint8) are divided by 255.
@@ -217,17 +215,17 @@ class ActorCritic(chainer.Chain):
 
     Args:
         observation_shape: of one observation; pictures are (H, W, C).
-        action_space: gym's ``Discrete``, or a one-dimensional ``Box`` (the
-            policy is then a diagonal Gaussian whose deviations do not depend
-            on the observation, and -1 and 1 stand for the box's bounds).
+        action_space: gym's ``Discrete``, or a one-dimensional ``Box`` (the policy is then a
+            diagonal Gaussian whose deviations do not depend on the observation, and -1 and 1 stand
+            for the box's bounds).
         values: V, one value head for each reward stream.
         convolutions, hidden, activation: see ``Body``.
         core: None, or a memory between body and heads: 'lstm' or 'dnc'.
         core_size: hidden units of the core.
         core_options: of a DNC, see ``recurrent.make_core``.
         separate: the value function has a body of its own; not with a core.
-        residual: policy and values each add one layer of their own to what
-            they share, as in the code of Random Network Distillation.
+        residual: policy and values each add one layer of their own to what they share, as in the
+            code of Random Network Distillation.
         value_scale: of the initial weights of the value heads.
         seed: of the initial weights.
         engine: of the core.

@@ -26,8 +26,8 @@ class NetworkPolicy:
     Attributes:
         network: what acts.
         action_space: of the environment.
-        greedy: take the likeliest action (a Gaussian's mean); otherwise draw,
-            lane b from its own generator.
+        greedy: take the likeliest action (a Gaussian's mean); otherwise draw, lane b from its own
+            generator.
     """
 
     network: ActorCritic
@@ -61,9 +61,8 @@ class NetworkPolicy:
 def to_environment(actions: np.ndarray, space: gym.Space) -> np.ndarray:
     """The policy's actions as the environment wants them.
 
-    Integers stay as they are. Of numbers, -1 and 1 become the bounds of the
-    box, and what is beyond them is cut off (the policy's own action, whose
-    chance it knows, stays what it was).
+    Integers stay as they are. Of numbers, -1 and 1 become the bounds of the box, and what is
+    beyond them is cut off (the policy's own action, whose chance it knows, stays what it was).
     """
     if not isinstance(space, gym.spaces.Box):
         return actions

@@ -1,13 +1,13 @@
 """Returns and advantages of B lanes side by side over T steps.
 
 All arrays are (T, B): time first, never (T,) and never (T, 1). A (T,) beside
-a (T, 1) broadcasts to (T, T) without a word, and a policy trained on that
-learns nothing of which action earned what; here it is an error.
+a (T, 1) broadcasts to (T, T) without a word, and a policy trained on that learns nothing of which
+action earned what; here it is an error.
 
 Two kinds of reward streams are told apart. An *episodic* one ends with its
-episode: nothing that comes later counts. Where the episode was only cut off
-(*truncated*, by a time limit), the value of its last observation stands for
-what was cut; where it *terminated*, nothing does. A *non-episodic* one goes
+episode: nothing that comes later counts. Where the episode was only cut off (*truncated*, by a
+time limit), the value of its last observation stands for what was cut; where it *terminated*,
+nothing does. A *non-episodic* one goes
 on into the next episode as if nothing had happened (curiosity, in Random
 Network Distillation: Burda et al., 2018, section 2.3).
 """
@@ -75,31 +75,29 @@ def generalized_advantages(
     """Generalised advantage estimation (Schulman et al., 2015).
 
     delta_t = r_t + gamma * V(s_{t+1}) - V(s_t) and
-    A_t = delta_t + gamma * lambda * A_{t+1}; in an episodic stream A_{t+1}
-    counts only within an episode, and V(s_{t+1}) is 0 after a death and that
-    of the last observation after a cut.
+    A_t = delta_t + gamma * lambda * A_{t+1}; in an episodic stream A_{t+1} counts only within an
+    episode, and V(s_{t+1}) is 0 after a death and that of the last observation after a cut.
 
     Args:
         rewards: (T, B), r_t is what the action of step t earned.
         values: (T, B), V of the observation that step t acted on.
-        last_values: (B,), V of the observation after the last step; where an
-            episode has just ended, that of the new episode's first one (only
+        last_values: (B,), V of the observation after the last step; where an episode has just
+            ended, that of the new episode's first one (only
             a non-episodic stream looks at it there).
         discount: gamma.
         decay: lambda; 0 looks one step ahead, 1 gives Monte-Carlo returns.
-        terminated: (T, B) of 0 and 1: the episode's own end in step t. None
-            makes the stream non-episodic.
-        truncated: (T, B) of 0 and 1: the episode was cut off in step t. Where
-            both are 1, the end counts.
-        cut_values: (T, B), V of the last observation of the episode that was
-            cut in step t; elsewhere not looked at.
+        terminated: (T, B) of 0 and 1: the episode's own end in step t. None makes the stream
+            non-episodic.
+        truncated: (T, B) of 0 and 1: the episode was cut off in step t. Where both are 1, the end
+            counts.
+        cut_values: (T, B), V of the last observation of the episode that was cut in step t;
+            elsewhere not looked at.
 
     Returns:
         Advantages; targets of the value function are V + A.
 
     Raises:
-        ValueError: shapes do not fit, ends of a non-episodic stream, or cuts
-            without their values.
+        ValueError: shapes do not fit, ends of a non-episodic stream, or cuts without their values.
     """
     check_time_batch(
         rewards=rewards,
@@ -154,8 +152,8 @@ def forward_discounted(
 ) -> tuple[Array, Array]:
     """R_t = discount * R_{t-1} + r_t, a return that looks back.
 
-    Its deviation is the scale by which Random Network Distillation divides
-    intrinsic rewards; it runs on through the ends of episodes.
+    Its deviation is the scale by which Random Network Distillation divides intrinsic rewards; it
+    runs on through the ends of episodes.
 
     Args:
         rewards: (T, B).
