@@ -78,7 +78,6 @@ class Dream:
             distribution between them.
         max_steps: cap of one episode.
         done_threshold: the episode ends where P(end) exceeds it.
-        sample_done: draw the end with probability P(end) instead.
 
     Raises:
         ValueError: starts do not fit the model, or the temperature is not positive.
@@ -92,11 +91,9 @@ class Dream:
         *,
         max_steps: int,
         done_threshold: float = 0.5,
-        sample_done: bool = False,
     ) -> None:
         self.model = model
         self.max_steps = max_steps
-        self.sample_done = sample_done
         mu, ln_var = (np.asarray(part, np.float64) for part in starts)
         if mu.ndim != 2 or mu.shape != ln_var.shape or not len(mu):
             raise ValueError(
@@ -187,7 +184,6 @@ class Dream:
         """
         z_size = self.model.latent_size
         noise = (self._noise.draw('random', z_size), self._noise.draw('standard_normal', z_size))
-        u_done = self._noise.draw('random') if self.sample_done else None
         # z_{t+1}, d_{t+1} ~ P(z_{t+1}, d_{t+1} | a_t, z_t, h_t) at temperature tau
         self._z, logit, self._state = self._sample(
             *(self._z, self._send(actions), self._state),
@@ -197,7 +193,7 @@ class Dream:
             temperature=self._send(self._tau),
         )
         self._ages = self._ages + 1
-        terminated = self._ends(logit, u_done)
+        terminated = self._ends(logit)
         self._check_finite()
         return DreamStep(self._z, self._reward(), terminated, self._ages >= self.max_steps)
 
@@ -236,15 +232,12 @@ class Dream:
             reward = head(self.model.output(self._state)).array
         return chainer.get_device('@numpy').send(reward).astype(np.float64)
 
-    def _ends(self, logit, u) -> np.ndarray:
+    def _ends(self, logit) -> np.ndarray:
         if logit is None:
             return np.zeros(self.lanes, bool)
         logit = chainer.get_device('@numpy').send(logit)
         if not np.isfinite(logit).all():
             raise FloatingPointError(self._not_finite('P(end)'))
-        if u is not None:
-            u = u[self._stream]
-            return logit > np.log(u) - np.log1p(-u)  # P(d = 1) > u
         return logit > self._done_logit  # P(d = 1) > threshold
 
     def _check_finite(self) -> None:

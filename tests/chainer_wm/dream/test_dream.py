@@ -95,15 +95,6 @@ def test_the_end_is_thresholded(bias, threshold, ends):
     assert not result.truncated.any()
 
 
-def test_the_end_may_be_drawn_instead():
-    model = make_model()
-    model.head.W.array[-1] = 0
-    model.head.b.array[-1] = np.log(0.3 / 0.7)
-    dream = make_dream(model, sample_done=True)
-    dream.reset(5000, np.random.default_rng(0))
-    assert dream.step(np.zeros((5000, A))).terminated.mean() == pytest.approx(0.3, abs=0.03)
-
-
 def test_the_cap_truncates():
     dream = make_dream(make_model(done_bias=-50), max_steps=3)
     dream.reset(2, np.random.default_rng(0))
