@@ -84,13 +84,7 @@ class Dream:
     """
 
     def __init__(
-        self,
-        model,
-        starts,
-        temperature=1.0,
-        *,
-        max_steps: int,
-        done_threshold: float = 0.5,
+        self, model, starts, temperature=1.0, *, max_steps: int, done_threshold: float = 0.5
     ) -> None:
         self.model = model
         self.max_steps = max_steps
