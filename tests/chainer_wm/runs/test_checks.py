@@ -8,12 +8,13 @@ import pytest
 from chainer_wm import files
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.checks import check
-from chainer_wm.runs.command_line import CommonConfig, main, opt, parse
+from chainer_wm.runs.command_line import DeviceConfig, WorkersConfig, main, opt, parse
 from experiments import (
     addition,
     cma_es_schaffer,
     dnc_tasks,
     doom_take_cover,
+    doom_take_cover_controls,
     grid_navigation,
     key_corridor,
     key_order,
@@ -22,13 +23,12 @@ from experiments import (
     pixelcopter_rnd,
     ppo_check,
     running_statistics,
-    take_cover_controls,
 )
 
 SCRIPTS = (
     *(addition, cma_es_schaffer, dnc_tasks, doom_take_cover, key_corridor),
     *(grid_navigation, key_order, mdn_toy, pendulum_swing_up),
-    *(pixelcopter_rnd, ppo_check, running_statistics, take_cover_controls),
+    *(pixelcopter_rnd, ppo_check, running_statistics, doom_take_cover_controls),
 )
 FREE_BELOW = {'target', 'mean', 'round'}  # numbers that may be negative
 
@@ -72,7 +72,7 @@ def test_presets_are_good_and_negative_numbers_are_not(script, tmp_path):
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(CommonConfig):
+class Config(WorkersConfig, DeviceConfig):
     """Bounds of every kind."""
 
     share: float = opt(0.5, 'a share', above=0, below=1)
