@@ -63,7 +63,7 @@ def seen(monkeypatch):
     monkeypatch.setattr(vae, 'measure', lambda *_: {})
     monkeypatch.setattr(figures, 'draw_vision', draw_vision)
     monkeypatch.setattr(mdn_rnn, 'train', train_model)
-    monkeypatch.setattr(report, 'draw_foresight', lambda *_: None)
+    monkeypatch.setattr(figures, 'draw_foresight', lambda *_: None)
     return seen
 
 
@@ -132,11 +132,10 @@ def test_take_covers_candidates_are_chosen_by_other_games_than_reported(tmp_path
     for name in ('compared', 'inherited'):
         monkeypatch.setattr(take_cover, name, lambda *_: {})
     found.model.return_value.count_params.return_value = 7
-    for name in (
-        *('score_in_dream', 'compare', 'ages', 'compare_ages'),
-        *('draw_scores', 'draw_films'),
-    ):
+    for name in ('score_in_dream', 'compare', 'ages', 'compare_ages'):
         monkeypatch.setattr(report, name, lambda *_: {})
+    for name in ('draw_scores', 'draw_films'):
+        monkeypatch.setattr(figures, name, lambda *_, **__: {})
     config = take_cover.Config(seed=3, workers=0, evaluate_episodes=9, test_episodes=7)
     run = run_folder.Run(tmp_path / 'run', {})
     for name, stage in (('choose', take_cover.evolve), ('report', take_cover.evaluate)):
