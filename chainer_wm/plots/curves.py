@@ -184,7 +184,8 @@ def _scales(axes: Axes, panel: Panel, shown: np.ndarray) -> None:
         axes.xaxis.set_major_formatter(EngFormatter(sep=''))
     elif not panel.points and all(np.equal(np.mod(c[0], 1), 0).all() for c in _all(panel)):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if panel.log or panel.floor is not None:
+    # nothing positive, for instance a level that no run has solved: no logarithm to be had
+    if (panel.log or panel.floor is not None) and np.isfinite(axes.yaxis.get_minpos()):
         axes.set_yscale('log')
     shown = shown[np.isfinite(shown) & ((shown > 0) | (axes.get_yscale() == 'linear'))]
     if panel.bands and len(shown):
