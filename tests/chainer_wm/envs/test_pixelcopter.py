@@ -12,7 +12,7 @@ from chainer_wm.envs import pixelcopter_replay
 from chainer_wm.envs.copter import SIZE, Copter
 from chainer_wm.envs.pixelcopter import PixelCopter
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 RECORDINGS = sorted((ROOT.parent / 'shared/recordings').glob('pixelcopter_*'))
 GREEN = (120, 240, 80)
 

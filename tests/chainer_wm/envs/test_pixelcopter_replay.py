@@ -13,7 +13,7 @@ from chainer_wm.envs import pixelcopter_replay, wrappers
 from chainer_wm.envs.copter import SIZE, STATE_NAMES, Copter
 from chainer_wm.envs.pixelcopter import PixelCopter
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 RECORDINGS = sorted((ROOT.parent / 'shared/recordings').glob('pixelcopter_*'))
 
 
