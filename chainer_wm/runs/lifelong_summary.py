@@ -19,6 +19,7 @@ AGENT = 'agent'
 PPO = {'PPO, same real steps': 'same_budget', 'PPO, until solved': 'until_solved'}
 BASELINES = (*PPO, 'random')
 SUCCESS, KEPT = 'success after the level', 'success at the end'
+LEFT = 'success at the look that passed'
 UNTIL, EXCESS = 'real steps until solved', 'steps / shortest way, at the end'
 
 
@@ -158,6 +159,11 @@ def compared(results: Mapping[str, Any]) -> dict[str, Any]:
         for name in (SUCCESS, KEPT, UNTIL, EXCESS)
     }
     curves[UNTIL]['log'] = True
+    for name, values in (
+        (LEFT, [row['stopped_at']['success'] for row in results['levels']]),
+        ('looks', [row['looks'] for row in results['levels']]),
+    ):
+        curves[name] = curve(list(levels), values, 'level', name)
     every = results['iterations']
     for level in levels:
         shares = [0.0, *(row['scores'][level]['success'] for row in every)]

@@ -227,3 +227,11 @@ def test_another_game_is_refused_in_one_line(data, capsys):
     paths = [str(data / 'grid_navigation' / name) for name in ('whole', 'keys')]
     with pytest.raises(SystemExit, match='task is'):
         main(lambda: compare.script(paths))
+
+
+def test_scores_that_ended_a_level_are_not_pooled_with_fresh_ones(data, tmp_path):
+    found = files.read_json(data / 'grid_navigation/whole/results.json')
+    old = tmp_path / 'results.json'
+    files.write_json(old, {**found, 'run': 'old', 'task': 'navigation'})
+    with pytest.raises(SystemExit, match='task is .*fresh episodes'):
+        main(lambda: compare.script([str(data / 'grid_navigation/whole'), str(old)]))

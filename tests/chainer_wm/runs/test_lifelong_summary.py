@@ -81,6 +81,8 @@ class TestSummary:
         curves = found['curves']
         assert curves['success at the end']['y'] == [0.5, 0.6]
         assert curves['success after the level']['y'] == [0.8, 0.6]
+        assert curves['success at the look that passed']['y'] == [0.9, 1.0]
+        assert curves['looks']['y'] == [2, 2]
         assert curves['steps / shortest way, at the end']['y'] == [1.25, 1.25]
         until = curves['real steps until solved']
         assert until['y'] == [250, 200]
