@@ -40,6 +40,22 @@ class Config(TaskConfig):
     sequences: int = opt(40_000, 'in all', extends='train')
     only_new: bool = opt(False, 'a task asks only the lengths that are new in it')
 
+    def check(self) -> None:
+        """See that every switch is a measurement.
+
+        Raises:
+            runs.RunError: it is not.
+        """
+        step = self.batch * self.measure_every
+        for name in ('switch', 'sequences'):
+            if getattr(self, name) % step:
+                raise run_folder.RunError(
+                    f'--{name} {getattr(self, name)} is no multiple of '
+                    f'{step}, the sequences between two measurements '
+                    f'(--batch {self.batch} x --measure-every '
+                    f'{self.measure_every})'
+                )
+
 
 # fmt: off
 PRESETS: dict[str, dict] = {
@@ -55,26 +71,8 @@ PRESETS: dict[str, dict] = {
 # fmt: on
 
 
-def check(config: Config) -> None:
-    """Every switch must be a measurement.
-
-    Raises:
-        runs.RunError: it is not.
-    """
-    step = config.batch * config.measure_every
-    for name in ('switch', 'sequences'):
-        if getattr(config, name) % step:
-            raise run_folder.RunError(
-                f'--{name} {getattr(config, name)} is no multiple of '
-                f'{step}, the sequences between two measurements '
-                f'(--batch {config.batch} x --measure-every '
-                f'{config.measure_every})'
-            )
-
-
 def learn(config: Config, run: run_folder.Run) -> None:
     """Train through the curriculum, every task measured along the way."""
-    check(config)
     task = make_task('addition', config.width)
     net = new_net(config, task)
     curriculum = Curriculum(task, config.lengths, config.switch, config.only_new)

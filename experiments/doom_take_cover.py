@@ -29,6 +29,7 @@ from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import ControllerPolicy
 from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.dream.simulator import SEEABLE
 from chainer_wm.envs.take_cover import SETTINGS, TakeCover
 from chainer_wm.files.archives import save_link
 from chainer_wm.links.conv_vae import ConvVAE
@@ -36,7 +37,6 @@ from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.runs import figures, report, run_folder
 from chainer_wm.runs.checks import check_features, check_temperature
 from chainer_wm.runs.command_line import (
-    FEATURES,
     MemoryConfig,
     TrainingConfig,
     WorkersConfig,
@@ -101,7 +101,7 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     )
     patience: int = opt(0, 'held-out checks without progress; 0: no limit', least=0)
     untrained_model: bool = opt(False, 'control: M keeps its first weights')
-    features: tuple[str, ...] = opt(('z', 'c', 'h'), 'what C sees: z c h r', FEATURES)
+    features: tuple[str, ...] = opt(('z', 'c', 'h'), 'what C sees: z c h r', SEEABLE)
     temperature: tuple[float, ...] = opt((1.15,), 'tau, or its range')
     population: int = opt(64, 'candidates per generation', least=4)
     dreams: int = opt(16, 'dreams per candidate')
@@ -127,11 +127,12 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     test_episodes: int = opt(100, 'final episodes', extends='evaluate')
 
     def check(self) -> None:
-        """See that temperatures are a range, that C's features are there, and that episodes are
-        left to train on.
+        """See that temperatures are a range, that C's features are there, that rounds and the run
+        to reuse are as they were, and that episodes are left to train on.
 
         Raises:
             runs.RunError: they are not.
+            FileNotFoundError: the run to reuse has no codes.
         """
         check_temperature('--temperature', self.temperature)
         check_features(self)
@@ -143,6 +144,8 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
                 raise run_folder.RunError(
                     f'--held-out {self.held_out} of {flag} {count} leaves no episode to train on'
                 )
+        check_vision_rounds(self)
+        check_reuse(self)
 
 
 # fmt: off
@@ -532,8 +535,6 @@ def check_vision_rounds(config: Config) -> None:
 
 def script(argv=None) -> None:
     config = parse(Config, PRESETS, NAME, argv)
-    check_vision_rounds(config)
-    check_reuse(config)
     run_stages(config, NAME, stages(config), ('vizdoom',)).close()
 
 

@@ -24,9 +24,10 @@ from chainer_wm import files, plots
 from chainer_wm.envs.grid import MOVES, Cell, shortest_path
 from chainer_wm.envs.grid_navigation import OrderedKeys
 from chainer_wm.links.pixel_model import PixelModel
+from chainer_wm.links.recurrent import CORES
 from chainer_wm.rollouts import Rollout
 from chainer_wm.runs import run_folder
-from chainer_wm.runs.command_line import CORES, TrainingConfig, main, opt, parse, run_stages
+from chainer_wm.runs.command_line import TrainingConfig, main, opt, parse, run_stages
 from chainer_wm.seeds import stream
 from chainer_wm.training import levels, lifelong
 

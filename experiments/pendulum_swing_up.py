@@ -26,7 +26,7 @@ from chainer_wm.agents.controller import ControllerPolicy
 from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.dream.foresight import foresee
 from chainer_wm.dream.gym_envs import DreamEnv
-from chainer_wm.dream.simulator import Dream, evaluate_population
+from chainer_wm.dream.simulator import SEEABLE, Dream, evaluate_population
 from chainer_wm.envs.pendulum import Pendulum
 from chainer_wm.envs.pendulum_planner import Planner
 from chainer_wm.links.conv_vae import ConvVAE, decoded
@@ -37,7 +37,6 @@ from chainer_wm.rollouts.splits import every_tenth
 from chainer_wm.runs import figures, run_folder
 from chainer_wm.runs.checks import check_features
 from chainer_wm.runs.command_line import (
-    FEATURES,
     MemoryConfig,
     TrainingConfig,
     WorkersConfig,
@@ -80,7 +79,7 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     model_batch: int = opt(16, 'episodes side by side in an update of M')
     window: int = opt(25, 'steps per update of M')
     model_learning_rate: float = opt(3e-3, "M's Adam")
-    features: tuple[str, ...] = opt(('z', 'h'), 'what C sees: z c h r', FEATURES)
+    features: tuple[str, ...] = opt(('z', 'h'), 'what C sees: z c h r', SEEABLE)
     hidden_units: int = opt(16, 'of C; 0 for a linear one', least=0)
     population: int = opt(64, 'candidates per generation', least=4)
     dreams: int = opt(16, 'dreams per candidate')

@@ -96,6 +96,19 @@ class Config(RNDConfig):
 
     told = ('learner', 'rewards', 'observation')
 
+    def check(self) -> None:
+        """See that PPO has something in every minibatch, and that C sees numbers.
+
+        Raises:
+            runs.RunError: it has not, or does not.
+        """
+        super().check()
+        if self.learner == 'cma_es' and self.observation != 'state':
+            raise run_folder.RunError(
+                f'--learner cma_es --observation {self.observation}: the '
+                'linear controller sees the seven numbers only (state)'
+            )
+
 
 # fmt: off
 LAPTOP = dict(
@@ -267,11 +280,6 @@ def score(
 
 def evolve(config: Config, run: run_folder.Run) -> None:
     """CMA-ES on the weights of a linear controller."""
-    if config.observation != 'state':
-        raise run_folder.RunError(
-            f'--learner cma_es --observation {config.observation}: the '
-            'linear controller sees the seven numbers only (state)'
-        )
     size = count_parameters((len(CENTRE) * config.stack, 1))
     found = evolution.evolve(
         run.path('search'),

@@ -43,6 +43,7 @@ class Noise:
 
 #: What the controller of World Models sees of an LSTM's M; any other choice is an argument.
 FEATURES = ('z', 'c', 'h')
+SEEABLE = (*FEATURES, 'r')  # r: the read vectors of a DNC
 
 
 class DreamStep(NamedTuple):

@@ -14,6 +14,7 @@ from typing import Any
 from chainer_wm import devices, files
 from chainer_wm.devices import DeviceError
 from chainer_wm.functions.non_finite import NonFiniteError
+from chainer_wm.links.recurrent import CORES
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.checks import check, flag_of
 
@@ -21,9 +22,6 @@ from chainer_wm.runs.checks import check, flag_of
 PRESETS = {'smoke': 'minutes', 'laptop': 'hours on 2 cores', 'paper': 'what the paper ran'}
 #: Flags of earlier versions that named folders of comparisons.
 FOLDERS = ('summary', 'results', 'out')
-CORES = ('lstm', 'dnc')
-#: What C may see.
-FEATURES = ('z', 'c', 'h', 'r')
 
 
 def opt(

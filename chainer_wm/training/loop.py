@@ -32,6 +32,7 @@ from chainer.training import extensions, triggers
 from chainer_wm import files
 from chainer_wm.files.archives import save_link
 from chainer_wm.functions.non_finite import NonFiniteError, find_non_finite
+from chainer_wm.links.recurrent import detach
 
 Loss = Callable[[int, Any], tuple[chainer.Variable, Any]]
 
@@ -361,7 +362,7 @@ class NumberedUpdater(Steps):
         if self._rate is not None:
             self._optimizer.alpha = self._rate(self.iteration)
         self._optimizer.update()
-        self.state = detached(state)
+        self.state = None if state is None else detach(state)
         if self.iteration % self.tick_every == 0:
             self.show(f'loss {value:.4g}', refresh=False)
 
@@ -376,13 +377,6 @@ class NumberedUpdater(Steps):
                     for name, array in zip(self.state._fields, self.state)
                 )
             )
-
-
-def detached(state: Any) -> Any:
-    """A recurrent state's arrays, without the graph that made them."""
-    if state is None:
-        return None
-    return type(state)(*(getattr(field, 'array', field) for field in state))
 
 
 def linear_rate(first: float, last: float, updates: int) -> Callable[[int], float]:

@@ -149,7 +149,7 @@ def test_a_switch_between_two_measurements_is_refused(data):
 
 def test_presets_measure_at_every_switch_and_are_as_proposed():
     for preset in addition.PRESETS.values():
-        addition.check(addition.Config(**preset))
+        addition.Config(**preset).check()
     for name in ('laptop', 'paper'):
         config = addition.Config(**addition.PRESETS[name])
         assert config.lengths == (2, 4, 6, 8, 10, 12, 14)
