@@ -21,7 +21,7 @@ PYTHON ?=
 ARGS ?=
 RUN = $(VENV)/bin/python
 # a process per core, each with whole files: fixtures of a file are made once
-PYTEST = $(RUN) -m pytest -n auto --dist loadfile
+PYTEST = $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 export PYTHON VENV EXTRAS
 
 .PHONY: help demo play test test-all check lint check-gpu format benchmark peers

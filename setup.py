@@ -39,7 +39,7 @@ NVRTC = GPU[:1] + [f'nvidia-cuda-{name}-cu12' for name in ('nvrtc', 'runtime')]
 # ours: `make peers` puts them all into an environment of their own.
 BENCH = ['cma>=3', 'torch>=2']
 
-DEV = ['pytest>=7', 'pytest-xdist>=3', 'hypothesis>=6', 'ruff>=0.6', 'mypy>=1.8']
+DEV = ['pytest>=7', 'pytest-xdist>=3.7', 'hypothesis>=6', 'ruff>=0.6', 'mypy>=1.8']
 
 setup(
     packages=find_packages(include=['chainer_wm*', 'dnc*']),

@@ -6,7 +6,9 @@ limit or raises is replaced, with whatever processes it had started, and its tas
 the same arguments; when that keeps failing, `WorkerError` tells what is known. Workers leave when
 their parent is gone, however it went.
 
-Scripts that use workers need the usual guard: ``if __name__ == '__main__':``.
+Workers load the main script only for what is defined in it: what a script imports in order to
+train and to draw is no burden to those that play. Scripts that use workers need the usual guard:
+``if __name__ == '__main__':``.
 """
 
 from __future__ import annotations
@@ -17,14 +19,17 @@ import faulthandler
 import multiprocessing
 import os
 import pathlib
+import pickle
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
 import traceback
+import types
 from collections.abc import Callable, Generator, Iterator, Sequence
-from multiprocessing import connection
+from multiprocessing import connection, spawn
 from typing import Any
 
 import chainer
@@ -33,7 +38,7 @@ from chainer_wm import devices
 from dnc import runtime
 
 _SPAWN = multiprocessing.get_context('spawn')
-_ENVIRONMENT_LOCK = threading.Lock()
+_START_LOCK = threading.Lock()
 _GRACE = 3.0  # seconds to close a game before the worker is killed
 
 
@@ -270,16 +275,27 @@ def _leave_with_parent(folder: pathlib.Path) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
+def _main_script() -> dict[str, Any]:
+    """Where the main script lies, as `spawn.prepare` takes it."""
+    data = spawn.get_preparation_data('worker')
+    return {name: value for name, value in data.items() if name.startswith('init_main')}
+
+
+def _unpack(packed: bytes, main: dict[str, Any]) -> Any:
+    """What was pickled, after the main script was loaded if that names it."""
+    if b'__main__' in packed:
+        spawn.prepare(main)
+    return pickle.loads(packed)
+
+
 def _serve(
-    pipe: connection.Connection,
-    function: Callable,
-    setup: Callable[[], Any] | None,
-    crash_file: str,
-    dtype: str,
+    pipe: connection.Connection, work: bytes, main: dict[str, Any], crash_file: str, dtype: str
 ) -> None:
     """Body of a worker: set up, then one task after the other.
 
     Args:
+        work: (function, setup), pickled.
+        main: of `_main_script`.
         dtype: of the links that it makes, as in the parent.
     """
     os.setpgid(0, 0)
@@ -289,28 +305,30 @@ def _serve(
         faulthandler.enable(crash)  # a segmentation fault leaves its trace
         try:
             devices.use(dtype=dtype)
-            call = bind(function, setup)
+            call = bind(*_unpack(work, main))
         except BaseException:
             pipe.send(('no setup', traceback.format_exc()))
             return
         pipe.send(('ready', None))
-        while (message := pipe.recv()) is not None:
+        while packed := pipe.recv_bytes():
             try:
-                pipe.send(('done', call(message[0])))
+                pipe.send(('done', call(_unpack(packed, main))))
             except BaseException:
                 pipe.send(('raised', traceback.format_exc()))
         faulthandler.disable()
 
 
 @contextlib.contextmanager
-def _single_threaded_environment() -> Iterator[None]:
-    """Processes started inside have one thread per pool from their birth."""
-    with _ENVIRONMENT_LOCK:
-        before = dict(os.environ)
+def _bare_and_single_threaded() -> Iterator[None]:
+    """Processes started inside load no main script, and have one thread per pool from birth."""
+    with _START_LOCK:
+        before, main = dict(os.environ), sys.modules['__main__']
         runtime.single_thread()
+        sys.modules['__main__'] = types.ModuleType('__main__')
         try:
             yield
         finally:
+            sys.modules['__main__'] = main
             for name in set(os.environ) - set(before):
                 del os.environ[name]
             os.environ.update(before)
@@ -333,10 +351,13 @@ class Worker:
         self.pipe, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(
             target=_serve,
-            args=(theirs, function, setup, str(crash_file), chainer.get_dtype().name),
+            args=(
+                *(theirs, pickle.dumps((function, setup)), _main_script()),
+                *(str(crash_file), chainer.get_dtype().name),
+            ),
             daemon=True,
         )
-        with _single_threaded_environment():
+        with _bare_and_single_threaded():
             self._process.start()
         theirs.close()
         self.sentinel = self._process.sentinel
@@ -350,7 +371,7 @@ class Worker:
         self.index = index
         self.deadline = None if timeout is None else time.monotonic() + timeout
         with contextlib.suppress(OSError):  # it died: seen at the next wait
-            self.pipe.send((task,))
+            self.pipe.send_bytes(pickle.dumps(task))
 
     def message(self) -> tuple[str, Any]:
         """What the worker sent; ('died', None) when there is no more.
@@ -365,7 +386,7 @@ class Worker:
     def dismiss(self) -> None:
         """Let an idle worker close its game and end; kill it if it dawdles."""
         with contextlib.suppress(OSError):
-            self.pipe.send(None)
+            self.pipe.send_bytes(b'')
         connection.wait([self.sentinel], _GRACE)
         self.kill()
 

@@ -1,12 +1,24 @@
 """A run that several files of tests take up."""
 
+import fcntl
+
 import pytest
 from take_cover_case import finish, start
 
 
-@pytest.fixture(scope='module')
-def whole(tmp_path_factory):
-    """The data folder that holds Take Cover's finished tiny run 'whole'."""
-    data = tmp_path_factory.mktemp('data')
-    finish(start(data, 'whole'))
+@pytest.fixture(scope='session')
+def whole(tmp_path_factory, worker_id):
+    """The data folder that holds Take Cover's finished tiny run 'whole'.
+
+    All processes of the tests share it: each test gives its own runs other names, and one file
+    alone touches 'whole' itself.
+    """
+    root = tmp_path_factory.getbasetemp()
+    data = (root if worker_id == 'master' else root.parent) / 'take-cover'
+    with open(data.with_suffix('.lock'), 'a+') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        if not lock.read():
+            finish(start(data, 'whole'))
+            lock.write('made')
     return data

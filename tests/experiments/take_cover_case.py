@@ -13,7 +13,7 @@ SETTINGS = dict(
     episodes=4, held_out=0.25, min_length=40, vision_batch=64,
     vision_epochs=0.5, latent_size=4, hidden_size=8, memory_length=4,
     memory_width=4, read_heads=1, model_batch=2, window=25, model_epochs=2,
-    population=4, dreams=2, generations=3, evaluate_every=2,
+    population=4, dreams=2, generations=3, evaluate_every=3,
     evaluate_episodes=1, max_steps=30, test_episodes=2, rounds=1,
     round_episodes=2, round_epochs=1, round_generations=1,
     round_vision_epochs=0.5, workers=1)
@@ -63,8 +63,9 @@ def started(data, run):
 
 
 def kill_in(stage, data, run, delay, *more):
+    before = started(data, run).count(stage)
     process = start(data, run, *more)
-    while stage not in started(data, run):
+    while started(data, run).count(stage) == before:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     time.sleep(delay)

@@ -51,6 +51,15 @@ def test_a_round_adds_the_agents_episodes_and_goes_on(whole):
     assert (home / 'model/model.npz').exists()
 
 
+def test_finished_rounds_keep_their_vision(whole):
+    settings = (folder(whole, 'whole') / 'config.json').read_bytes()
+    process = start(whole, 'whole', '--rounds', '2', '--vision-rounds', '1')
+    output, _ = process.communicate()
+    assert process.returncode == 1 and 'Traceback' not in output
+    assert '[1], but in this run V was trained on in [] of' in output
+    assert (folder(whole, 'whole') / 'config.json').read_bytes() == settings
+
+
 def test_figures_and_films_are_there(whole):
     names = {path.name for path in (folder(whole, 'whole') / 'figures').iterdir()}
     assert {

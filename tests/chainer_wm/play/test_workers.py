@@ -279,6 +279,36 @@ def test_a_negative_number_of_workers():
         WorkerPool(square, -1)
 
 
+def test_the_main_script_is_loaded_only_for_what_it_defines(tmp_path):
+    path = tmp_path / 'script.py'
+    path.write_text(
+        textwrap.dedent("""
+        import operator, os
+        from chainer_wm.play.workers import run_tasks
+
+        print(__name__)
+
+        class Task(int):
+            pass
+
+        def double(task):
+            return 2 * task
+
+        if __name__ == '__main__':
+            for function, tasks in (operator.neg, [1]), (double, [1]), (operator.neg, [Task(1)]):
+                print(list(run_tasks(function, tasks, 1)), flush=True)
+    """)
+    )
+    said = subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert said == [
+        *('__main__', '[(0, -1)]'),
+        *('__mp_main__', '[(0, 2)]'),
+        *('__mp_main__', '[(0, -1)]'),
+    ]
+
+
 def parent_program(tmp_path):
     """A parent with two busy workers, each with a child of its own."""
     path = tmp_path / 'parent.py'
