@@ -39,11 +39,14 @@ NVRTC = GPU[:1] + [f'nvidia-cuda-{name}-cu12' for name in ('nvrtc', 'runtime')]
 # ours: `make peers` puts them all into an environment of their own.
 BENCH = ['cma>=3', 'torch>=2']
 
-DEV = ['pytest>=7', 'pytest-xdist>=3.7', 'hypothesis>=6', 'ruff>=0.6', 'mypy>=1.8']
+# Nearest-neighbour estimates of mutual information (experiments/dsprites_memory.py).
+PROBES = ['scikit-learn>=1.3']
+
+DEV = [*PROBES, 'pytest>=7', 'pytest-xdist>=3.7', 'hypothesis>=6', 'ruff>=0.6', 'mypy>=1.8']
 
 setup(
     packages=find_packages(include=['chainer_wm*', 'dnc*']),
     package_data={'chainer_wm': ['inspector/*.html'], 'dnc': ['cuda/*.cu']},
     install_requires=REQUIRED,
-    extras_require={'gpu': GPU, 'nvrtc': NVRTC, 'bench': BENCH, 'dev': DEV},
+    extras_require={'gpu': GPU, 'nvrtc': NVRTC, 'bench': BENCH, 'probes': PROBES, 'dev': DEV},
 )

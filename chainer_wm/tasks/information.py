@@ -1,0 +1,179 @@
+"""How much the cells of a memory tell of a sequence: mutual information, in nats.
+
+Three estimators, for a memory whose C cells were seen at T steps, beside a label per step:
+
+- ``binned_information``: every cell in bins of equal counts, then the counts themselves. It is
+  never 0 by chance: what is no information has a null distribution well above 0.
+- ``neighbour_information``: from distances to nearest neighbours (Ross 2014, "Mutual Information
+  between Discrete and Continuous Data Sets"), scikit-learn's; about 0 where there is none.
+- ``label_information``: every number is a label of its own. This is what an estimator for labels
+  makes of a continuous cell: the entropy of the sequence, whatever the cell holds; and 0 for
+  numbers between -1 and 1 that were cast to integers.
+
+``permutation_test`` says whether an estimate is more than chance, for one cell and for the largest
+of all.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dnc.kernel_cache import cached_njit
+
+#: How the labels of a null distribution come about, see ``null_labels``.
+NULLS = ('shuffle', 'shift')
+
+
+def binned(cells: np.ndarray, bins: int = 8) -> np.ndarray:
+    """The bin of each number among those of its cell: (T, C) -> (T, C) uint8.
+
+    Bins hold equally many steps, but equal numbers share one.
+
+    Raises:
+        ValueError: fewer than 2 bins, or more than 256.
+    """
+    if not 2 <= bins <= 256:
+        raise ValueError(f'bins is {bins}, but must be 2 to 256')
+    edges = np.quantile(cells, np.arange(1, bins) / bins, axis=0)  # (bins - 1, C)
+    return (cells[None] > edges[:, None]).sum(axis=0, dtype=np.uint8)
+
+
+def binned_information(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """I(cell; label) of counts.
+
+    Args:
+        codes: (T, C) uint8, see ``binned``.
+        labels: (..., T) integers from 0, as they are or permuted.
+
+    Returns:
+        (..., C) float64.
+    """
+    rows = np.ascontiguousarray(labels, np.int64).reshape(-1, len(codes))
+    by_cell = np.ascontiguousarray(codes.T)
+    n = np.arange(len(codes) + 1)
+    n_log_n = n * np.log(np.maximum(n, 1))
+    counts = np.zeros((int(codes.max(initial=0)) + 1, int(rows.max(initial=0)) + 1), np.int64)
+    found = np.empty((len(rows), codes.shape[1]))
+    _count(by_cell, rows, n_log_n, counts, found)
+    return found.reshape(*np.shape(labels)[:-1], codes.shape[1])
+
+
+@cached_njit(nogil=True)
+def _count(codes, labels, n_log_n, counts, found):
+    """I = log T + (sum n_cl log n_cl - sum n_c log n_c - sum n_l log n_l) / T."""
+    steps = codes.shape[1]
+    for row in range(len(labels)):
+        for cell in range(len(codes)):
+            counts[:] = 0
+            for t in range(steps):
+                counts[codes[cell, t], labels[row, t]] += 1
+            total = 0.0
+            for code in range(counts.shape[0]):
+                marginal = 0
+                for label in range(counts.shape[1]):
+                    marginal += counts[code, label]
+                    total += n_log_n[counts[code, label]]
+                total -= n_log_n[marginal]
+            for label in range(counts.shape[1]):
+                marginal = 0
+                for code in range(counts.shape[0]):
+                    marginal += counts[code, label]
+                total -= n_log_n[marginal]
+            found[row, cell] = max(0.0, np.log(steps) + total / steps)
+
+
+def neighbour_information(
+    cells: np.ndarray, labels: np.ndarray, seed: int, neighbours: int = 3
+) -> np.ndarray:
+    """I(cell; label) from nearest neighbours: (T, C) and (T,) -> (C,) float64, not below 0.
+
+    Args:
+        seed: of the noise that parts equal numbers.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.feature_selection import mutual_info_classif
+    except ImportError as error:
+        raise ImportError(
+            'nearest-neighbour information needs scikit-learn, which is not installed: '
+            'pip install scikit-learn, or the extra: pip install -e ".[probes]"'
+        ) from error
+    return mutual_info_classif(
+        cells, labels, discrete_features=False, n_neighbors=neighbours, random_state=seed
+    )
+
+
+def label_information(cells: np.ndarray, labels: np.ndarray, cast: type = float) -> np.ndarray:
+    """I(cell; label) where each different number of a cell is a label of its own.
+
+    Args:
+        cells: (T, C).
+        labels: (T,) integers from 0.
+        cast: the type that the numbers are cast to before.
+
+    Returns:
+        (C,) float64.
+    """
+    found = np.empty(cells.shape[1])
+    for cell, numbers in enumerate(cells.astype(cast).T):
+        _, codes = np.unique(numbers, return_inverse=True)
+        pairs = codes.astype(np.int64) * (int(labels.max()) + 1) + labels
+        found[cell] = _entropy(codes) + _entropy(labels) - _entropy(pairs)
+    return np.maximum(found, 0.0)
+
+
+def _entropy(labels: np.ndarray) -> float:
+    """Of the shares of the labels, in nats."""
+    shares = np.unique(labels, return_counts=True)[1] / len(labels)
+    return float(-np.sum(shares * np.log(shares)))
+
+
+def null_labels(
+    labels: np.ndarray, count: int, rng: np.random.Generator, kind: str = 'shuffle'
+) -> np.ndarray:
+    """Labels that have lost their relation to the cells: (T,) -> (count, T).
+
+    Args:
+        kind: 'shuffle' permutes the steps, for sequences whose steps are independent; 'shift'
+            moves the sequence round by a random number of steps, not 0, for those that are not: a
+            memory that drifts tells something of any other sequence that drifts.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if kind not in NULLS:
+        raise ValueError(f'kind is {kind!r}, but must be one of {NULLS}')
+    if kind == 'shuffle':
+        return rng.permuted(np.tile(labels, (count, 1)), axis=1)
+    shifts = rng.integers(1, len(labels), size=count)
+    return labels[(np.arange(len(labels)) + shifts[:, None]) % len(labels)]
+
+
+class Significance(NamedTuple):
+    """Estimates beside those of a null distribution."""
+
+    p: np.ndarray  # (C,) of each cell for itself
+    p_max: np.ndarray  # (C,) of the largest of all cells: corrected for how many there are
+    null_mean: float  # of all cells
+    null_max: float  # the mean of the largest
+
+
+def permutation_test(observed: np.ndarray, null: np.ndarray) -> Significance:
+    """How often chance gives as much or more.
+
+    Args:
+        observed: (C,) estimates.
+        null: (P, C) estimates for P null sequences; p is at the least 1 / (P + 1).
+    """
+    largest = null.max(axis=1)
+    draws = len(null) + 1
+    return Significance(
+        p=(1 + (null >= observed).sum(axis=0)) / draws,
+        p_max=(1 + (largest[:, None] >= observed).sum(axis=0)) / draws,
+        null_mean=float(null.mean()),
+        null_max=float(largest.mean()),
+    )
