@@ -64,29 +64,35 @@ def interface_slices(heads: int, width: int) -> Interface:
     )
 
 
-def parse_interface(xi: Array, heads: int, width: int) -> Interface:
-    """Cut xi (B, W R + 3 W + 5 R + 3) and apply the paper's activations."""
-    if xi.shape[1] != interface_size(heads, width):
+def cut_interface(xi: Array, heads: int, width: int) -> Interface:
+    """The parts of xi (..., W R + 3 W + 5 R + 3), each in its shape, as they are."""
+    if xi.shape[-1] != interface_size(heads, width):
         raise ValueError(
-            f'xi has {xi.shape[1]} numbers but {heads} read heads of width '
+            f'xi has {xi.shape[-1]} numbers but {heads} read heads of width '
             f'{width} need {interface_size(heads, width)}: was it made for '
             f'another memory?'
         )
-    batch = len(xi)
-    raw = Interface(*(xi[:, part] for part in interface_slices(heads, width)))
-    modes = F.softmax(raw.read_modes.reshape(batch, heads, 3), axis=2)
+    parts = Interface(*(xi[..., part] for part in interface_slices(heads, width)))
+    lead = xi.shape[:-1]
+    return parts._replace(
+        read_keys=parts.read_keys.reshape(*lead, heads, width),
+        write_key=parts.write_key.reshape(*lead, 1, width),
+        read_modes=parts.read_modes.reshape(*lead, heads, 3),
+    )
+
+
+def parse_interface(xi: Array, heads: int, width: int) -> Interface:
+    """Cut xi (B, W R + 3 W + 5 R + 3) and apply the paper's activations."""
+    raw = cut_interface(xi, heads, width)
     # hats of the paper are the raw parts: beta = oneplus(beta^), e = sigmoid(e^), ...
-    return Interface(
-        read_keys=raw.read_keys.reshape(batch, heads, width),
+    return raw._replace(
         read_strengths=addressing.oneplus(raw.read_strengths),
-        write_key=raw.write_key.reshape(batch, 1, width),
         write_strength=addressing.oneplus(raw.write_strength),
         erase=F.sigmoid(raw.erase),
-        write_vector=raw.write_vector,
         free_gates=F.sigmoid(raw.free_gates),
         allocation_gate=F.sigmoid(raw.allocation_gate),
         write_gate=F.sigmoid(raw.write_gate),
-        read_modes=modes,
+        read_modes=F.softmax(raw.read_modes, axis=2),
     )
 
 

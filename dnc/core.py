@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import chainer
@@ -20,7 +21,9 @@ from dnc.engine.backends import has_kernels
 from dnc.engine.memory import Options
 from dnc.engine.sequence import fused_sequence
 from dnc.engine.tape import Arenas
+from dnc.engine.trace import traced_sequence
 from dnc.state import DNCState, reset_state
+from dnc.trace import Record
 
 
 class DNC(chainer.Chain):
@@ -164,41 +167,83 @@ class DNC(chainer.Chain):
         return fused and has_kernels(self.xp, self.memory_length)
 
     def _fused(self, xs, state, reset):
-        options = Options(self.link_sparsity, self.link_scaling, self.epsilon, self.recompute)
-        layers = [p for linear in self.gates for p in (linear.W, linear.b)]
         out, state = fused_sequence(
-            options, self._arenas, xs, state, reset, (*layers, self.interface.W)
+            self._options(), self._arenas, xs, state, reset, self._weights()
         )
-        if hasattr(self, 'output'):
-            weight = F.concat([self.output.W, self.read_output.W])
-            out = F.linear(out, weight, n_batch_axes=2)
-        return out, state
+        return self._answers(out), state
+
+    def _options(self) -> Options:
+        return Options(self.link_sparsity, self.link_scaling, self.epsilon, self.recompute)
+
+    def _weights(self) -> tuple[chainer.Parameter, ...]:
+        """In the order of the fused engine."""
+        layers = (p for linear in self.gates for p in (linear.W, linear.b))
+        return (*layers, self.interface.W)
+
+    def _answers(self, out: Array) -> Array:
+        """(T, B, Y) of [h; r] of every step."""
+        if not hasattr(self, 'output'):
+            return out
+        weight = F.concat([self.output.W, self.read_output.W])
+        return F.linear(out, weight, n_batch_axes=2)
 
     def trace(
-        self, xs: Any, state: DNCState | None = None, reset: Any = None
+        self,
+        xs: Any,
+        state: DNCState | None = None,
+        reset: Any = None,
+        engine: str | None = None,
+        names: Sequence[str] | None = None,
+        steps: Any = None,
     ) -> dict[str, np.ndarray]:
-        """Every internal of a sequence, for plots.
+        """Every internal of a sequence, or some of them, without gradients.
 
-        Args: as for `sequence`; xs may be (T, X), one lane.
+        The fused engine runs in short pieces and what is asked for is copied off its tape: beside
+        what is returned this takes no more memory than a piece.
+
+        Args:
+            xs, state, reset, engine: as for `sequence`; xs may be (T, X), one lane, with reset
+                (T,).
+            names: of `dnc.trace.NAMES`; None is all. The link is B N N numbers a step.
+            steps: which of the T steps are kept: a slice, or their numbers, -1 the last; None is
+                all.
         Returns:
-            NumPy arrays by name, each (T, B, ...), or (T, ...) for xs
+            NumPy arrays by name, each (steps kept, B, ...), or (steps kept, ...) for xs
             (T, X): the fields of DNCState after each step, of Interface and
             of Addresses, and 'output'.
+        Raises:
+            ValueError: a name is unknown, or a step is not among the T; or as for `sequence`.
         """
         single = xs.ndim == 2
         if single:
             xs = xs[:, None]
             reset = None if reset is None else reset[:, None]
         state, reset = self._checked(xs, state, reset)
-        steps: list[dict[str, np.ndarray]] = []
+        record = Record(names, len(xs), steps)
+        fused = self._runs_fused(engine or self.engine)
+        run = self._fused_trace if fused else self._reference_trace
         with chainer.using_config('enable_backprop', False):
-            for t, x in enumerate(xs):
-                if reset is not None:
-                    state = reset_state(state, reset[t])
-                y, state, xi, addresses = self._step(x, state)
-                named = {'output': y, **state._asdict(), **xi._asdict(), **addresses._asdict()}
-                steps.append({name: _to_numpy(value, single) for name, value in named.items()})
-        return {name: np.stack([step[name] for step in steps]) for name in steps[0]}
+            for start, arrays in run(xs, state, reset, record.names):
+                record.add(start, arrays)
+        return {k: v[:, 0] if single else v for k, v in record.arrays.items()}
+
+    def _reference_trace(self, xs, state, reset, names):
+        for t, x in enumerate(xs):
+            if reset is not None:
+                state = reset_state(state, reset[t])
+            y, state, xi, addresses = self._step(x, state)
+            named = {'output': y, **state._asdict(), **xi._asdict(), **addresses._asdict()}
+            yield t, {name: named[name][None] for name in names}
+
+    def _fused_trace(self, xs, state, reset, names):
+        xs, *state = map(chainer.as_array, (xs, *state))
+        weights = [p.array for p in self._weights()]
+        for start, arrays in traced_sequence(
+            self._options(), self._arenas, xs, DNCState(*state), reset, weights, 'link' in names
+        ):
+            if 'output' in names:
+                arrays['output'] = self._answers(arrays['output'])
+            yield start, arrays
 
     def _step(self, x: Array, state: DNCState) -> tuple[Array, DNCState, Interface, Addresses]:
         batch = len(state.h)
@@ -249,8 +294,3 @@ def _new_layers(input_size: int, hidden_size: int, layers: int, init: Any) -> ch
             for layer in range(layers)
         )
     )
-
-
-def _to_numpy(value: Array, single: bool) -> np.ndarray:
-    array = chainer.get_device('@numpy').send(chainer.as_array(value))
-    return array[0].copy() if single else array.copy()

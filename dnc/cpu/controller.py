@@ -72,6 +72,10 @@ class Controller:
         self.net.seen[0, :, self.reads :] = h
         self.net.seen[0, self.fresh[0]] = 0
 
+    def cells(self, start: int, stop: int) -> np.ndarray:
+        """c after the steps start to stop, (stop - start, B, units)."""
+        return self.net.c[start + 1 : stop + 1]
+
     def final_cells(self) -> np.ndarray:
         return self.net.c[-1].copy()
 

@@ -131,6 +131,11 @@ class CudaController:
         """Hand h and the read vectors of step t to step t + 1."""
         self._hand_on(t + 1, self.h, read_vectors, True)
 
+    def cells(self, start: int, stop: int) -> Any:
+        """c after the steps start to stop, (stop - start, B, units)."""
+        cells = [layer.c[start + 1 : stop + 1] for layer in self.layers]
+        return self.xp.concatenate(cells, axis=2)
+
     def final_cells(self) -> Any:
         cells = [layer.c[-1] for layer in self.layers]
         return self.xp.concatenate(cells, axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,10 +51,18 @@ class Memory:
         state: to start from, arrays.
         steps: T.
         reset: (T, B), 1 where the state before step t is zero, or None.
+        block: steps of a block; None is what ``options.recompute`` asks for.
     """
 
     def __init__(
-        self, arena: Arena, loops: Any, options: Options, state: DNCState, steps: int, reset
+        self,
+        arena: Arena,
+        loops: Any,
+        options: Options,
+        state: DNCState,
+        steps: int,
+        reset: Any,
+        block: int | None = None,
     ):
         self.arena, self.options = arena, options
         self.loops, self.xp = loops, arena.xp
@@ -73,7 +82,7 @@ class Memory:
             getattr(self.tape, name)[0] = getattr(state, name)
         self._prepare_resets(reset)
         self.ends = Ends(writeable(state.memory), writeable(state.link))
-        self._prepare_blocks()
+        self._prepare_blocks(min(block or self._every(), steps))
 
     def _prepare_resets(self, reset) -> None:
         self.zeros = self._take(Zeros, zero_shapes(self.slots, self.width, self.heads), 'zero ')
@@ -95,8 +104,8 @@ class Memory:
             )
         )
 
-    def _prepare_blocks(self) -> None:
-        every, lanes = self._every(), self.batch
+    def _prepare_blocks(self, every: int) -> None:
+        lanes = self.batch
         starts = range(0, self.steps, every)
         self.blocks = [(s, min(s + every, self.steps)) for s in starts]
         kept = every + 1
@@ -140,10 +149,16 @@ class Memory:
 
     def forward(self, controller: Any) -> None:
         """All steps, with the controller."""
+        for _ in self.run(controller):
+            pass
+
+    def run(self, controller: Any) -> Iterator[tuple[int, int]]:
+        """Block by block: after each its first step, and the one after its last."""
         for number, (start, stop) in enumerate(self.blocks):
             if number:
                 self._keep(number - 1)
             self.loops.forward(self, controller, start, stop)
+            yield start, stop
 
     def _keep(self, number: int) -> None:
         """Make room for the block after this one."""

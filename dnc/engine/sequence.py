@@ -8,6 +8,9 @@ BLAS. Checked against `dnc.core`, which spells the equations out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import chainer
 import chainer.functions as F
 from chainer import function_node
@@ -18,6 +21,50 @@ from dnc.engine.tape import Arena, Arenas
 from dnc.state import DNCState
 
 PIECE = 32  # steps run at once where nothing is kept
+
+
+def prepared(
+    arena: Arena,
+    options: Options,
+    xs: Any,
+    state: DNCState,
+    reset: Any,
+    weights: Sequence[Any],
+    block: int | None = None,
+) -> tuple[Memory, Any]:
+    """Memory and controller, ready to run; arrays as `FusedSequence` takes them.
+
+    Args:
+        block: see `Memory`.
+    """
+    backend = backend_for(xs)
+    steps, batch, _ = xs.shape
+    memory = Memory(arena, backend.loops(arena), options, state, steps, reset, block)
+    reads = state.read_vectors.reshape(batch, -1)
+    width = state.h.shape[1] + reads.shape[1]
+    *layers, interface = weights
+    controller = backend.controller(
+        arena,
+        xs,
+        list(zip(layers[::2], layers[1::2])),
+        interface,
+        arena.xp.empty((steps, batch, width), xs.dtype),
+        memory.fresh,
+        memory.heads,
+    )
+    controller.start(state.c, state.h, reads)
+    return memory, controller
+
+
+def final_state(memory: Memory, controller: Any) -> DNCState:
+    """After the last step, fresh arrays."""
+    h, reads = controller.out[-1][:, : controller.units], controller.out[-1][:, controller.units :]
+    return DNCState(
+        c=controller.final_cells(),
+        h=h.copy(),
+        read_vectors=reads.reshape(len(h), memory.heads, memory.width).copy(),
+        **memory.last(),
+    )
 
 
 class FusedSequence(function_node.FunctionNode):
@@ -38,36 +85,16 @@ class FusedSequence(function_node.FunctionNode):
         xs, state = inputs[0], DNCState(*inputs[1:10])
         self._prepare(xs, state, inputs[10:])
         self.memory.forward(self.controller)
-        out, units = self.controller.out, self.controller.units
-        last = DNCState(
-            c=self.controller.final_cells(),
-            h=out[-1][:, :units].copy(),
-            read_vectors=out[-1][:, units:].reshape(state.read_vectors.shape).copy(),
-            **self.memory.last(),
-        )
+        out, last = self.controller.out, final_state(self.memory, self.controller)
         if not chainer.config.enable_backprop:
             self._release()
         return out, *last
 
     def _prepare(self, xs, state: DNCState, weights) -> None:
-        self.arena = arena = self.arenas.borrow(xs)
-        backend = backend_for(xs)
-        steps, batch, _ = xs.shape
-        loops = backend.loops(arena)
-        self.memory = Memory(arena, loops, self.options, state, steps, self.reset)
-        reads = state.read_vectors.reshape(batch, -1)
-        width = state.h.shape[1] + reads.shape[1]
-        *layers, interface = weights
-        self.controller = backend.controller(
-            arena,
-            xs,
-            list(zip(layers[::2], layers[1::2])),
-            interface,
-            arena.xp.empty((steps, batch, width), xs.dtype),
-            self.memory.fresh,
-            self.memory.heads,
+        self.arena = self.arenas.borrow(xs)
+        self.memory, self.controller = prepared(
+            self.arena, self.options, xs, state, self.reset, weights
         )
-        self.controller.start(state.c, state.h, reads)
 
     def backward(self, indexes, grad_outputs):
         if self.arena is None:

@@ -67,7 +67,7 @@ def test_matches_the_plain_loops(rng, dtype, batch, options):
     xs = rng.normal(size=(6, batch, 3)).astype(dtype)
     ys, state = net.sequence(xs, engine='reference')
     assert ys.dtype == dtype and ys.shape == (6, batch, net.output_size)
-    trace = net.trace(xs)
+    trace = net.trace(xs, engine='reference')
     tolerance = 1e-10 if dtype == np.float64 else 2e-3
     for lane in range(batch):
         expected, history = dnc_oracle.run(net, xs[:, lane])

@@ -13,6 +13,7 @@ from cuda_emulation import COMPILER, EmulatedLauncher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_fused import X, assert_same, make, outcome, random_state
+from test_trace import assert_traces_match
 
 import dnc.engine.sequence
 from dnc.cuda.loops import CudaLoops
@@ -83,6 +84,17 @@ def test_equals_the_reference_in_values_and_gradients(data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dnc.engine.sequence, 'backend_for', lambda array: cuda_backend(launcher))
         assert_same(net, xs, state, reset)
+    assert launcher.names
+
+
+@pytest.mark.parametrize(
+    'options', [{}, {'link_sparsity': 3}, {'layers': 2, 'output_size': None}], ids=str
+)
+def test_trace_is_that_of_the_readable_steps(run_on, rng, options):
+    net = make(**options)
+    case = random_case(net, rng, steps=40)  # more than a piece
+    launcher = run_on(32)
+    assert_traces_match(net, *case)
     assert launcher.names
 
 

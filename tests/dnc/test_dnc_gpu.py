@@ -111,6 +111,17 @@ def test_trace_comes_back_as_numpy(rng):
     assert trace['link'].shape == (4, 9, 9)
 
 
+@pytest.mark.parametrize('options', OPTIONS, ids=str)
+def test_trace_equals_the_readable_one(rng, options):
+    net, xs, state, reset = case(options, rng)
+    expected = net.trace(xs, state, reset, 'reference')
+    net.to_device('@cupy:0')
+    state = DNCState(*(send(net.device, field) for field in state))
+    got = net.trace(send(net.device, xs), state, send(net.device, reset), 'fused')
+    for name, value in expected.items():
+        np.testing.assert_allclose(got[name], value, atol=1e-9, err_msg=name)
+
+
 def test_steps_without_backpropagation(rng):
     net = DNC(3, 2, 9, 4, 2, 5)
     net.to_device('@cupy:0')
