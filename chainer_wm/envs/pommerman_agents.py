@@ -48,8 +48,8 @@ from chainer_wm.envs.pommerman_rules import (
 from dnc.kernel_cache import cached_njit
 
 KINDS = ('random', 'cautious', 'hunter')
-"""random: any action. cautious: any action that it can survive, as far as it sees ahead. hunter:
-bombs wood and enemies, takes items, goes where there are some, and survives as the cautious one."""
+"""random: any action. cautious: any that it can survive, as far as it sees ahead. hunter: bombs
+wood and enemies, takes items, goes where there are some, and survives as the cautious one."""
 RANDOM, CAUTIOUS, HUNTER = range(3)
 
 _HORIZON = FUSE + FLAME_LIFE + 1  # when the fire of a bomb that is laid now has ended
@@ -126,7 +126,7 @@ def _think(game, agent, hunting, team, view):
 
 @cached_njit()
 def _outlives(safe):
-    """Whether standing still, as one does in laying a bomb, is among the survivors' first steps."""
+    """Whether one survives who stands still first, as one does in laying a bomb."""
     return safe & _BITS[STOP] and not safe & _BITS[LAY]
 
 

@@ -155,7 +155,7 @@ def is_item(thing):
 
 @cached_njit()
 def is_wall(thing):
-    return thing == RIGID or thing == WOOD
+    return thing in (RIGID, WOOD)
 
 
 # One step of one game, in the order in which things happen.
@@ -222,10 +222,7 @@ def _burn(game):
 @cached_njit()
 def bomb_at(game, cell):
     """Whether a bomb lies in a cell."""
-    for i in range(game.counts[N_BOMBS]):
-        if game.bombs[i, CELL] == cell:
-            return True
-    return False
+    return np.any(game.bombs[: game.counts[N_BOMBS], CELL] == cell)
 
 
 @cached_njit()
