@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 
 from chainer_wm import plots
-from chainer_wm.runs import run_folder
+from chainer_wm.files.archives import load_link
+from chainer_wm.runs import figures, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
 from chainer_wm.runs.comparison_figures import panel
 from chainer_wm.runs.task_settings import TaskConfig, describe, new_net
 from chainer_wm.seeds import stream
 from chainer_wm.tasks.curriculum import Curriculum
+from chainer_wm.tasks.network import SequenceNet
 from chainer_wm.tasks.sequence_tasks import make_task
-from chainer_wm.training.tasks import measure, train
+from chainer_wm.training.tasks import BEST, measure, train
 
 NAME = 'addition'
 SCORES = ('loss', 'error', 'exact')
@@ -199,7 +201,7 @@ def matrix(config: Config, rows: Rows) -> dict[str, Any]:
 
 
 def report(config: Config, run: run_folder.Run) -> None:
-    """The two figures of the post, of this run alone."""
+    """The two figures of the post, of this run alone, and a DNC's memory during a longest sum."""
     core, found = config.model.upper(), run.results()
     panels = [panel(name, {core: [said]}) for name, said in found['curves'].items()]
     plots.curves(run.path('figures/curriculum.png'), panels, 'Addition, longer and longer')
@@ -208,6 +210,16 @@ def report(config: Config, run: run_folder.Run) -> None:
         plots.matrices(
             run.path('figures/retention.png'), {core: said['values']}, title=name, **look
         )
+    net = load_link(run.path('model', BEST), SequenceNet)
+    net.to_device(config.device)
+    figures.draw_task_memory(
+        run.path('figures/memory.png'),
+        net,
+        make_task('addition', config.width),
+        config.lengths[-1],
+        'addition: the memory of the DNC',
+        config.seed,
+    )
 
 
 STAGES = {'train': learn, 'report': report}

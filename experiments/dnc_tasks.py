@@ -15,7 +15,7 @@ import numpy as np
 
 from chainer_wm import plots
 from chainer_wm.files.archives import load_link
-from chainer_wm.runs import run_folder
+from chainer_wm.runs import figures, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
 from chainer_wm.runs.comparison_figures import panel
@@ -163,20 +163,11 @@ def scores(rows: list[dict], longest: int) -> dict[str, dict[str, Any]]:
 
 def picture(config: Config, run: run_folder.Run) -> None:
     """A DNC's memory while it solves one of the longest trained sequences."""
-    if config.model != 'dnc':
-        return
     task = make_task(config.task, config.width)
     net = best_net(config, run)
-    items = task.items(config.longest)
-    batch = task.make(stream(config.seed, 'picture'), np.array([items]))
-    xs = net.device.send(batch.inputs[:, 0].astype(net.dtype))
-    trace = net.core.trace(xs)
-    plots.memory_trace(
-        run.path('figures/memory.png'),
-        trace,
-        {'items': 0, 'delimiter': items},
-        f'{config.task}: the memory of the DNC',
-    )
+    title = f'{config.task}: the memory of the DNC'
+    path = run.path('figures/memory.png')
+    figures.draw_task_memory(path, net, task, config.longest, title, config.seed)
 
 
 STAGES = {'train': learn, 'lengths': test_lengths, 'picture': picture}

@@ -442,6 +442,14 @@ def figures(config: Config, run: run_folder.Run) -> None:
     player = agent_of(config, run)
     lifelong_figures.draw_films(folder, real, model, player, config.seed, config.max_steps)
     lifelong_figures.draw_retention(folder / 'retention.png', run.results())
+    episodes = {
+        f'level {level}': levels.play(
+            [real.make(level)], player, [stream(config.seed, 'remembered', level)]
+        )[0]
+        for level in range(real.levels)
+    }
+    title = 'The memory of M, while the agent plays each level'
+    lifelong_figures.draw_memory(folder / 'memory.png', model, episodes, title)
 
 
 def stages(config: Config) -> dict:

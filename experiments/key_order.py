@@ -23,10 +23,11 @@ import numpy as np
 from chainer_wm import files, plots
 from chainer_wm.envs.grid import MOVES, Cell, shortest_path
 from chainer_wm.envs.grid_navigation import OrderedKeys
+from chainer_wm.files.archives import load_link
 from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.links.recurrent import CORES
 from chainer_wm.rollouts import Rollout
-from chainer_wm.runs import run_folder
+from chainer_wm.runs import lifelong_figures, run_folder
 from chainer_wm.runs.command_line import TrainingConfig, main, opt, parse, run_stages
 from chainer_wm.seeds import stream
 from chainer_wm.training import levels, lifelong
@@ -198,7 +199,7 @@ def shares(config: Config, run, name, core, training, count, seed) -> list[float
 
 
 def figures(config: Config, run: run_folder.Run) -> None:
-    """Shares by the number of episodes."""
+    """Shares by the number of episodes, and the memory of a DNC along new ones."""
     rows = run.results()['rows']
     places = np.array(config.episodes)
 
@@ -219,6 +220,20 @@ def figures(config: Config, run: run_folder.Run) -> None:
         ],
         'What M knows of the order of two keys (a guess: 0.5)',
     )
+    for core in config.models:
+        draw_memory(config, run, core)
+
+
+def draw_memory(config: Config, run: run_folder.Run, core: str, count: int = 4) -> None:
+    """M that has learnt from most episodes, along new ones."""
+    most = run.path(f'{core}-{config.episodes[-1]}-{config.seed}')
+    model = load_link(most / 'model.npz', PixelModel)
+    model.to_device(config.device)
+    rollouts = played(config.seed, 'new', count)
+    ends = {number: 'in turn' if right else 'mistake' for number, _, right in first_keys(rollouts)}
+    named = {f'{n}: {ends.get(n, "no key")}': rollout for n, rollout in enumerate(rollouts)}
+    title = f'The memory of M along {count} new episodes, and how their first keys went'
+    lifelong_figures.draw_memory(run.path('figures/memory.png'), model, named, title)
 
 
 def script(argv: Sequence[str] | None = None) -> None:

@@ -393,6 +393,14 @@ def draw_rollouts(config: Config, folder: pathlib.Path, agents: Sequence[SavedAg
         strips[f'M of iteration {saved.round + 1},\nthe same actions'] = decoded(
             vision, seen.dreamed
         )
+    figures.draw_model_memory(
+        folder / 'memory.png',
+        last.model(),
+        mu,
+        real.actions,
+        "The memory of M along an episode of the last iteration's agent",
+        signals={'reward': real.rewards},
+    )
     for saved in dict.fromkeys((first, last)):
         number, dream = saved.round + 1, dream_of(config, saved)
         with chainer.using_config('train', False):

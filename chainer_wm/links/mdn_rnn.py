@@ -220,12 +220,12 @@ class MDNRNN(chainer.Chain):
         Returns:
             (Prediction, state); the mixture's fields are (B, K, Z).
         """
-        y, state = self.core.step(self._inputs(z, a, restart), state)
+        y, state = self.core.step(self.inputs(z, a, restart), state)
         return self.predict(y), state
 
     def follow(self, z, a, state, restart=None):
         """``step`` without the prediction: the new state, of arrays."""
-        return detach(self.core.step(self._inputs(z, a, restart), state)[1])
+        return detach(self.core.step(self.inputs(z, a, restart), state)[1])
 
     def sequence(self, z, a, state, reset=None):
         """All steps of a sequence.
@@ -238,7 +238,7 @@ class MDNRNN(chainer.Chain):
         Returns:
             (Prediction, state); the mixture's fields are (T, B, K, Z).
         """
-        ys, state = self.core.sequence(self._inputs(z, a, reset), state, reset)
+        ys, state = self.core.sequence(self.inputs(z, a, reset), state, reset)
         return self.predict(ys), state
 
     def sample(self, z, a, state, restart, noise, stream, temperature):
@@ -254,7 +254,7 @@ class MDNRNN(chainer.Chain):
             (z, done_logit, state): (B, Z), (B,) or None, and the new state.
         """
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
-            inputs = self._inputs(z, a, restart)
+            inputs = self.inputs(z, a, restart)
             y, state = self.core.step(inputs, state)
         y, state = chainer.as_array(y), detach(state)
         if self.engine == 'fused':
@@ -319,7 +319,7 @@ class MDNRNN(chainer.Chain):
         weight, entropy = nll_weight(mask, self.latent_size, self.dtype), None
         if self.predict_done:
             entropy = entropy_weight(done, done_weight, self.dtype)
-        inputs = self._inputs(z, a, reset)
+        inputs = self.inputs(z, a, reset)
         ys, state = self.core.sequence(inputs, state, reset)
         done = (done > 0).astype(self.dtype) if self.predict_done else None
         if self.engine == 'fused':
@@ -350,7 +350,12 @@ class MDNRNN(chainer.Chain):
                     f'was M trained with another V or game?'
                 )
 
-    def _inputs(self, z, a, restart):
+    def inputs(self, z, a, restart=None):
+        """What the core reads, (..., X): z, a and, where death is predicted, the flag.
+
+        Args:
+            z: (..., Z). a: (..., A). restart: (...), as in ``step``.
+        """
         self._check(z, a)
         parts = [z, a]
         if self.predict_done:

@@ -308,10 +308,8 @@ class PixelModel(chainer.Chain):
             (Prediction, state after the last step).
         """
         time, batch = self._check(codes, actions)
-        flat = codes.reshape(time * batch, -1)
-        x = F.relu(self.encoder(self._send(self._numbers(flat))))
-        x = F.concat((x, self._send(_one_hot(actions, self.actions))))
-        ys, state = self.core.sequence(F.reshape(x, (time, batch, -1)), state, self._send(reset))
+        xs = self.inputs(codes, actions)
+        ys, state = self.core.sequence(xs, state, self._send(reset))
         d = F.relu(self.first(F.reshape(ys, (time * batch, -1))))
         d = F.relu(self.second(d))
         shape = (*codes.shape, self.palette.capacity)
@@ -320,6 +318,14 @@ class PixelModel(chainer.Chain):
         colours += self._send(stay).reshape(shape)
         outcome = F.reshape(self.outcome(d), (time, batch, -1))
         return Prediction(colours, outcome), state
+
+    def inputs(self, codes: np.ndarray, actions: np.ndarray) -> Any:
+        """What the core reads, (T, B, X): the encoded picture, and which action was taken."""
+        time, batch = self._check(codes, actions)
+        flat = codes.reshape(time * batch, -1)
+        x = F.relu(self.encoder(self._send(self._numbers(flat))))
+        x = F.concat((x, self._send(_one_hot(actions, self.actions))))
+        return F.reshape(x, (time, batch, -1))
 
     def step(self, codes: np.ndarray, actions: np.ndarray, state: Any) -> tuple[Prediction, Any]:
         """One step of B lanes; fields (B, ...)."""

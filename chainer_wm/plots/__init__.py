@@ -10,7 +10,7 @@ from chainer_wm.plots.curves import Panel, curves, evolution, training_curves
 from chainer_wm.plots.films import Animation, gif, side_by_side
 from chainer_wm.plots.frames import grid
 from chainer_wm.plots.matrices import matrices
-from chainer_wm.plots.memory import memory_trace
+from chainer_wm.plots.memory import MEMORY_NAMES, memory_trace
 from chainer_wm.plots.scores import returns_histogram, seed_scores, table
 from chainer_wm.plots.sheets import contact_sheet
 from chainer_wm.plots.strips import film_rows, open_loop, reconstructions
@@ -18,6 +18,7 @@ from chainer_wm.plots.style import COLOURS, colours
 
 __all__ = [
     'COLOURS',
+    'MEMORY_NAMES',
     'Animation',
     'Panel',
     'calibration',

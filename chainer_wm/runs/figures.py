@@ -17,13 +17,17 @@ from chainer_wm.dream.foresight import foresee
 from chainer_wm.dream.gym_envs import DreamEnv
 from chainer_wm.dream.simulator import Dream
 from chainer_wm.links.conv_vae import ConvVAE, decoded, to_input
+from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.play.films import film
 from chainer_wm.rollouts import JoinedStores, RolloutStore
 from chainer_wm.rollouts.latents import Latents
 from chainer_wm.runs import report
 from chainer_wm.seeds import stream
+from chainer_wm.tasks.network import SequenceNet
+from chainer_wm.tasks.sequence_tasks import Task
 from chainer_wm.training.evolution import read_history
 from chainer_wm.training.mdn_rnn import Deaths
+from dnc import DNC
 
 
 def draw_vision(
@@ -179,6 +183,80 @@ def draw_foresight(
         first_step=first,
         title=f'M along held-out episode {episode}',
     )
+    draw_model_memory(
+        folder / 'memory.png',
+        saved.model(),
+        latents.mu[rows],
+        latents.actions[rows],
+        f'The memory of M along held-out episode {episode}',
+        {'dies': length - 1} if rollout.terminated[-1] else None,
+    )
+
+
+def draw_memory(
+    path: pathlib.Path,
+    core: Any,
+    xs: Any,
+    title: str = '',
+    marks: Mapping[str, int] | None = None,
+    signals: Mapping[str, np.ndarray] | None = None,
+    reset: np.ndarray | None = None,
+    moments: int = 5,
+) -> None:
+    """A DNC's memory along one lane, from a state of zeros; nothing for another core.
+
+    Args:
+        core: of a model or a policy.
+        xs: (T, X), what it reads; drawn above the rest.
+        marks, signals: see ``plots.memory_trace``.
+        reset: (T,), 1 where the memory is emptied before a step.
+        moments: how often M and the link are shown.
+    """
+    if not isinstance(core, DNC):
+        return
+    dtype = core.interface.W.dtype
+    xs = core.device.send(chainer.as_array(xs).astype(dtype))
+    at = np.unique(np.linspace(0, len(xs) - 1, moments + 1).round().astype(int)[1:])
+    reset = None if reset is None else core.device.send(reset)
+    plots.memory_trace(
+        path,
+        core.trace(xs, reset=reset, names=plots.MEMORY_NAMES),
+        marks,
+        title,
+        {'input': chainer.get_device('@numpy').send(xs), **(signals or {})},
+        at.tolist(),
+        core.trace(xs, reset=reset, names=('link',), steps=at)['link'],
+    )
+
+
+def draw_model_memory(
+    path: pathlib.Path,
+    model: MDNRNN,
+    z: np.ndarray,
+    actions: np.ndarray,
+    title: str,
+    marks: Mapping[str, int] | None = None,
+    signals: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """``draw_memory`` of M along one episode: z (T, Z), actions (T, A)."""
+    start = np.zeros(len(z))
+    start[0] = 1
+    z, actions, start = (
+        model.device.send(np.asarray(x, model.dtype)) for x in (z, actions, start)
+    )
+    with chainer.no_backprop_mode():
+        xs = model.inputs(z, actions, start)
+    draw_memory(path, model.core, xs, title, marks, signals)
+
+
+def draw_task_memory(
+    path: pathlib.Path, net: SequenceNet, task: Task, length: int, title: str, seed: int
+) -> None:
+    """``draw_memory`` of a net that solves one sequence of a task."""
+    items = task.items(length)
+    batch = task.make(stream(seed, 'picture'), np.array([items]))
+    marks = {'items': 0, 'delimiter': items}
+    draw_memory(path, net.core, batch.inputs[:, 0], title, marks)
 
 
 def draw_deaths(

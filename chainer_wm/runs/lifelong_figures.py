@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import pathlib
@@ -17,6 +18,8 @@ from chainer_wm.agents.policies import RandomActions
 from chainer_wm.dream.pixel_dream import PixelDream, Starts
 from chainer_wm.links.pixel_model import PixelModel, choose
 from chainer_wm.play.films import Film, film
+from chainer_wm.rollouts import Rollout
+from chainer_wm.runs import figures
 from chainer_wm.seeds import stream
 from chainer_wm.training.levels import Game, play
 
@@ -56,6 +59,29 @@ def predicted(model: PixelModel, frames: np.ndarray, actions: np.ndarray) -> np.
         found, _ = model.sequence(codes[:, None], actions[:, None], model.initial_state(1), reset)
     scores = chainer.get_device('@numpy').send(found.colours.array)[:, 0]
     return model.palette.decode(choose(scores, 0.5, len(model.palette)))
+
+
+def draw_memory(
+    path: pathlib.Path, model: PixelModel, episodes: Mapping[str, Rollout], title: str
+) -> None:
+    """The DNC of M along episodes, one after the other; nothing for an LSTM.
+
+    Args:
+        episodes: by what is written at their first steps.
+    """
+    model = copy.deepcopy(model)  # it learns the colours that M never met
+    for episode in episodes.values():
+        model.palette.learn(episode.observations)
+    codes = [model.palette.encode(episode.observations) for episode in episodes.values()]
+    actions = [episode.actions[:, 0].astype(int) for episode in episodes.values()]
+    starts = np.cumsum([0, *map(len, actions)])[:-1]
+    reset = np.zeros(sum(map(len, actions)))
+    reset[starts] = 1
+    with chainer.no_backprop_mode():
+        xs = model.inputs(np.concatenate(codes)[:, None], np.concatenate(actions)[:, None])
+    rewards = np.concatenate([episode.rewards for episode in episodes.values()])
+    marks = dict(zip(episodes, starts.tolist()))
+    figures.draw_memory(path, model.core, xs[:, 0], title, marks, {'reward': rewards}, reset)
 
 
 def dream_from(model: PixelModel, first: np.ndarray, max_steps: int) -> PixelDream:

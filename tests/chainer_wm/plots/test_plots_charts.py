@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from plots_case import HISTORY, SCORE, TRACE, charts, lines
 
 from chainer_wm import plots
@@ -234,16 +235,58 @@ def test_memory_trace_draws_what_is_there(tmp_path, charts):
     plots.memory_trace(tmp_path / 'b.png', {'usage': np.eye(6, 4)})
     panels = [[axes.get_ylabel() for axes in chart.axes if axes.get_ylabel()] for chart in charts]
     assert panels[0] == [
+        'slot norm\n(0 to 1)',
         'slot usage',
         'slot written',
         'slot read,\nhead 1',
         'slot read,\nhead 2',
-        'gates',
         'mode, head 1',
         'mode, head 2',
     ]
     assert panels[1] == ['slot usage']
     np.testing.assert_array_equal(charts[1].axes[0].images[0].get_array(), np.eye(6, 4).T)
+    gates = charts[0].axes[5]
+    names = [label.get_text() for label in gates.get_yticklabels()]
+    assert names == ['free gate, head 2', 'free gate, head 1', 'allocation gate', 'write gate']
+    rows = gates.images[0].get_array()
+    np.testing.assert_array_equal(rows, np.repeat([[1], [1], [0], [1]], 6, axis=1))
+
+
+def test_memory_trace_shows_memory_and_link_at_moments(tmp_path, charts):
+    rng = np.random.default_rng(0)
+    trace = {**TRACE, 'memory': rng.normal(size=(6, 4, 3))}
+    links, signals = rng.random((2, 4, 4)), {'input': rng.random((6, 2)), 'reward': np.arange(6)}
+    plots.memory_trace(tmp_path / 'a.png', trace, {'end': 5}, 'm', signals, (2, 5), links)
+    line, *_ = charts[0].axes[1].lines
+    np.testing.assert_array_equal(line.get_ydata(), np.arange(6))
+    *_, early, late, first, last = [axes for axes in charts[0].axes if axes.images]
+    assert [early.get_title(), late.get_title()] == ['after step 2', 'after step 5']
+    np.testing.assert_array_equal(late.images[0].get_array(), trace['memory'][5])
+    assert early.images[0].get_clim() == late.images[0].get_clim()
+    np.testing.assert_array_equal(first.images[0].get_array(), links[0])
+    np.testing.assert_array_equal(last.images[0].get_array(), links[1])
+
+
+def test_a_long_trace_of_many_slots_loses_no_write(tmp_path, charts):
+    writes = np.zeros((3000, 300))
+    writes[1234, 217] = 1.0
+    signed = np.zeros((3000, 2))
+    signed[2999, 1] = -2.0
+    plots.memory_trace(tmp_path / 'a.png', {'write_weights': writes}, signals={'input': signed})
+    above, below = (axes for axes in charts[0].axes[:2])
+    assert above.images[0].get_array()[-1, -1] == -2
+    shown = below.images[0]
+    array = np.asarray(shown.get_array())
+    (row,), (column,) = np.nonzero(array)
+    left, right, bottom, top = shown.get_extent()
+    assert array.shape[0] <= 128 and array.shape[1] <= 1100
+    assert left + (right - left) * column / array.shape[1] <= 1234
+    assert left + (right - left) * (column + 1) / array.shape[1] >= 1234
+    assert bottom + (top - bottom) * row / array.shape[0] <= 217
+    assert bottom + (top - bottom) * (row + 1) / array.shape[0] >= 217
+    assert below.get_xlim() == (-0.5, 2999.5) and below.get_ylim() == (-0.5, 299.5)
+    with Image.open(tmp_path / 'a.png') as picture:
+        assert max(picture.size) < 2000
 
 
 def test_memory_trace_refuses_a_batch_axis_and_other_sizes(tmp_path):
@@ -255,4 +298,10 @@ def test_memory_trace_refuses_a_batch_axis_and_other_sizes(tmp_path):
             tmp_path / 'a.png', {'usage': np.zeros((6, 4)), 'write_weights': np.zeros((6, 5))}
         )
     with pytest.raises(ValueError, match='none of'):
-        plots.memory_trace(tmp_path / 'a.png', {'memory': np.zeros((6, 4))})
+        plots.memory_trace(tmp_path / 'a.png', {'output': np.zeros((6, 4))})
+    with pytest.raises(ValueError, match='reward has shape'):
+        plots.memory_trace(tmp_path / 'a.png', TRACE, signals={'reward': np.zeros(5)})
+    with pytest.raises(ValueError, match=r'moments \[6\]'):
+        plots.memory_trace(tmp_path / 'a.png', TRACE, moments=(2, 6))
+    with pytest.raises(ValueError, match='links has shape'):
+        plots.memory_trace(tmp_path / 'a.png', TRACE, moments=(2,), links=np.zeros((2, 4, 4)))
