@@ -26,7 +26,7 @@ from chainer_wm.envs.key_corridor import KeyCorridor
 from chainer_wm.play.collector import Collector
 from chainer_wm.play.evaluation import episode_rngs, play_together, summary
 from chainer_wm.play.films import film
-from chainer_wm.runs import ppo_curves, ppo_settings, run_folder
+from chainer_wm.runs import figures, ppo_curves, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.ppo_settings import RNDConfig
 from chainer_wm.training import ppo
@@ -150,12 +150,12 @@ def train(config: Config, run: run_folder.Run) -> None:
     names = ['return', 'length', 'states']
     if config.rewards != 'extrinsic':
         names.append('bonus')
-    figures = run.path('figures')
+    folder = run.path('figures')
     title = TITLES[config.rewards]
-    ppo_curves.draw(figures, log, title, names)
+    ppo_curves.draw(folder, log, title, names)
     maps = run.results()['matrices']
     plots.matrices(
-        figures / 'visits.png',
+        folder / 'visits.png',
         {name: each['values'] for name, each in maps.items()},
         title=f'{title}: where it was (S start, K key, D door)',
         marks=marks(env),
@@ -210,6 +210,10 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
         film(shown, player, rng, rendered=True).frames,
         fps=20,
         scale=4,
+    )
+    (rng,) = episode_rngs(config.seed, [0])
+    figures.draw_policy_memory(
+        run.path('figures/memory.png'), player, functools.partial(make_env, config), rng
     )
 
 

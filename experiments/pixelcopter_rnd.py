@@ -36,7 +36,7 @@ from chainer_wm.play.collector import Collector
 from chainer_wm.play.evaluation import episode_rngs, play_together, summary
 from chainer_wm.play.films import film
 from chainer_wm.play.lanes import Played
-from chainer_wm.runs import ppo_curves, ppo_settings, run_folder
+from chainer_wm.runs import figures, ppo_curves, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.ppo_settings import RNDConfig
 from chainer_wm.seeds import stream
@@ -344,16 +344,16 @@ def flights(played: Sequence[Played]) -> dict[str, Any]:
     }
 
 
-def draw_flight(config: Config, figures: pathlib.Path, player: Policy) -> None:
+def draw_flight(config: Config, folder: pathlib.Path, player: Policy) -> None:
     """A film of the first flight, and a sheet of it."""
     (rng,) = episode_rngs(config.seed, [0])
     shown = functools.partial(make_env, config, 'rgb_array')
     frames, *_, total = film(shown, player, rng, FILM_STEPS, rendered=True)
-    plots.gif(figures / 'flight.gif', frames, fps=30, scale=3, max_bytes=FILM_BYTES)
+    plots.gif(folder / 'flight.gif', frames, fps=30, scale=3, max_bytes=FILM_BYTES)
     last = len(frames) - 1
     shown = np.unique(np.linspace(0, last, CELLS).astype(int))
     plots.contact_sheet(
-        figures / 'flight.png',
+        folder / 'flight.png',
         frames[shown],
         [f'step {step}' for step in shown],
         marks=[''] * (len(shown) - 1) + [f'return {total:g}'],
@@ -382,6 +382,10 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
         )
     run.add_results(**compared(run.results()))
     draw_flight(config, run.path('figures'), trained)
+    (rng,) = episode_rngs(config.seed, [0])
+    figures.draw_policy_memory(
+        run.path('figures/memory.png'), trained, functools.partial(make_env, config), rng
+    )
 
 
 def compared(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.envs.wrappers import Scaled
 from chainer_wm.play.collector import Collector
 from chainer_wm.play.evaluation import episode_rngs, play_together, summary
-from chainer_wm.runs import ppo_curves, ppo_settings, run_folder
+from chainer_wm.runs import figures, ppo_curves, ppo_settings, run_folder
 from chainer_wm.runs.command_line import main, opt, parse, run_stages
 from chainer_wm.runs.ppo_settings import PPOConfig
 from chainer_wm.training import ppo
@@ -124,6 +124,13 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
             'drawn actions': {'mean': said['drawn']['mean']},
             'steps until solved': {'mean': said['solved_after_steps'], 'lower_is_better': True},
         }
+    )
+    (rng,) = episode_rngs(config.seed, [0])
+    figures.draw_policy_memory(
+        run.path('figures/memory.png'),
+        players['evaluation'],
+        functools.partial(make_env, config),
+        rng,
     )
 
 

@@ -21,6 +21,7 @@ INK = LinearSegmentedColormap.from_list(  # of 0 to 1
 )
 SIGNED = LinearSegmentedColormap.from_list('signed', (style.BLUE, '#ffffff', style.VERMILLION))
 MOST = 1100, 128  # columns and lines of a map; where there are more, they share
+LETTER = 0.0125  # of the width of a panel, about
 
 _SHAPES = {
     'memory': 'TNW',
@@ -339,19 +340,29 @@ def _over_time(
             axes.axvline(moment, color=style.PALE_INK, linewidth=0.8, linestyle=(0, (1, 2)))
         for step in marks.values():
             axes.axvline(step - 0.5, color=style.INK, linewidth=1.0, linestyle=(0, (3, 2)))
-    for name, step in marks.items():
-        panels[0].annotate(
+    _name_marks(panels[0], marks, length)
+    panels[-1].set_xlim(-0.5, length - 0.5)
+    panels[-1].set_xlabel('time step', fontsize=style.LABEL, color=style.INK)
+    panels[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+
+def _name_marks(axes: Axes, marks: Mapping[str, int], length: int) -> None:
+    """Names above the panel, in as many lines as they need to stand apart."""
+    ends: list[float] = []  # of the last name in each line, in steps
+    for name, step in sorted(marks.items(), key=lambda mark: mark[1]):
+        line = next((n for n, end in enumerate(ends) if end <= step), len(ends))
+        ends[line : line + 1] = [step + LETTER * length * (len(name) + 1)]
+        axes.annotate(
             name,
             (step - 0.5, 1.0),
+            (0, 1 + 1.2 * style.TICK * line),
             fontsize=style.TICK,
             xycoords=('data', 'axes fraction'),
+            textcoords='offset points',
             ha='left',
             va='bottom',
             color=style.INK,
         )
-    panels[-1].set_xlim(-0.5, length - 0.5)
-    panels[-1].set_xlabel('time step', fontsize=style.LABEL, color=style.INK)
-    panels[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
 
 def _snapshots(

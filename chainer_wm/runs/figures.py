@@ -12,6 +12,8 @@ import numpy as np
 
 from chainer_wm import plots
 from chainer_wm.agents.controller import ControllerPolicy
+from chainer_wm.agents.policies import Policy
+from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.dream.foresight import foresee
 from chainer_wm.dream.gym_envs import DreamEnv
@@ -257,6 +259,23 @@ def draw_task_memory(
     batch = task.make(stream(seed, 'picture'), np.array([items]))
     marks = {'items': 0, 'delimiter': items}
     draw_memory(path, net.core, batch.inputs[:, 0], title, marks)
+
+
+def draw_policy_memory(
+    path: pathlib.Path,
+    player: Policy,
+    make_env: Callable[[], Any],
+    rng: np.random.Generator,
+    most: int = 1000,
+) -> None:
+    """``draw_memory`` of a policy that PPO trained, along one episode of at most so many steps."""
+    if not isinstance(player, NetworkPolicy) or not isinstance(player.network.core, DNC):
+        return
+    network, seen = player.network, film(make_env, player, rng, most)
+    with chainer.no_backprop_mode():
+        xs = network.body(network.device.send(seen.frames[:-1]))
+    title = 'The memory of the policy along one episode'
+    draw_memory(path, network.core, xs, title, signals={'reward': seen.rewards})
 
 
 def draw_deaths(

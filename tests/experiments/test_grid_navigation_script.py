@@ -36,7 +36,7 @@ TINY = {
     'probe_episodes': 1,
 }
 NO_FIGURES = ('--stages', 'level-0,level-1,baselines,evaluate')
-KEYS = ('--model', 'dnc', '--env', 'ordered_keys', *NO_FIGURES)
+KEYS = ('--model', 'dnc', '--env', 'ordered_keys')
 
 
 def run(data, name, *more):
@@ -210,6 +210,8 @@ def test_dnc_and_the_game_that_needs_memory(data):
     assert len(found['levels']) == 2
     store = data / 'grid_navigation/keys/rollouts/manifest.json'
     assert json.loads(store.read_text())['game'] == 'ordered_keys'
+    check_picture(data / 'grid_navigation/keys/figures/memory.png')
+    assert not (data / 'grid_navigation/whole/figures/memory.png').exists()  # an LSTM
 
 
 def test_runs_side_by_side(data, tmp_path):

@@ -84,18 +84,19 @@ def test_what_only_new_episodes_bring_is_never_expected(without_chance):
 def test_script(tmp_path):
     key_order.script(
         [
-            *('--data', str(tmp_path), '--run', 'tiny', '--models', 'lstm'),
+            *('--data', str(tmp_path), '--run', 'tiny', '--models', 'dnc'),
             *('--usual', 'lstm', '--updates', '2'),
         ]
     )
     folder = tmp_path / 'key_order/tiny'
     rows = json.loads((folder / 'results.json').read_text())['rows']
     assert [(row['model'], row['episodes']) for row in rows] == [
-        ('lstm', 4),
-        ('lstm', 8),
+        ('dnc', 4),
+        ('dnc', 8),
         ('lstm, trained as usual', 4),
         ('lstm, trained as usual', 8),
     ]
     assert all(0 <= row['new'] <= 1 for row in rows)
-    with Image.open(folder / 'figures/key_order.png') as picture:
-        assert min(picture.size) > 300
+    for name in ('key_order.png', 'memory.png'):
+        with Image.open(folder / 'figures' / name) as picture:
+            assert min(picture.size) > 300

@@ -117,6 +117,7 @@ def test_curious_explorers_with_a_dnc(data):
     start(data, 'curious', model='dnc', curiosity=2.0)
     folder = data / NAME / 'curious'
     assert (folder / 'explorer/cma_es.npz').exists()
+    assert (folder / 'figures/memory.png').exists()
     assert not (folder.parent / 'whole/explorer').exists()
     first, second = results(data, 'curious')['iterations']
     assert np.isfinite([first['game']['mean'], second['dream']['mean']]).all()

@@ -183,6 +183,8 @@ def test_pixels_with_and_without_a_memory(rewards, tmp_path):
     row = json.loads(log.read_text())[0]
     assert ('bonus' in row) == (rewards == 'intrinsic')
     assert (f'explained_{rewards}') in row
+    memory = tmp_path / 'pixelcopter_rnd' / rewards / 'figures/memory.png'
+    assert memory.exists() == (rewards == 'extrinsic')
 
 
 def test_cma_es_and_the_comparison(tmp_path):

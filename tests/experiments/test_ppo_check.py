@@ -55,6 +55,7 @@ def test_pendulum_with_a_memory(tmp_path):
     # 200 steps, each between -16.3 and 0
     assert (returns < 0).all() and (returns > -200 * 16.3).all()
     assert found['config']['discount'] == 0.95, "the game's own settings"
+    check_picture(tmp_path / 'ppo_check/dnc/figures/memory.png')
 
 
 def test_seeds_side_by_side(tmp_path):

@@ -18,6 +18,8 @@ def test_dnc_by_a_flag_on_the_same_rollouts_and_vision(whole):
     assert found['evaluation']['episodes'] == 2
     assert np.isfinite(found['model']['nll'])
     assert not (folder(whole, 'dnc') / 'rollouts').exists()
+    assert (folder(whole, 'dnc') / 'figures/memory.png').exists()
+    assert not (folder(whole, 'whole') / 'figures/memory.png').exists()  # an LSTM
 
 
 def test_pipeline_in_double_precision(whole):

@@ -267,6 +267,13 @@ def test_memory_trace_shows_memory_and_link_at_moments(tmp_path, charts):
     np.testing.assert_array_equal(last.images[0].get_array(), links[1])
 
 
+def test_names_of_marks_stand_apart(tmp_path, charts):
+    marks = {'far': 90, 'second': 14, 'first': 10, 'third': 26, 'fourth': 60}
+    plots.memory_trace(tmp_path / 'a.png', {'usage': np.zeros((100, 4))}, marks)
+    lines = {text.get_text(): text.get_position()[1] for text in charts[0].axes[0].texts}
+    assert lines['first'] == lines['third'] == lines['fourth'] == lines['far'] < lines['second']
+
+
 def test_a_long_trace_of_many_slots_loses_no_write(tmp_path, charts):
     writes = np.zeros((3000, 300))
     writes[1234, 217] = 1.0
