@@ -19,7 +19,6 @@ import faulthandler
 import multiprocessing
 import os
 import pathlib
-import pickle
 import shutil
 import signal
 import sys
@@ -30,6 +29,7 @@ import traceback
 import types
 from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing import connection, spawn
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import chainer
@@ -285,7 +285,7 @@ def _unpack(packed: bytes, main: dict[str, Any]) -> Any:
     """What was pickled, after the main script was loaded if that names it."""
     if b'__main__' in packed:
         spawn.prepare(main)
-    return pickle.loads(packed)
+    return ForkingPickler.loads(packed)
 
 
 def _serve(
@@ -352,7 +352,7 @@ class Worker:
         self._process = _SPAWN.Process(
             target=_serve,
             args=(
-                *(theirs, pickle.dumps((function, setup)), _main_script()),
+                *(theirs, bytes(ForkingPickler.dumps((function, setup))), _main_script()),
                 *(str(crash_file), chainer.get_dtype().name),
             ),
             daemon=True,
@@ -371,7 +371,7 @@ class Worker:
         self.index = index
         self.deadline = None if timeout is None else time.monotonic() + timeout
         with contextlib.suppress(OSError):  # it died: seen at the next wait
-            self.pipe.send_bytes(pickle.dumps(task))
+            self.pipe.send_bytes(ForkingPickler.dumps(task))
 
     def message(self) -> tuple[str, Any]:
         """What the worker sent; ('died', None) when there is no more.
