@@ -5,6 +5,7 @@ Colours are safe for colour-blind readers, and a thing (agent, random, lstm, dnc
 the same colour everywhere. No ``pyplot``, no global style.
 """
 
+from chainer_wm.plots.bars import bars
 from chainer_wm.plots.calibration import calibration, deaths_by_age, reliability, wilson
 from chainer_wm.plots.curves import Panel, curves, evolution, training_curves
 from chainer_wm.plots.films import Animation, gif, side_by_side
@@ -21,6 +22,7 @@ __all__ = [
     'MEMORY_NAMES',
     'Animation',
     'Panel',
+    'bars',
     'calibration',
     'colours',
     'contact_sheet',

@@ -11,6 +11,8 @@ Every experiment says in its ``results.json`` what is to be compared, in one for
   ``log_x``, ``points``, ``marks`` (see ``plots.Panel``), ``references`` (name -> y), ``score`` (of
   the baselines to draw), ``hold`` (after the last x, y stays as it is).
 - ``matrices``: name -> ``{'values', 'rows', 'columns'}``, and what ``plots.matrices`` takes.
+- ``bars``: name -> ``{'labels', 'values', 'ylabel'}`` and perhaps ``references`` (name -> values);
+  a value of None is nothing.
 - ``task``: runs of different ones are not compared; ``inherited``: settings of another run whose
   models or episodes this one uses, which count like its own.
 
@@ -55,7 +57,7 @@ FREE = {
 }
 MEMORY = ('memory_length', 'memory_width', 'read_heads', 'link_sparsity', 'test_memory_length')
 KEPT = ('experiment', 'run', 'task', 'seed', 'config', 'versions', 'commits', 'seconds', 'solved')
-SAID = ('scores', 'baselines', 'curves', 'matrices', 'inherited')
+SAID = ('scores', 'baselines', 'curves', 'matrices', 'bars', 'inherited')
 LONGEST = 48  # letters of a group's label
 DRAWS = 2000  # of the bootstrap
 # Student's t, 97.5 %, by degrees of freedom.

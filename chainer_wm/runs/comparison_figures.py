@@ -1,4 +1,4 @@
-"""Figures of runs side by side: scores and curves over seeds, matrices."""
+"""Figures of runs side by side: scores and curves over seeds, matrices, bars."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POINTS = 300  # of curves over different x, at most
 
 
 def draw(folder: pathlib.Path, runs: Sequence[Finished], by: Sequence[str] | None = None) -> list:
-    """``scores.png``, ``curves.png`` and a ``matrix_*.png`` each; those that there are.
+    """``scores.png``, ``curves.png``, a ``matrix_*.png`` and a ``bars_*.png`` each, if there are.
 
     Returns:
         The paths of what was drawn.
@@ -51,10 +51,11 @@ def draw(folder: pathlib.Path, runs: Sequence[Finished], by: Sequence[str] | Non
         paths.append(folder / 'curves.png')
         panels = [panel(name, said_of(groups, 'curves', name), levels(runs)) for name in curves]
         plots.curves(paths[-1], panels, f'{title}: mean over seeds, and its 95 % interval')
-    for name in dict.fromkeys(name for run in runs for name in run.results.get('matrices', {})):
-        slug = re.sub(r'\W+', '_', name.lower()).strip('_')
-        paths.append(folder / f'matrix_{slug}.png')
-        draw_matrix(paths[-1], groups, name)
+    for kind, word, draw_one in (('matrices', 'matrix', draw_matrix), ('bars', 'bars', draw_bars)):
+        for name in dict.fromkeys(name for run in runs for name in run.results.get(kind, {})):
+            slug = re.sub(r'\W+', '_', name.lower()).strip('_')
+            paths.append(folder / f'{word}_{slug}.png')
+            draw_one(paths[-1], groups, name)
     return paths
 
 
@@ -159,3 +160,19 @@ def draw_matrix(path: pathlib.Path, groups: Groups, name: str) -> None:
         group: mean([each['values'] for each in matrices]) for group, matrices in said.items()
     }
     plots.matrices(path, means, title=name, **{k: v for k, v in first.items() if k != 'values'})
+
+
+def draw_bars(path: pathlib.Path, groups: Groups, name: str) -> None:
+    """Bars of every group with a dot per seed, and of what did not learn."""
+    said = said_of(groups, 'bars', name)
+    every = [each for rows in said.values() for each in rows]
+    first = every[0]
+    series = {
+        group: np.array([each['values'] for each in rows], float) for group, rows in said.items()
+    }
+    for other in first.get('references', {}):
+        known = [
+            each['references'][other] for each in every if other in each.get('references', {})
+        ]
+        series[other] = mean(known)
+    plots.bars(path, first['labels'], series, first['ylabel'], name)
