@@ -22,6 +22,7 @@ from chainer_wm.links.recurrent import make_core
 
 HEADS = ('mixture', 'categorical')
 IGNORED = -1
+STAYS = 0.95  # chance of a component to stay as it is, before anything is learnt
 
 
 class StateModel(chainer.Chain):
@@ -45,7 +46,8 @@ class StateModel(chainer.Chain):
 
     Attributes:
         core, head: the links: the recurrent core and one linear layer.
-        stay: (D,), weights of staying, of a categorical with ``change`` alone.
+        stay: (D,), what is added to the logits of the values in s_t, with a categorical and
+            ``change`` alone; at first every component stays with a chance of 0.95.
         input_size, output_size: of the core's input, and of the head.
         config: the constructor's arguments, for ``StateModel(**config)``.
 
@@ -100,7 +102,9 @@ class StateModel(chainer.Chain):
             )
             self.head = L.Linear(self.core.output_size, self.output_size, initialW=draw)
             if head == 'categorical' and change:
-                self.stay = chainer.Parameter(np.zeros(state_size, chainer.get_dtype()))
+                # softmax: 0.95 for the value of before, as long as nothing is known
+                odds = np.log(STAYS / (1 - STAYS) * (values - 1))
+                self.stay = chainer.Parameter(np.full(state_size, odds, chainer.get_dtype()))
 
     @property
     def config(self) -> dict[str, Any]:

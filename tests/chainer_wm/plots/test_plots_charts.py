@@ -312,3 +312,23 @@ def test_memory_trace_refuses_a_batch_axis_and_other_sizes(tmp_path):
         plots.memory_trace(tmp_path / 'a.png', TRACE, moments=(2, 6))
     with pytest.raises(ValueError, match='links has shape'):
         plots.memory_trace(tmp_path / 'a.png', TRACE, moments=(2,), links=np.zeros((2, 4, 4)))
+
+        plots.memory_trace(tmp_path / 'a.png', {'memory': np.zeros((6, 4))})
+
+
+def test_bars_are_means_with_a_dot_per_seed(tmp_path, charts):
+    series = {'LSTM': [[0.2, 0.5, np.nan], [0.4, 0.7, np.nan]], 'copy': [0.0, 1.0, np.nan]}
+    plots.bars(tmp_path / 'a.png', ['board', 'ammo', 'teammate'], series, 'exact')
+    axes = charts[0].axes[0]
+    heights = {
+        container.get_label(): [bar.get_height() for bar in container]
+        for container in axes.containers
+    }
+    np.testing.assert_allclose(heights['LSTM'], [0.3, 0.6, 0])
+    np.testing.assert_allclose(heights['copy'], [0, 1, 0])
+    np.testing.assert_array_equal([line.get_ydata() for line in axes.lines], series['LSTM'])
+    assert sum(word.get_text() == '–' for word in axes.texts) == 2
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ['board', 'ammo', 'teammate']
+    for wrong in ({}, {'a': [1, 2]}):
+        with pytest.raises(ValueError, match=r'expected \(seeds, 3\)'):
+            plots.bars(tmp_path / 'a.png', ['board', 'ammo', 'teammate'], wrong)
