@@ -147,7 +147,8 @@ def play(games: PommermanGames, config: Config, episode: int) -> Rollout:
         np.stack(seen),
         np.array(actions, np.float32),
         np.array(rewards, np.float32),
-        *ends,
+        ends[0],
+        ends[1],
         {'seed': seed, 'episode': episode, 'kinds': [KINDS[kind] for kind in kinds[0]]},
     )
 

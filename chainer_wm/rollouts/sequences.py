@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from chainer_wm.rollouts.latents import Latents
+from chainer_wm.rollouts.states import RecordedStates
 from chainer_wm.seeds import stream
 
 
@@ -36,7 +37,7 @@ class LatentSequences:
     function of (seed, i).
 
     Args:
-        latents: the encoded episodes.
+        latents: the encoded episodes, or recorded states in the place of codes.
         batch_size: B, lanes side by side.
         window: T, steps.
         seed: of the order.
@@ -56,7 +57,7 @@ class LatentSequences:
 
     def __init__(
         self,
-        latents: Latents,
+        latents: Latents | RecordedStates,
         batch_size: int,
         window: int,
         seed: int,

@@ -61,11 +61,9 @@ def train(
     def loss(number: int, state: Any):
         window = sequences.batch(number)
         noise = dequantising(stream(seed, 'dequantise', number), window.mu[1:].shape)
-        return model.loss(
-            *map(sender(model), (window.mu[:-1], window.actions, window.mu[1:], window.mask)),
-            state,
-            *map(sender(model), (window.reset, noise)),
-        )
+        parts = (window.mu[:-1], window.actions, window.mu[1:], window.mask, window.reset, noise)
+        s, a, s_next, mask, reset, noise = map(sender(model), parts)
+        return model.loss(s, a, s_next, mask, state, reset, noise)
 
     updates = math.ceil(epochs * sequences.windows_per_epoch)
     updater = loop.NumberedUpdater(
@@ -104,12 +102,9 @@ def measure(model: StateModel, sequences: LatentSequences, seed: int) -> dict[st
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
         for number, (window, s, a, s_next, state) in enumerate(_passed(model, sequences)):
             noise = dequantising(stream(seed, 'held-out noise', number), s.shape)
-            send = sender(model)
-            loss, state.after = model.loss(
-                *map(send, (s, a, s_next, window.mask)),
-                state.before,
-                *map(send, (window.reset, noise)),
-            )
+            parts = map(sender(model), (s, a, s_next, window.mask, window.reset, noise))
+            s, a, s_next, mask, reset, noise = parts
+            loss, state.after = model.loss(s, a, s_next, mask, state.before, reset, noise)
             known = int(window.mask.sum())
             total += float(loss.array) * known
             count += known
@@ -157,7 +152,7 @@ class Tally(NamedTuple):
     changed: np.ndarray
 
     @classmethod
-    def count(cls, predicted: np.ndarray, truth: np.ndarray, start: np.ndarray) -> Tally:
+    def compare(cls, predicted: np.ndarray, truth: np.ndarray, start: np.ndarray) -> Tally:
         """Of states (n, D), with the states that the predictions started from."""
         right, changed = predicted == truth, truth != start
         parts = (right, np.ones_like(right), right & changed, changed)
@@ -200,7 +195,7 @@ def one_step(model: StateModel, sequences: LatentSequences, seed: int) -> dict[s
             }
             here = window.mask
             for name, predicted in shown.items():
-                found[name] += Tally.count(predicted[here], s_next[here], s[here])
+                found[name] += Tally.compare(predicted[here], s_next[here], s[here])
     return found
 
 
@@ -264,7 +259,7 @@ def open_loop(
             truth = recorded.mu[steps].astype(np.int64)
             shown = {'M': dreamt, 'copy': np.broadcast_to(truth[0], truth[1:].shape)}
             for name, predicted in shown.items():
-                tallies = [Tally.count(p, t, truth[0]) for p, t in zip(predicted, truth[1:])]
+                tallies = [Tally.compare(p, t, truth[0]) for p, t in zip(predicted, truth[1:])]
                 found[name] += Tally(*map(np.stack, zip(*tallies)))
     return found
 

@@ -313,8 +313,6 @@ def test_memory_trace_refuses_a_batch_axis_and_other_sizes(tmp_path):
     with pytest.raises(ValueError, match='links has shape'):
         plots.memory_trace(tmp_path / 'a.png', TRACE, moments=(2,), links=np.zeros((2, 4, 4)))
 
-        plots.memory_trace(tmp_path / 'a.png', {'memory': np.zeros((6, 4))})
-
 
 def test_bars_are_means_with_a_dot_per_seed(tmp_path, charts):
     series = {'LSTM': [[0.2, 0.5, np.nan], [0.4, 0.7, np.nan]], 'copy': [0.0, 1.0, np.nan]}

@@ -65,7 +65,7 @@ def test_exact_predictions_are_counted_by_component():
     start = np.array([[0, 1, 2], [0, 1, 2]])
     truth = np.array([[1, 1, 2], [1, 2, 2]])
     predicted = np.array([[1, 0, 2], [0, 2, 2]])
-    tally = Tally.count(predicted, truth, start)
+    tally = Tally.compare(predicted, truth, start)
     assert tally.right.tolist() == [1, 1, 2] and tally.of.tolist() == [2, 2, 2]
     assert tally.changed.tolist() == [2, 1, 0] and tally.right_changed.tolist() == [1, 1, 0]
     assert tally.shares() == {'all': 4 / 6, 'changed': 2 / 3, 'unchanged': 2 / 3}
