@@ -16,6 +16,7 @@ of all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -87,10 +88,15 @@ def _count(codes, labels, n_log_n, counts, found):
 def neighbour_information(
     cells: np.ndarray, labels: np.ndarray, seed: int, neighbours: int = 3
 ) -> np.ndarray:
-    """I(cell; label) from nearest neighbours: (T, C) and (T,) -> (C,) float64, not below 0.
+    """I(cell; label) from nearest neighbours, not below 0.
 
     Args:
+        cells: (T, C).
+        labels: (..., T) integers, as they are or permuted.
         seed: of the noise that parts equal numbers.
+
+    Returns:
+        (..., C) float64.
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -102,9 +108,10 @@ def neighbour_information(
             'nearest-neighbour information needs scikit-learn, which is not installed: '
             'pip install scikit-learn, or the extra: pip install -e ".[probes]"'
         ) from error
-    return mutual_info_classif(
-        cells, labels, discrete_features=False, n_neighbors=neighbours, random_state=seed
-    )
+    options = dict(discrete_features=False, n_neighbors=neighbours, random_state=seed)
+    rows = labels.reshape(-1, len(cells))
+    found = np.stack([mutual_info_classif(cells, row, **options) for row in rows])
+    return found.reshape(*labels.shape[:-1], cells.shape[1])
 
 
 def label_information(cells: np.ndarray, labels: np.ndarray, cast: type = float) -> np.ndarray:
@@ -122,12 +129,12 @@ def label_information(cells: np.ndarray, labels: np.ndarray, cast: type = float)
     for cell, numbers in enumerate(cells.astype(cast).T):
         _, codes = np.unique(numbers, return_inverse=True)
         pairs = codes.astype(np.int64) * (int(labels.max()) + 1) + labels
-        found[cell] = _entropy(codes) + _entropy(labels) - _entropy(pairs)
+        found[cell] = entropy(codes) + entropy(labels) - entropy(pairs)
     return np.maximum(found, 0.0)
 
 
-def _entropy(labels: np.ndarray) -> float:
-    """Of the shares of the labels, in nats."""
+def entropy(labels: np.ndarray) -> float:
+    """Of the shares of labels (T,), in nats."""
     shares = np.unique(labels, return_counts=True)[1] / len(labels)
     return float(-np.sum(shares * np.log(shares)))
 
@@ -160,6 +167,69 @@ class Significance(NamedTuple):
     p_max: np.ndarray  # (C,) of the largest of all cells: corrected for how many there are
     null_mean: float  # of all cells
     null_max: float  # the mean of the largest
+
+
+class Estimates(NamedTuple):
+    """Of C cells; those of several sequences are added up."""
+
+    observed: np.ndarray  # (C,)
+    control: np.ndarray  # (C,) beside another sequence of the same kind
+    null: np.ndarray  # (P, C) beside P null sequences
+
+    def plus(self, other: Estimates) -> Estimates:
+        """Of both sequences together."""
+        return Estimates(*(one + two for one, two in zip(self, other)))
+
+    def over(self, sequences: int) -> Estimates:
+        """The means over so many sequences."""
+        return Estimates(*(each / sequences for each in self))
+
+
+def estimates(
+    estimator: Callable[[np.ndarray], np.ndarray],
+    labels: np.ndarray,
+    control: np.ndarray,
+    null: np.ndarray,
+) -> Estimates:
+    """An estimator beside chance.
+
+    Args:
+        estimator: (..., T) -> (..., C).
+        labels: (T,) the sequence; control: (T,) another one; null: (P, T), see ``null_labels``.
+    """
+    found = estimator(np.concatenate([labels[None], control[None], null]))
+    return Estimates(found[0], found[1], found[2:])
+
+
+def summary(found: Estimates, level: float = 0.05) -> dict[str, float]:
+    """An estimate over all cells beside chance, for people, in nats.
+
+    Args:
+        level: of significance.
+
+    Returns:
+        The mean and the largest of the cells as they are, beside the control and beside the null
+        (mean over its draws); 'excess', the mean beyond the null's; the shares of cells that are
+        significant, each for itself ('significant') and corrected for their number ('corrected'),
+        and of the control ('control_significant'); the smallest corrected p.
+    """
+    test = permutation_test(found.observed, found.null)
+    other = permutation_test(found.control, found.null)
+    return {
+        'cells': len(found.observed),
+        'mean': float(found.observed.mean()),
+        'largest': float(found.observed.max()),
+        'excess': float(found.observed.mean()) - test.null_mean,
+        'control_mean': float(found.control.mean()),
+        'control_largest': float(found.control.max()),
+        'null_mean': test.null_mean,
+        'null_largest': test.null_max,
+        'significant': float((test.p <= level).mean()),
+        'corrected': float((test.p_max <= level).mean()),
+        'control_significant': float((other.p <= level).mean()),
+        'control_corrected': float((other.p_max <= level).mean()),
+        'smallest_corrected_p': float(test.p_max.min()),
+    }
 
 
 def permutation_test(observed: np.ndarray, null: np.ndarray) -> Significance:

@@ -172,27 +172,47 @@ def probe(
     """
     if method not in METHODS:
         raise ValueError(f'method is {method!r}, but must be one of {METHODS}')
-    found: dict[str, dict] = {name: {} for name in ('train', *held_out)}
+    every = {'train': train, **held_out}
+    parts = [
+        _Part('softmax', [name], np.eye(int(y.max()) + 1)[y]) for name, y in train.labels.items()
+    ]
     if train.values:
-        names, targets = list(train.values), np.stack(list(train.values.values()), axis=1)
+        targets = np.stack(list(train.values.values()), axis=1)
+        parts.insert(0, _Part('squares', list(train.values), targets))
+    if method == 'ridge':  # the same factorisation serves all
+        fitted = fit_ridge(
+            train.features, np.concatenate([part.targets for part in parts], axis=1)
+        )
+    found: dict[str, dict] = {name: {} for name in every}
+    first = 0
+    for kind, names, targets in parts:
+        last = first + targets.shape[1]
         if method == 'ridge':
-            fitted = fit_ridge(train.features, targets)
+            own = fitted._replace(W=fitted.W[:, first:last], b=fitted.b[first:last])
         else:
-            fitted = fit_adam(train.features, targets, rng, **options)
-        for name, samples in {'train': train, **held_out}.items():
-            outputs = fitted.outputs(samples.features)
-            for column, target in enumerate(names):
-                found[name][target] = score_values(outputs[:, column], samples.values[target])
-    for target, classes in train.labels.items():
-        ones = np.eye(int(classes.max()) + 1)[classes]
-        if method == 'ridge':
-            fitted = fit_ridge(train.features, ones)
-        else:
-            fitted = fit_adam(train.features, ones, rng, 'softmax', **options)
-        for name, samples in {'train': train, **held_out}.items():
-            logits = fitted.outputs(samples.features)
-            found[name][target] = score_labels(logits, samples.labels[target], method == 'adam')
+            own = fit_adam(train.features, targets, rng, kind, **options)
+        first = last
+        for name, samples in every.items():
+            found[name] |= _scores(own.outputs(samples.features), samples, kind, names, method)
     return found
+
+
+class _Part(NamedTuple):
+    """What is fitted at once: values, or the classes of one label."""
+
+    kind: str
+    names: list[str]
+    targets: np.ndarray  # (n, K)
+
+
+def _scores(
+    outputs: np.ndarray, samples: Samples, kind: str, names: list[str], method: str
+) -> dict[str, dict[str, float]]:
+    if kind == 'softmax':
+        return {
+            name: score_labels(outputs, samples.labels[name], method == 'adam') for name in names
+        }
+    return {name: score_values(y, samples.values[name]) for name, y in zip(names, outputs.T)}
 
 
 def score_values(outputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:

@@ -45,6 +45,7 @@ class SpriteRollouts:
         motion: one of MOTIONS. A walk stays inside the range of a factor, but for the orientation,
             whose first and last class are one image.
         moving: factors that change; the others are drawn once per rollout.
+        cut: only the first so many sprites of each rollout; None takes all.
 
     Raises:
         ValueError: lengths that are none, or an unknown motion or factor.
@@ -58,6 +59,7 @@ class SpriteRollouts:
         longest: int = 1000,
         motion: str = 'random',
         moving: Sequence[str] = FACTORS,
+        cut: int | None = None,
     ) -> None:
         if not 2 <= shortest <= longest:
             raise ValueError(
@@ -71,8 +73,14 @@ class SpriteRollouts:
             )
         self.seed, self.purpose = seed, purpose
         self.shortest, self.longest = shortest, longest
-        self.motion = motion
+        self.motion, self.cut = motion, cut
         self._moves = np.array([factor in moving for factor in FACTORS])
+
+    @property
+    def mean_length(self) -> float:
+        """Of all there could be."""
+        lengths = np.arange(self.shortest, self.longest + 1)
+        return float(np.mean(lengths if self.cut is None else np.minimum(lengths, self.cut)))
 
     def classes(self, number: int) -> np.ndarray:
         """The sprites of a rollout, (L, 5) int64."""
@@ -83,7 +91,7 @@ class SpriteRollouts:
         else:
             found = _walk(rng, length)
         found[:, ~self._moves] = found[0, ~self._moves]
-        return found
+        return found[: self.cut]
 
 
 def _walk(rng: np.random.Generator, length: int) -> np.ndarray:
@@ -137,7 +145,7 @@ class SpriteWindows:
         actions: one of ACTIONS.
 
     Attributes:
-        steps: of all rollouts together, about: count times the mean length.
+        steps: of all rollouts together, as is to be expected of their lengths.
 
     Raises:
         ValueError: a size below 1, or unknown actions.
@@ -162,7 +170,7 @@ class SpriteWindows:
         self.rollouts, self.count = rollouts, count
         self.lanes, self.window = lanes, window
         self.sprites, self.actions = sprites, actions
-        self.steps = count * (rollouts.shortest + rollouts.longest) / 2
+        self.steps = count * rollouts.mean_length
         self._lanes = [_Lane(self, lane) for lane in range(lanes)]
 
     def batch(self, number: int) -> SpriteWindow:

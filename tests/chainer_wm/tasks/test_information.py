@@ -9,10 +9,12 @@ import pytest
 from chainer_wm.tasks.information import (
     binned,
     binned_information,
+    estimates,
     label_information,
     neighbour_information,
     null_labels,
     permutation_test,
+    summary,
 )
 
 
@@ -41,8 +43,9 @@ def test_neighbours_of_gaussians(rho):
     pytest.importorskip('sklearn', reason='needs scikit-learn, the extra named probes')
     cells, y = gaussians(np.random.default_rng(1), rho, 4000, 2)
     labels = binned(y[:, None], 16)[:, 0]
-    found = neighbour_information(cells, labels, seed=0)
-    assert found == pytest.approx([known(rho)] * 2, abs=0.06)
+    found = neighbour_information(cells, np.stack([labels, labels[::-1]]), seed=0)
+    assert found[0] == pytest.approx([known(rho)] * 2, abs=0.06)
+    assert found[1] == pytest.approx([0, 0], abs=0.06)
 
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
@@ -137,3 +140,24 @@ def test_shifted_labels_are_never_the_ones_themselves():
     assert {tuple(row) for row in shifted} == {tuple(np.roll(labels, k)) for k in range(1, 5)}
     with pytest.raises(ValueError, match="kind is 'none'"):
         null_labels(labels, 1, np.random.default_rng(0), 'none')
+
+
+def test_a_summary_says_what_is_beyond_chance_over_all_sequences():
+    rng = np.random.default_rng(8)
+    total = None
+    for _ in range(4):
+        labels, control = rng.integers(8, size=(2, 300))
+        cells = rng.standard_normal((300, 20))
+        cells[:, :5] += labels[:, None]
+        codes = binned(cells)
+        null = null_labels(labels, 39, rng)
+        one = estimates(
+            lambda each, codes=codes: binned_information(codes, each), labels, control, null
+        )
+        total = one if total is None else total.plus(one)
+    found = summary(total.over(4))
+    assert found['cells'] == 20 and found['corrected'] == 0.25
+    assert found['control_corrected'] == 0 and found['control_significant'] <= 0.2
+    assert found['smallest_corrected_p'] == 1 / 40
+    assert found['largest'] > 2 * found['null_largest'] > 2 * found['null_mean']
+    assert found['excess'] == pytest.approx(found['mean'] - found['null_mean'])

@@ -59,6 +59,12 @@ def test_the_action_points_to_the_next_sprite_or_comes_from_the_last():
     assert not ahead[-1].any() and not behind[0].any()
 
 
+def test_cut_rollouts_are_the_first_steps_of_the_whole():
+    np.testing.assert_array_equal(some(cut=3).classes(2), some().classes(2)[:3])
+    assert some().mean_length == 7 and some(cut=7).mean_length == (5 + 6 + 7 * 3) / 5
+    assert windows(cut=7).steps == 4 * 6.4
+
+
 @pytest.mark.parametrize('actions', ['next', 'last'])
 def test_windows_hold_whole_rollouts_lane_by_lane(actions):
     made = windows(actions=actions)
