@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import importlib.util
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ class Config(MemoryConfig, TrainingConfig):
     code_size: int = opt(
         0, 'rectified units before and after the core, 0: it reads pixels', least=0
     )
-    dsprites: str = opt('', 'the original .npz; without it the images are drawn', free=True)
+    dsprites: str = opt('', 'the original .npz; without it the images are drawn')
     actions: str = opt('next', 'point to the next sprite, or come from the last', ACTIONS)
     motion: str = opt('random', 'sprites are drawn anew, or walk', MOTIONS)
     moving: tuple[str, ...] = opt(FACTORS, 'factors that change within a rollout', FACTORS)
@@ -257,9 +257,8 @@ def report_training(
         'held-out': (x, curves[SCORES['loss']]['y']),
         'mean image': (x, [mean['loss']] * len(x)),
     }
-    look = dict(ylabel='nats per image', xlabel='update')
-    title = f'dSprites: {config.model.upper()}'
-    plots.training_curves(run.path('figures/training.png'), losses, title=title, **look)
+    path, title = run.path('figures/training.png'), f'dSprites: {config.model.upper()}'
+    plots.training_curves(path, losses, 'nats per image', 'update', title)
 
 
 def _lower(value: float) -> dict[str, Any]:
@@ -305,7 +304,7 @@ def probe(config: Config, run: run_folder.Run) -> None:
     """Test 1: what linear probes read off the memory, and off the controls."""
     found: dict[str, Any] = {}
     few = [lag for lag in LAGS if lag <= config.longest_lag]
-    options = dict(epochs=config.probe_epochs, learning_rate=config.probe_rate)
+    options: dict[str, Any] = dict(epochs=config.probe_epochs, learning_rate=config.probe_rate)
     for name, features in every_features(config, run).items():
         train, other = (
             logged(config, kind).samples(features(kind), config.longest_lag) for kind in KINDS
@@ -364,7 +363,8 @@ def probe_scores(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     asked = [(factor, 0) for factor in NUMBERS] + [('x', 5), ('y', 5)]
     for factor, lag in asked:
         if f'{factor}@{lag}' in told:
-            scores[f'R2 of {factor}, t-{lag}'] = {'mean': told[f'{factor}@{lag}']['r2']}
+            r2 = told[f'{factor}@{lag}']['r2']
+            scores[f'R2 of {factor}, t-{lag}'] = {'mean': r2 if math.isfinite(r2) else None}
     return scores
 
 
@@ -408,37 +408,26 @@ def lag_curves(config: Config, found: Mapping[str, Any]) -> dict[str, dict[str, 
 def inform(config: Config, run: run_folder.Run) -> None:
     """Test 2: what each cell tells of a factor while nothing else moves."""
     found: dict[str, Any] = {}
-    matrix: dict[str, Any] = {}
+    matrix: dict[str, np.ndarray] = {}
     for net, model in (('trained', trained_model(config, run)), ('untrained', new_model(config))):
-        totals: dict[str, information.Estimates] = {}
-        labelled: dict[str, np.ndarray] = {}
-        entropy = 0.0
+        test = information.CellInformation(
+            'shuffle' if config.motion == 'random' else 'shift',
+            bins=config.bins,
+            permutations=config.permutations,
+            neighbours=config.neighbours if net == 'trained' else 0,
+            some_cells=config.some_cells,
+            some_permutations=config.some_permutations,
+        )
         for number, cells, labels, control in watched(config, model):
-            rng = functools.partial(stream, config.seed, 'null', number)
-            for name, one in every_estimate(config, net, cells, labels, control, rng).items():
-                totals[name] = totals[name].plus(one) if name in totals else one
-            few = cells[:, some(config, cells)]
-            for name, cast in (('as floats', float), ('as integers', int)):
-                told = information.label_information(few, labels, cast) / config.sequences
-                labelled[name] = labelled.get(name, 0.0) + told
-            entropy += information.entropy(labels) / config.sequences
+            test.add(cells, labels, control, stream(config.seed, 'null', number))
             run.tick()
-        means = {name: total.over(config.sequences) for name, total in totals.items()}
-        found[net] = {
-            'entropy': entropy,
-            **{name: information.summary(each) for name, each in means.items()},
-            **{
-                name: {'least': each.min(), 'mean': each.mean(), 'largest': each.max()}
-                for name, each in labelled.items()
-            },
-        }
-        excess = means['binned'].observed - means['binned'].null.mean(axis=0)
-        matrix |= {net: excess.reshape(cells_shape(config)).round(5)}
+        found[net] = test.summary()
+        matrix[net] = test.excess().reshape(cells_shape(config)).round(5)
         said = found[net]['binned']
         print(
             f'  {net}: {said["corrected"]:.0%} of {said["cells"]} cells tell of {config.watched} '
             f'(another sequence: {said["control_corrected"]:.0%}), at the most '
-            f'{said["largest"]:.3f} nats of {entropy:.3f}'
+            f'{said["largest"]:.3f} nats of {found[net]["entropy"]:.3f}'
         )
     run.add_results(information=found, matrices=information_matrices(config, matrix))
 
@@ -460,41 +449,6 @@ def watched(
             yield first + lane, cells[lane], labels, control
 
 
-def some(config: Config, cells: np.ndarray) -> np.ndarray:
-    """The cells for the slow estimators, evenly spread."""
-    return plots.frames.picked(cells.shape[1], config.some_cells)
-
-
-def every_estimate(
-    config: Config,
-    net: str,
-    cells: np.ndarray,
-    labels: np.ndarray,
-    control: np.ndarray,
-    rng: Callable[[int], np.random.Generator],
-) -> dict[str, information.Estimates]:
-    """Binned and, of a trained network's cells, nearest-neighbour information."""
-    kind = 'shuffle' if config.motion == 'random' else 'shift'
-    codes = information.binned(cells, config.bins)
-    found = {
-        'binned': information.estimates(
-            functools.partial(information.binned_information, codes),
-            labels,
-            control,
-            information.null_labels(labels, config.permutations, rng(0), kind),
-        )
-    }
-    if config.neighbours and net == 'trained':
-        few, seed = cells[:, some(config, cells)], int(rng(1).integers(2**31))
-        found['neighbours'] = information.estimates(
-            lambda each: information.neighbour_information(few, each, seed, config.neighbours),
-            labels,
-            control,
-            information.null_labels(labels, config.some_permutations, rng(2), kind),
-        )
-    return found
-
-
 def cells_shape(config: Config) -> tuple[int, int]:
     """Slots and numbers per slot; an LSTM's units as one slot."""
     if config.model == 'dnc':
@@ -503,11 +457,15 @@ def cells_shape(config: Config) -> tuple[int, int]:
 
 
 def information_matrices(config: Config, found: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The information of every cell beyond the mean of its null distribution."""
+    """The information of every cell beyond the mean of its null distribution.
+
+    Their names tell the sizes: memories of different ones have no common picture.
+    """
+    slots, numbers = cells_shape(config)
     top = max(float(each.max()) for each in found.values())
     look = dict(rows='slot', columns='cell', label='nats', limits=(0, max(top, 1e-3)))
     return {
-        f'information with {config.watched}, {net}': {'values': each, **look}
+        f'{config.watched} in {slots} x {numbers} cells, {net}': {'values': each, **look}
         for net, each in found.items()
     }
 
@@ -553,26 +511,25 @@ def _grey(images: np.ndarray) -> np.ndarray:
 
 
 def draw_table(run: run_folder.Run, found: Mapping[str, Any]) -> None:
-    """The share of each factor that probes explain at t-0, published and ours."""
-    rows = {
-        f'post, {name}': 1 - np.array(row) / np.array(FLOOR) for name, row in PUBLISHED.items()
-    }
-    for kind in ('train', 'held-out'):
+    """The errors of probes at t-0: published, and ours as published and on held-out rollouts."""
+
+    def cells(name: str, errors: Iterable[float]) -> list[str]:
+        return [name, *(f'{error:.4f}' for error in errors)]
+
+    def block(kind: str, method: str) -> list[list[str]]:
+        rows = []
         for name, each in found.items():
-            told = each['ridge'][kind]
-            shape = 1 - told['shape@0']['error'] / FLOOR[0]
-            numbers = [told[f'{factor}@0']['r2'] for factor in NUMBERS]
-            rows[f'{name}, {kind}'] = np.array([shape, *numbers])
-    plots.matrices(
+            told = each.get(method, each['ridge'])[kind]
+            numbers = (told[f'{factor}@0']['mse'] for factor in NUMBERS)
+            rows.append(cells(f'{name}, {kind}', (told['shape@0']['error'], *numbers)))
+        return rows
+
+    post = [cells(f'post, {name}', row) for name, row in PUBLISHED.items()]
+    plots.table(
         run.path('figures/table.png'),
-        {
-            'share of the errors (shape) or of the variance explained': np.stack(
-                list(rows.values())
-            )
-        },
-        title='Linear probes at t-0: the post, and this run',
-        row_names=list(rows),
-        column_names=FACTORS,
+        ['', 'wrong shapes', *NUMBERS],
+        [[cells('guess', FLOOR), *post], block('train', 'adam'), block('held-out', 'ridge')],
+        'Linear probes at t-0, mean squared errors: Adam on train, ridge on held-out',
     )
 
 

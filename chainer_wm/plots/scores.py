@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from chainer_wm.plots import style
 
-TABLE_COLUMNS = ((0.0, 'left'), (0.68, 'right'), (1.0, 'right'))
+TABLE = (6.0, 1.25)  # inches: of three columns, and of each one more
 
 
 def seed_scores(
@@ -174,13 +174,16 @@ def table(
     blocks: Sequence[Sequence[Sequence[str]]],
     title: str = '',
 ) -> None:
-    """Words in three columns: rows in blocks, with a line between the blocks.
+    """Words in columns, the first for names: rows in blocks, with a line between the blocks.
 
     Args:
         head: of the columns; blocks: of rows with as many cells.
     """
     lines = [head, *(row for block in blocks for row in block)]
-    chart = style.figure(6.0, 0.6 + 0.3 * len(lines), constrained=False)
+    width = TABLE[0] + TABLE[1] * max(0, len(head) - 3)
+    edges = np.linspace(0.68 * TABLE[0] / width, 1, len(head) - 1)
+    columns = [(0.0, 'left'), *((float(edge), 'right') for edge in edges)]
+    chart = style.figure(width, 0.6 + 0.3 * len(lines), constrained=False)
     axes = chart.add_axes((0.03, 0.03, 0.94, 0.94))
     axes.set_axis_off()
     axes.set_ylim(len(lines) + 0.2, -1)
@@ -189,7 +192,7 @@ def table(
     look: dict[str, Any] = dict(va='center', fontsize=style.LABEL, color=style.INK)
     for at, cells in enumerate(lines):
         weight = 'normal' if at else 'bold'
-        for (x, side), cell in zip(TABLE_COLUMNS, cells):
+        for (x, side), cell in zip(columns, cells):
             axes.text(x, at + 0.5, cell, ha=side, weight=weight, **look)
     for rule in np.cumsum([0, 1, *map(len, blocks)]):
         axes.axhline(rule, color=style.PALE_INK, linewidth=0.8)

@@ -53,7 +53,7 @@ FREE = {
         'debug',
         'memory_mb',
     ),
-    *('kinds', 'cells', 'temperatures', 'mixed'),
+    *('kinds', 'cells', 'temperatures', 'mixed', 'sizes'),
 }
 MEMORY = ('memory_length', 'memory_width', 'read_heads', 'link_sparsity', 'test_memory_length')
 KEPT = ('experiment', 'run', 'task', 'seed', 'config', 'versions', 'commits', 'seconds', 'solved')

@@ -17,7 +17,7 @@ of all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -247,3 +247,84 @@ def permutation_test(observed: np.ndarray, null: np.ndarray) -> Significance:
         null_mean=float(null.mean()),
         null_max=float(largest.mean()),
     )
+
+
+class CellInformation:
+    """What the cells of a memory tell of sequences: estimates and chance, over several of them.
+
+    Args:
+        kind: of the null sequences, see ``null_labels``.
+        bins: see ``binned``.
+        permutations: null sequences.
+        neighbours: see ``neighbour_information``; 0 leaves that estimator out.
+        some_cells: for the estimators that are slow, evenly spread.
+        some_permutations: null sequences of the nearest neighbours.
+    """
+
+    def __init__(
+        self,
+        kind: str = 'shuffle',
+        *,
+        bins: int = 8,
+        permutations: int = 100,
+        neighbours: int = 3,
+        some_cells: int = 64,
+        some_permutations: int = 19,
+    ) -> None:
+        self.kind, self.bins, self.permutations = kind, bins, permutations
+        self.neighbours = neighbours
+        self.some_cells, self.some_permutations = some_cells, some_permutations
+        self._sequences = 0
+        self._entropy = 0.0
+        self._estimates: dict[str, Estimates] = {}
+        self._as_labels: dict[str, np.ndarray] = {}
+
+    def add(
+        self, cells: np.ndarray, labels: np.ndarray, control: np.ndarray, rng: np.random.Generator
+    ) -> None:
+        """A sequence: cells (T, C), what they may tell of (T,), and another such sequence."""
+        null = null_labels(labels, self.permutations, rng, self.kind)
+        codes = binned(cells, self.bins)
+        self._count(
+            'binned',
+            estimates(lambda each: binned_information(codes, each), labels, control, null),
+        )
+        last = cells.shape[1] - 1
+        few = cells[:, np.unique(np.linspace(0, last, min(last + 1, self.some_cells)).astype(int))]
+        seed = int(rng.integers(2**31))
+        if self.neighbours:
+            null = null_labels(labels, self.some_permutations, rng, self.kind)
+            self._count(
+                'neighbours',
+                estimates(
+                    lambda each: neighbour_information(few, each, seed, self.neighbours),
+                    labels,
+                    control,
+                    null,
+                ),
+            )
+        for name, cast in (('as floats', float), ('as integers', int)):
+            told = label_information(few, labels, cast)
+            self._as_labels[name] = self._as_labels.get(name, 0.0) + told
+        self._entropy += entropy(labels)
+        self._sequences += 1
+
+    def _count(self, name: str, found: Estimates) -> None:
+        before = self._estimates.get(name)
+        self._estimates[name] = found if before is None else before.plus(found)
+
+    def excess(self) -> np.ndarray:
+        """The binned information of each cell (C,) beyond the mean of its null."""
+        found = self._estimates['binned'].over(self._sequences)
+        return found.observed - found.null.mean(axis=0)
+
+    def summary(self) -> dict[str, Any]:
+        """'entropy' of the sequences, ``summary`` of 'binned' and 'neighbours', and the least,
+        mean and largest of ``label_information`` 'as floats' and 'as integers'."""
+        found: dict[str, Any] = {'entropy': self._entropy / self._sequences}
+        for name, each in self._estimates.items():
+            found[name] = summary(each.over(self._sequences))
+        for name, told in self._as_labels.items():
+            told = told / self._sequences
+            found[name] = {'least': told.min(), 'mean': told.mean(), 'largest': told.max()}
+        return found

@@ -174,7 +174,8 @@ def probe(
         raise ValueError(f'method is {method!r}, but must be one of {METHODS}')
     every = {'train': train, **held_out}
     parts = [
-        _Part('softmax', [name], np.eye(int(y.max()) + 1)[y]) for name, y in train.labels.items()
+        _Part('softmax', [name], np.eye(_classes(name, *every.values()))[labels])
+        for name, labels in train.labels.items()
     ]
     if train.values:
         targets = np.stack(list(train.values.values()), axis=1)
@@ -203,6 +204,11 @@ class _Part(NamedTuple):
     kind: str
     names: list[str]
     targets: np.ndarray  # (n, K)
+
+
+def _classes(name: str, *sets: Samples) -> int:
+    """How many classes a label has in any of the sets."""
+    return 1 + max(int(each.labels[name].max()) for each in sets)
 
 
 def _scores(
@@ -245,7 +251,7 @@ def constant(train: Samples, scored: Samples) -> dict[str, dict[str, float]]:
         for name, values in train.values.items()
     }
     for name, labels in train.labels.items():
-        shares = np.bincount(labels) / len(labels)
+        shares = np.bincount(labels, minlength=_classes(name, scored)) / len(labels)
         logits = np.tile(np.log(np.maximum(shares, 1e-9)), (n, 1))
         found[name] = score_labels(logits, scored.labels[name], True)
     return found

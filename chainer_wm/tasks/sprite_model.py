@@ -262,7 +262,7 @@ def mean_image(images: np.ndarray) -> dict[str, float]:
     Returns:
         'loss' and 'wrong' of ``SpriteModel.score``.
     """
-    p = images.mean(axis=0).clip(1e-6, 1 - 1e-6)
+    p = images.mean(axis=0).clip(1e-12, 1 - 1e-12)
     loss = -np.sum(p * np.log(p) + (1 - p) * np.log(1 - p))
     wrong = (images != (p > 0.5)).sum(axis=(1, 2)).mean()
     return {'loss': float(loss), 'wrong': float(wrong)}

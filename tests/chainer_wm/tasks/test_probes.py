@@ -118,6 +118,15 @@ def test_a_target_that_does_not_change_has_no_r2():
     assert scores['mse'] == 0 and np.isnan(scores['r2'])
 
 
+@pytest.mark.parametrize('method', ['ridge', 'adam'])
+def test_a_class_that_was_never_seen_is_wrong(method):
+    train = Samples(np.eye(4), {}, {'label': np.array([0, 1, 0, 1])})
+    other = Samples(np.eye(4), {}, {'label': np.array([0, 1, 2, 2])})
+    for found in (probe(train, {'other': other}, method, NONE)['other'], constant(train, other)):
+        assert found['label']['error'] >= 0.5
+    assert found['label']['cross_entropy'] > 5
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="method is 'best'"):
         probe(linear(0, 10), {}, 'best', NONE)
