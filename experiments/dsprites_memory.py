@@ -28,6 +28,7 @@ from chainer_wm.runs import run_folder
 from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
 from chainer_wm.runs.comparison_figures import panel
+from chainer_wm.runs.figures import draw_memory
 from chainer_wm.seeds import stream
 from chainer_wm.tasks import information, probes
 from chainer_wm.tasks.sprite_model import SpriteModel, last_image, mean_image, measure, record
@@ -489,8 +490,8 @@ def figures(config: Config, run: run_folder.Run) -> None:
         **look,
     )
     model = trained_model(config, run)
-    source = windows(config, rollouts(config, 'held-out'), 1, 1)
-    window = source.batch(0)
+    source = dataclasses.replace(config, window=min(50, config.shortest - 1))
+    window = windows(source, rollouts(config, 'held-out'), 1, 1).batch(0)
     predicted, _ = model.predictions(window, model.initial_state(1))
     shown = {
         'shown': window.images[:-1, 0],
@@ -499,10 +500,13 @@ def figures(config: Config, run: run_folder.Run) -> None:
     }
     films = {name: _grey(each) for name, each in shown.items()}
     plots.film_rows(run.path('figures/predictions.png'), films, title=f'dSprites: {core}')
-    if config.model == 'dnc':
-        held, _ = model.internals(window, model.initial_state(1))
-        trace = {name: each[:, 0] for name, each in held.items()}
-        plots.memory_trace(run.path('figures/memory.png'), trace, title=f'dSprites: {core}')
+    draw_memory(
+        run.path('figures/memory.png'),
+        model.core,
+        model.inputs(window)[:, 0],
+        f'dSprites: {core}',
+        signals=dict(zip(FACTORS, values_of(window.classes[:, 0]).T)),
+    )
 
 
 def _grey(images: np.ndarray) -> np.ndarray:

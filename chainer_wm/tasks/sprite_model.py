@@ -17,6 +17,8 @@ from chainer_wm.tasks.sprites import FACTORS, SIZE, VALUES
 from dnc import DNCState
 
 PIXELS = SIZE * SIZE
+#: What ``internals`` gives of a DNC, and what its trace calls it.
+HELD = {'hidden': 'h', 'reads': 'read_vectors', 'memory': 'memory'}
 #: Mean and deviation of each factor over the data set.
 MEANS = np.array([values.mean() for values in VALUES])
 DEVIATIONS = np.array([values.std() for values in VALUES])
@@ -178,32 +180,31 @@ class SpriteModel(chainer.Chain):
         """The probability of each pixel of the next images, (T, B, 64, 64); the state after."""
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
             logits, _, state = self(window, state)
-            pixels = F.sigmoid(logits).array
-        pixels = chainer.get_device('@numpy').send(pixels)
+            pixels = _on_cpu(F.sigmoid(logits))
         return pixels.reshape(*window.mask.shape, SIZE, SIZE), detach(state)
 
     def internals(self, window: SpriteWindow, state: Any) -> tuple[dict[str, np.ndarray], Any]:
         """What the network holds after each step, as NumPy arrays, and the state afterwards.
 
         Returns:
-            ({'hidden': h (T, B, H)}, state); of a DNC also 'reads' (T, B, R W), 'memory' (T, B, N
-            W), and by their own names what ``DNC.trace`` gives.
+            ({'hidden': h (T, B, H)}, state); of a DNC also 'reads' (T, B, R W) and 'memory' (T, B,
+            N W).
         """
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
-            xs, reset = self.inputs(window), self._send(window.reset)
+            xs, reset = self.inputs(window).array, self._send(window.reset)
+            outputs, after = self.core.sequence(xs, state, reset)
             if self._config['core'] == 'lstm':
-                outputs, state = self.core.sequence(xs, state, reset)
-                hidden = chainer.get_device('@numpy').send(outputs.array)
-                return {'hidden': hidden}, detach(state)
-            trace = self.core.trace(xs.array, state, reset)
+                return {'hidden': _on_cpu(outputs)}, detach(after)
+            trace = self.core.trace(xs, state, reset, names=tuple(HELD.values()))
         lanes = window.mask.shape
-        named = {'hidden': 'h', 'reads': 'read_vectors', 'memory': 'memory'}
-        found = {name: trace[key].reshape(*lanes, -1) for name, key in named.items()}
-        last = DNCState(*(self.device.send(trace[field][-1]) for field in DNCState._fields))
-        return {**trace, **found}, last
+        return {name: trace[key].reshape(*lanes, -1) for name, key in HELD.items()}, detach(after)
 
     def _send(self, array: np.ndarray):
         return self.device.send(np.ascontiguousarray(array, self.dtype))
+
+
+def _on_cpu(array: Any) -> np.ndarray:
+    return chainer.get_device('@numpy').send(chainer.as_array(array))
 
 
 def measure(model: SpriteModel, source: SpriteWindows, count: int) -> dict[str, float]:
