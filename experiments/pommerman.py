@@ -8,7 +8,8 @@ learnt nothing. ``--model lstm --match`` is an LSTM with as many parameters as t
     games of scripted agents --s, a--> M --s'--> compared, one step ahead and in M's own dream
 
 The heads: 'mixture' is the blog post's, Gaussians rounded to integers; 'categorical' has one
-distribution for each component. By ``--change`` the prediction starts from the last state.
+distribution for each component. By ``--change`` the prediction starts from the last state. The
+post tells neither sizes nor agents, games or epochs: all of them are ours.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ PRESETS: dict[str, dict] = {
         episodes=12, max_steps=60, hidden_size=16, memory_length=8, memory_width=8,
         read_heads=1, epochs=2.0, batch=4, window=16, measure_every=10, horizon=5),
     'laptop': dict(
-        episodes=400, max_steps=200, planes=True, change=True, hidden_size=128, epochs=20.0),
+        episodes=600, max_steps=200, planes=True, change=True, hidden_size=128,
+        epochs=10.0, batch=4, learning_rate=2e-3),
     'paper': {},
 }
 # fmt: on
