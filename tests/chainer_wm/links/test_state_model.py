@@ -1,5 +1,7 @@
 """A model of states of integers: what it reads, its losses, its predictions."""
 
+import math
+
 import chainer
 import numpy as np
 import pytest
@@ -159,3 +161,29 @@ def test_saved_and_built_again(head, tmp_path):
 def test_unknown_options_are_refused(options):
     with pytest.raises(ValueError, match=str(next(iter(options.values())))):
         StateModel(D, K, A, 6, **options)
+
+
+def test_the_loss_of_a_mixture_bounds_that_of_its_rounding():
+    model = build('mixture')
+    s, a, s_next, mask, reset, _ = batch()
+    mixture = model.mixture(model.sequence(s, a, model.initial_state(2), reset)[0])
+    weights = np.exp(mixture.logits.array)
+    weights /= weights.sum(axis=-2, keepdims=True)
+    scale = np.sqrt(2) * np.exp(mixture.ln_sigma.array)
+
+    def below(edge):
+        x = (edge[:, :, None] - mixture.mu.array) / scale
+        return (weights * (1 + np.vectorize(math.erf)(x)) / 2).sum(axis=-2)
+
+    mass = below(s_next + 0.5) - below(s_next - 0.5)
+    exact = -np.log(mass)[mask > 0].mean()  # nats of the integers
+    rng = np.random.default_rng(0)
+    losses = [
+        float(
+            model.loss(
+                s, a, s_next, mask, model.initial_state(2), reset, rng.random(s.shape) - 0.5
+            )[0].array
+        )
+        for _ in range(400)
+    ]
+    assert exact < np.mean(losses) < exact + 0.2
