@@ -20,7 +20,15 @@ import numpy as np
 from chainer_wm.envs import pommerman_replay
 from chainer_wm.envs.pommerman_agents import KINDS
 from chainer_wm.envs.pommerman_boards import MAPS, N_FEATURES
-from chainer_wm.envs.pommerman_games import MAX_STEPS, WORDS, PommermanGames, featurize
+from chainer_wm.envs.pommerman_games import (
+    MAX_STEPS,
+    WORDS,
+    OneGame,
+    PommermanGames,
+    featurize,
+    mode_settings,
+)
+from chainer_wm.envs.pommerman_original import OriginalPommerman
 from chainer_wm.envs.pommerman_pictures import draw_board
 from chainer_wm.envs.pommerman_rules import ACTIONS, AGENTS, SIZE
 
@@ -46,14 +54,17 @@ class Pommerman(gym.Env):
             this agent sees of the board as a picture, (11 * cell, 11 * cell, 3) uint8.
         cell: pixels of a cell's side.
         max_steps: the game ends in a tie after as many.
+        original: play the original game with its own agents, which must be installed (package
+            ``pommerman``), and not our restatement of it; its limit is 800 steps.
         render_mode: 'rgb_array' for ``render``, or None.
 
     Attributes:
-        games: the ``PommermanGames`` of this one game.
+        game: what is played, with the interface of ``pommerman_games.OneGame``.
         settings, versions: dicts for manifests.
 
     Raises:
         ValueError: an unknown mode, kind, observation or agent.
+        ImportError: ``original`` without the original.
     """
 
     metadata = {'render_modes': ['rgb_array'], 'render_fps': 10}  # noqa: RUF012
@@ -66,6 +77,7 @@ class Pommerman(gym.Env):
         observation: str = 'features',
         cell: int = 12,
         max_steps: int = MAX_STEPS,
+        original: bool = False,
         render_mode: str | None = None,
     ) -> None:
         if observation not in OBSERVATIONS or others not in KINDS:
@@ -75,10 +87,14 @@ class Pommerman(gym.Env):
             )
         if not 0 <= agent < AGENTS:
             raise ValueError(f'agent is {agent}, expected 0 to {AGENTS - 1}')
-        self.games = PommermanGames(1, mode, max_steps)
+        if original and max_steps != MAX_STEPS:
+            raise ValueError(f'max_steps is {max_steps}, but the original plays {MAX_STEPS}')
+        self.game: Any = (
+            OriginalPommerman(mode, others) if original else OneGame(mode, others, max_steps)
+        )
         self.agent, self.observation, self.cell = agent, observation, cell
         self.render_mode = render_mode
-        self._kinds = np.full((1, AGENTS), KINDS.index(others))
+        self._team, self._radio = mode_settings(mode).team, mode == 'radio'
         self._begun = False
         space = gym.spaces
         self.action_space = (
@@ -92,13 +108,13 @@ class Pommerman(gym.Env):
             else space.Box(0, 255, (SIZE * cell, SIZE * cell, 3), np.uint8)
         )
         self.settings = {
-            **self.games.settings,
+            **self.game.settings,
             'others': others,
             'agent': agent,
             'observation': observation,
             'cell': cell,
         }
-        self.versions = dict(self.games.versions)
+        self.versions = dict(self.game.versions)
 
     def reset(
         self, *, seed: int | None = None, options: dict | None = None
@@ -112,7 +128,7 @@ class Pommerman(gym.Env):
         super().reset(seed=seed)
         if seed is None:
             seed = int(self.np_random.integers(2**31))
-        self.games.reset([seed])
+        self.game.begin(seed)
         self._begun = True
         return self._observe(), {}
 
@@ -127,39 +143,33 @@ class Pommerman(gym.Env):
             raise RuntimeError('the episode is over or was never begun: call reset() first')
         if not self.action_space.contains(np.asarray(action) if self._radio else int(action)):
             raise ValueError(f'the action is {action!r}, expected one of {self.action_space}')
-        actions = self.games.act(self._kinds)
-        words = None
+        actions, words = self.game.act(), None
         if self._radio:
-            words = np.zeros((1, AGENTS, 2), np.int64)
-            actions[0, self.agent], *words[0, self.agent] = np.asarray(action).tolist()
+            words = np.zeros((AGENTS, 2), np.int64)
+            actions[self.agent], *words[self.agent] = np.asarray(action).tolist()
         else:
-            actions[0, self.agent] = int(action)
-        rewards, over = self.games.step(actions, words)
-        alive = bool(self.games.games.alive[0, self.agent])
-        late = bool(over[0]) and self.games.steps[0] >= self.games.rules.max_steps
-        self._begun = not over[0] and (alive or self.games.rules.team)
-        truncated = late and not self.games.winners.any() and bool(self.games.games.alive.any())
+            actions[self.agent] = int(action)
+        rewards = self.game.step(actions, words)
+        alive, winners, over = self.game.alive, self.game.winners, self.game.over
+        self._begun = not over and bool(alive[self.agent] or self._team)
+        truncated = bool(over and self.game.late and alive.any() and not winners.any())
         terminated = not self._begun and not truncated
-        info = {'alive': self.games.games.alive[0].copy(), 'winners': self.games.winners[0].copy()}
-        return self._observe(), float(rewards[0, self.agent]), terminated, truncated, info
+        info = {'alive': alive, 'winners': winners}
+        return self._observe(), float(rewards[self.agent]), terminated, truncated, info
 
     def render(self) -> Any:
         """The whole board, (11 * cell, 11 * cell, 3) uint8; None without a mode."""
         if self.render_mode is None:
             return None
-        state = self.games.snapshot()
+        state = self.game.snapshot()
         life = np.zeros((SIZE, SIZE), np.uint8)
         life[tuple(state['bombs'][:, :2].T)] = state['bombs'][:, 3]
         return draw_board(state['board'], life, cell=self.cell)
 
-    @property
-    def _radio(self) -> bool:
-        return self.games.mode == 'radio'
-
     def _observe(self) -> np.ndarray:
         if self.observation == 'features':
-            return self.games.features(self.agent)[0]
-        maps = self.games.maps()[0, self.agent]
+            return self.game.features(self.agent)
+        maps = self.game.snapshot()['maps'][self.agent]
         return draw_board(maps[_BOARD], maps[_LIFE], cell=self.cell)
 
 

@@ -266,6 +266,74 @@ class PommermanGames:
         return seen
 
 
+class OneGame:
+    """One of ``PommermanGames`` alone, with three axes less; see there.
+
+    Args:
+        mode, max_steps: of the game.
+        kind: of the scripted agents whose actions ``act`` gives.
+
+    Attributes:
+        games: the game as a batch of one.
+    """
+
+    def __init__(self, mode: str, kind: str = 'hunter', max_steps: int = MAX_STEPS) -> None:
+        if kind not in KINDS:
+            raise ValueError(f'the agents are {kind!r}, expected one of {KINDS}')
+        self.games = PommermanGames(1, mode, max_steps)
+        self._kinds = np.full((1, AGENTS), KINDS.index(kind))
+        self.settings, self.versions = self.games.settings, self.games.versions
+
+    @property
+    def over(self) -> bool:
+        """Whether the game has ended, or has not begun."""
+        return bool(self.games.over[0])
+
+    @property
+    def late(self) -> bool:
+        """Whether the time limit has come."""
+        return bool(self.games.steps[0] >= self.games.rules.max_steps)
+
+    @property
+    def alive(self) -> np.ndarray:
+        """(4,) bool."""
+        return self.games.games.alive[0].copy()
+
+    @property
+    def winners(self) -> np.ndarray:
+        """(4,) bool."""
+        return self.games.winners[0].copy()
+
+    def begin(self, seed: int) -> None:
+        """Begin a game on the board of this seed."""
+        self.games.reset([seed])
+
+    def restore(self, start: Mapping[str, np.ndarray]) -> None:
+        """Begin in a state, see ``PommermanGames.restore``."""
+        self.games.restore(0, start)
+
+    def act(self) -> np.ndarray:
+        """(4,) int64, what the scripted agents do now."""
+        return self.games.act(self._kinds)[0]
+
+    def step(self, actions: np.ndarray, words: np.ndarray | None = None) -> np.ndarray:
+        """One step with actions (4,) and words (4, 2); returns (4,) rewards."""
+        rewards, _ = self.games.step(actions[None], None if words is None else words[None])
+        return rewards[0]
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """The whole state, see ``PommermanGames.snapshot``."""
+        return self.games.snapshot()
+
+    def observations(self) -> list[dict[str, Any]]:
+        """What each agent observes, see ``PommermanGames.observations``."""
+        return self.games.observations()
+
+    def features(self, agent: int) -> np.ndarray:
+        """The 372 numbers of one agent, (372,) uint8."""
+        return self.games.features(agent)[0]
+
+
 def featurize(observation: Mapping[str, Any]) -> np.ndarray:
     """An observation as the 372 numbers of ``pommerman_boards.GROUPS``, (372,) float32."""
     maps = [np.asarray(observation[n]).ravel() for n in ('board', *MAPS[1:3])]

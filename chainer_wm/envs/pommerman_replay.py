@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from chainer_wm.envs.pommerman_boards import MAPS
-from chainer_wm.envs.pommerman_games import PommermanGames
+from chainer_wm.envs.pommerman_games import OneGame
 from chainer_wm.envs.pommerman_original import OriginalPommerman
 from chainer_wm.envs.pommerman_rules import ACTIONS, AGENTS, SIZE
 
@@ -72,27 +72,6 @@ class Game(Protocol):
 
     def snapshot(self) -> Mapping[str, np.ndarray]:
         """The whole state; see ``PommermanGames.snapshot``."""
-
-
-class OneGame:
-    """One of ``PommermanGames`` alone."""
-
-    def __init__(self, mode: str) -> None:
-        self.games = PommermanGames(1, mode)
-
-    @property
-    def over(self) -> bool:
-        return bool(self.games.over[0])
-
-    def restore(self, start: Mapping[str, np.ndarray]) -> None:
-        self.games.restore(0, start)
-
-    def step(self, actions: np.ndarray, words: np.ndarray | None = None) -> np.ndarray:
-        rewards, _ = self.games.step(actions[None], None if words is None else words[None])
-        return rewards[0]
-
-    def snapshot(self) -> Mapping[str, np.ndarray]:
-        return self.games.snapshot()
 
 
 class RecordedGame(NamedTuple):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from chainer_wm.envs import pommerman_original, pommerman_replay
+from chainer_wm.envs.pommerman import Pommerman
 from chainer_wm.envs.pommerman_agents import HUNTER
 from chainer_wm.envs.pommerman_boards import MAPS
 from chainer_wm.envs.pommerman_games import PommermanGames
@@ -294,6 +295,10 @@ class StandIn:
             for seen in self.games.observations()
         ]
 
+    def act(self, seen):
+        assert len(seen) == 4
+        return [agent.act() for agent in self._agents]
+
     def step(self, told):
         words = None
         if self.mode == 'radio':
@@ -307,6 +312,9 @@ class StandIn:
 
 
 class StandInAgent:
+    def act(self):
+        return (2, 0, 0)  # down; agents with a radio tell words too
+
     def set_start_position(self, cell):
         self.start = cell
 
@@ -314,19 +322,53 @@ class StandInAgent:
         self.given = given
 
 
-@pytest.mark.parametrize('mode', ['ffa', 'team', 'radio'])
-def test_the_original_is_played_where_it_is_installed(
-    mode, recordings, write, monkeypatch, capsys
-):
+@pytest.fixture
+def installed(monkeypatch):
     package = types.ModuleType('pommerman')
-    agents = types.ModuleType('pommerman.agents')
-    package.make, agents.BaseAgent = StandIn, StandInAgent
+    package.agents = types.ModuleType('pommerman.agents')
+    package.make = StandIn
+    package.agents.SimpleAgent = package.agents.RandomAgent = StandInAgent
     monkeypatch.setitem(sys.modules, 'pommerman', package)
-    monkeypatch.setitem(sys.modules, 'pommerman.agents', agents)
+    monkeypatch.setitem(sys.modules, 'pommerman.agents', package.agents)
+
+
+@pytest.mark.parametrize('mode', ['ffa', 'team', 'radio'])
+def test_the_original_is_replayed_where_it_is_installed(
+    mode, installed, recordings, write, monkeypatch, capsys
+):
     path = write(recordings[mode])
     assert run(path, '--original') == 0, capsys.readouterr().out
     monkeypatch.setattr(StandIn, 'step', lambda self, told: (self._seen(), [0] * 4, False, {}))
     assert run(path, '--original') == 1
+
+
+@pytest.mark.parametrize('mode', ['ffa', 'team', 'radio'])
+def test_the_environment_plays_the_original_where_it_is_installed(mode, installed):
+    theirs, ours = Pommerman(mode, original=True), Pommerman(mode)
+    assert theirs.settings['original'] and not ours.settings['original']
+    seen, _ = theirs.reset(seed=3)
+    ours.game.begin(0)
+    assert (ours.game.games.games.board[0] == theirs.game.env.games.games.board[0]).all()
+    action = np.array([5, 1, 2]) if mode == 'radio' else 5
+    others = np.full((1, 4), 2)  # what the stand-in's agents do
+    others[0, 0] = 5
+    words = np.zeros((1, 4, 2), int)
+    words[0, 0] = 1, 2
+    ours.game.games.step(others, words if mode == 'radio' else None)
+    seen, reward, terminated, truncated, info = theirs.step(action)
+    assert (seen == ours.game.features(0)).all() and theirs.observation_space.contains(seen)
+    assert (reward, terminated, truncated) == (0, False, False) and info['alive'].all()
+    if mode == 'radio':
+        assert theirs.game.observations()[2]['message'] == (1, 2)
+    picture = Pommerman(mode, original=True, observation='pixels').reset()[0]
+    assert picture.shape == (132, 132, 3)
+
+
+def test_the_original_has_its_own_agents_and_limit(installed):
+    with pytest.raises(ValueError, match="no 'cautious' agents"):
+        Pommerman(others='cautious', original=True)
+    with pytest.raises(ValueError, match='max_steps is 10'):
+        Pommerman(max_steps=10, original=True)
 
 
 def test_without_the_original_an_error_says_where_it_is(recordings, write, monkeypatch, capsys):
