@@ -20,15 +20,16 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import chainer
 import numpy as np
 import tqdm
 
 from chainer_wm import plots
 from chainer_wm.envs.pommerman_agents import KINDS
-from chainer_wm.envs.pommerman_boards import GROUPS, MAPS, N_FEATURES
+from chainer_wm.envs.pommerman_boards import GROUPS, N_FEATURES
 from chainer_wm.envs.pommerman_games import MAX_STEPS, PommermanGames
-from chainer_wm.envs.pommerman_pictures import draw_board
-from chainer_wm.envs.pommerman_rules import ACTIONS, AGENTS, CELLS, FIRST_AGENT, SIZE
+from chainer_wm.envs.pommerman_pictures import draw_states
+from chainer_wm.envs.pommerman_rules import ACTIONS, AGENTS, CELLS, FIRST_AGENT
 from chainer_wm.files.archives import load_link
 from chainer_wm.links.state_model import HEADS, StateModel
 from chainer_wm.rollouts import Rollout, RolloutStore
@@ -38,6 +39,7 @@ from chainer_wm.rollouts.states import RecordedStates
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
+from chainer_wm.runs.figures import draw_memory
 from chainer_wm.seeds import derived_seed, stream
 from chainer_wm.tasks.network import matched_hidden_size
 from chainer_wm.training import state_model
@@ -49,6 +51,8 @@ MIXED = 'mixed'
 COPY, UNTRAINED = 'copy of the last state', 'untrained M'
 PARTS = ('all', 'changed', 'unchanged')
 CONTEXT = 20  # steps that M sees before the film of its dream
+GAP = 4  # pixels between two boards
+KEPT = 3  # held-out games that the inspector shows beside M's predictions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -408,6 +412,7 @@ def figures(config: Config, run: run_folder.Run) -> None:
             )
     plots.curves(run.path('figures/dreamt.png'), panels, f'{config.mode}: M alone')
     film(config, run)
+    keep_predictions(config, run)
 
 
 def film(config: Config, run: run_folder.Run) -> None:
@@ -431,7 +436,11 @@ def film(config: Config, run: run_folder.Run) -> None:
             one_step.append(seen[0, 0])
         state = state_model.follow(model, truth[t : t + 1], actions[t : t + 1], state)
     true = truth[context + 1 : context + steps + 1].astype(np.int64)
-    pictures = [boards(true), boards(np.array(one_step), true), boards(dreamt, true)]
+    pictures = [
+        draw_states(true),
+        draw_states(np.array(one_step), true),
+        draw_states(dreamt, true),
+    ]
     words = ('true', 'one step ahead', 'dreamt')
     shown = [t for t in (1, 2, 3, 5, 8, 12, 16, 20) if t <= steps]
     plots.contact_sheet(
@@ -443,22 +452,47 @@ def film(config: Config, run: run_folder.Run) -> None:
         scale=1,
         title=f'{config.model.upper()}, game {longest} from step {context} on: wrong cells framed',
     )
+    draw_memory(
+        run.path('figures/memory.png'),
+        model.core,
+        model.inputs(
+            model.device.send(truth.astype(model.dtype)),
+            model.device.send(actions.astype(model.dtype)),
+        ),
+        f'The memory of M along held-out game {longest}',
+    )
     plots.side_by_side(
         run.path('figures/dream.gif'), pictures[0], pictures[2], ('game', 'dream'), 4.0, 2
     )
 
 
-def boards(states: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
-    """Pictures of the boards in states (T, 372), (T, H, W, 3) uint8.
-
-    Args:
-        truth: true states; cells whose board differs are framed.
-    """
-    shape = (len(states), SIZE, SIZE)
-    life = states[:, MAPS.index('bomb_life') * CELLS :][:, :CELLS].reshape(shape)
-    board = states[:, :CELLS].reshape(shape)
-    wrong = None if truth is None else board != truth[:, :CELLS].reshape(shape)
-    return draw_board(board, life, wrong)
+def keep_predictions(config: Config, run: run_folder.Run) -> None:
+    """Held-out games for the inspector: the true board, and beside it what M had predicted."""
+    _, states = recorded(config, run)
+    games, model = store_of(run), best_model(config, run)
+    kept = RolloutStore(run.path('predictions'))
+    kept.describe(
+        game='Pommerman beside its prediction',
+        settings={'model': config.model, 'head': config.head, 'shown': 'one step ahead'},
+        seed=config.seed,
+        versions=run_folder.versions(),
+    )
+    kept.remove_unfinished()
+    for episode in map(int, states.episodes[:KEPT]):
+        if episode in kept:
+            continue
+        rows = states.rows(episode)
+        truth = states.mu[rows].astype(np.int64)
+        s, a = (x[rows][:, None].astype(model.dtype) for x in (states.mu, states.actions))
+        s, a = map(model.device.send, (s, a))
+        with chainer.no_backprop_mode():
+            ys, _ = model.sequence(s, a, model.initial_state(1))
+            ahead = chainer.get_device('@numpy').send(model.predict(s, ys.array))[:, 0]
+        predicted = np.concatenate([truth[:1], ahead[:-1].astype(np.int64)])
+        left, right = draw_states(truth), draw_states(predicted, truth)
+        gap = np.zeros_like(left[:, :, :GAP])
+        pictures = np.concatenate([left, gap, right], axis=2)
+        kept.add(episode, dataclasses.replace(games.read(episode), observations=pictures))
 
 
 STAGES = {'collect': collect, 'train': train, 'evaluate': evaluate, 'figures': figures}

@@ -12,9 +12,11 @@ import functools
 
 import numpy as np
 
+from chainer_wm.envs.pommerman_boards import MAPS, N_FEATURES
 from chainer_wm.envs.pommerman_rules import (
     AGENTS,
     BOMB,
+    CELLS,
     EXTRA_BOMB,
     FIRST_AGENT,
     FLAMES,
@@ -24,6 +26,7 @@ from chainer_wm.envs.pommerman_rules import (
     MORE_RANGE,
     PASSAGE,
     RIGID,
+    SIZE,
     WOOD,
 )
 
@@ -77,6 +80,28 @@ def draw_board(
         pixels = np.where(framed, np.array(_WRONG, np.uint8), pixels)
     *before, rows, columns, _, _, _ = pixels.shape
     return np.swapaxes(pixels, -4, -3).reshape(*before, rows * cell, columns * cell, 3)
+
+
+def draw_states(states: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
+    """The boards in states as ``featurize`` gives them.
+
+    Args:
+        states: (T, 372) integers.
+        truth: true states; cells whose board differs are framed.
+
+    Returns:
+        (T, 132, 132, 3) uint8.
+
+    Raises:
+        ValueError: the states are no such states.
+    """
+    if states.ndim != 2 or states.shape[1] != N_FEATURES:
+        raise ValueError(f'states have shape {states.shape}, expected (T, {N_FEATURES})')
+    shape = (len(states), SIZE, SIZE)
+    life = states[:, MAPS.index('bomb_life') * CELLS :][:, :CELLS].reshape(shape)
+    board = states[:, :CELLS].reshape(shape)
+    wrong = None if truth is None else board != truth[:, :CELLS].reshape(shape)
+    return draw_board(board, life, wrong)
 
 
 def _draw_lives(pixels: np.ndarray, life: np.ndarray, cell: int) -> None:

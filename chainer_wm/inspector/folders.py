@@ -105,6 +105,11 @@ def open_store(path: str | os.PathLike) -> tuple[RolloutStore, list[str]]:
     return store, [str(each.message) for each in caught]
 
 
+def game_of(store: RolloutStore) -> str:
+    """The game's name in a store's manifest, '' without one."""
+    return str((store.manifest or {}).get('game', ''))
+
+
 def _check_entry(entry: dict) -> None:
     lacking = [key for key in ENTRY if key not in entry]
     if lacking:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 
 import numpy as np
 
 from chainer_wm import plots
+from chainer_wm.envs.drawn import as_pictures
 from chainer_wm.inspector import folders
 from chainer_wm.rollouts import DamagedEpisode, Rollout, RolloutStore
 
@@ -17,18 +19,24 @@ SHEET = 1000  # frames on a sheet at most
 
 
 def read_episode(path: str | os.PathLike, episode: int) -> Rollout:
-    """One episode of the store at or below ``path``.
+    """One episode of the store at or below ``path``, its observations as pictures.
 
     Raises:
-        InspectorError: no such episode (tells which there are), or it is damaged.
+        InspectorError: no such episode (tells which there are), it is damaged, or there are no
+            pictures of its observations.
     """
     store, _ = folders.open_store(folders.the_store(path))
     if episode not in store:
         raise folders.InspectorError(_absent(store, episode))
     try:
-        return store.read(episode)
+        rollout = store.read(episode)
     except DamagedEpisode as error:
         raise folders.InspectorError(f'{error}: collecting again replaces it') from error
+    try:
+        frames = as_pictures(folders.game_of(store), rollout.observations)
+    except ValueError as error:
+        raise folders.InspectorError(f'episode {episode} of {store.path}: {error}') from error
+    return dataclasses.replace(rollout, observations=frames)
 
 
 def _absent(store: RolloutStore, episode: int) -> str:

@@ -15,6 +15,7 @@ import tqdm
 from PIL import Image
 
 from chainer_wm import files
+from chainer_wm.envs.drawn import as_pictures
 from chainer_wm.inspector import folders
 from chainer_wm.rollouts import DamagedEpisode, Rollout, RolloutStore
 
@@ -90,9 +91,11 @@ def _faults(
 ) -> Iterator[str]:
     """What an episode's checksum does not see: it was written like this."""
     entry = store.entry(episode)
-    if rollout.observations.ndim != 4 or shape[2] != 3:
-        yield (f'observations have shape {rollout.observations.shape}, expected (T, H, W, 3)')
-    elif shape != expected:
+    try:
+        as_pictures(folders.game_of(store), rollout.observations[:1])
+    except ValueError as error:
+        yield str(error)
+    if shape != expected:
         yield (
             f'frames and actions have sizes {shape}, in the first episode '
             f'they have {expected}: are two games mixed?'

@@ -8,8 +8,13 @@ from compare_case import side_by_side
 from ppo_script_case import check_picture
 
 from chainer_wm.envs.pommerman_games import PommermanGames
+from chainer_wm.envs.pommerman_rules import SIZE
+from chainer_wm.files.archives import load_link
+from chainer_wm.inspector import pictures
+from chainer_wm.links.state_model import StateModel
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.runs.run_folder import RunError
+from chainer_wm.training import state_model
 from experiments import pommerman
 
 TINY = [
@@ -60,10 +65,34 @@ def test_files_and_what_they_say(data):
     assert len(found['dreamt']['M']['all']['board']) == 4
     assert found['dreamt'][pommerman.COPY]['changed']['every component'] == [0, 0, 0, 0]
     figures = data / 'pommerman/dnc/figures'
-    names = {'training', 'exact_all', 'exact_changed', 'dreamt', 'boards'}
+    names = {'training', 'exact_all', 'exact_changed', 'dreamt', 'boards', 'memory'}
     assert {path.name for path in figures.iterdir()} == {f'{n}.png' for n in names} | {'dream.gif'}
     for name in names:
         check_picture(figures / f'{name}.png')
+
+
+def test_the_inspector_sees_boards_beside_what_was_predicted(data):
+    """Cell by cell: framed where the prediction is another thing."""
+    run = data / 'pommerman/dnc'
+    kept = RolloutStore(run / 'predictions')
+    assert 0 < len(kept) <= pommerman.KEPT
+    episode = kept.episodes[0]
+    frames = pictures.read_episode(run / 'predictions', episode).observations
+    game = pictures.read_episode(run / 'rollouts', episode)
+    height, width = game.observations.shape[1:3]
+    np.testing.assert_array_equal(frames[:, :, :width], game.observations)
+    right = frames[:, :, width + pommerman.GAP :]
+    np.testing.assert_array_equal(right[0], game.observations[0])  # nothing was predicted yet
+    model = load_link(run / 'model' / state_model.BEST, StateModel)
+    truth = RolloutStore(run / 'rollouts').read(episode)
+    move = truth.actions[:1, pommerman.PLAYER, None] == np.arange(pommerman.ACTIONS)
+    ahead = state_model.dream(
+        model, truth.observations[:1], move[None].astype('f'), model.initial_state(1)
+    )[0]
+    wrong = (ahead != truth.observations[1])[0, : pommerman.CELLS].sum()
+    corner = height // SIZE
+    framed = (right[1, ::corner, ::corner] == (230, 0, 60)).all(axis=-1).sum()
+    assert framed == wrong > 0
 
 
 def test_the_games_in_the_cache_are_the_game(data):
