@@ -325,12 +325,19 @@ def probe(config: Config, run: run_folder.Run) -> None:
     found['mean predictor'] = {'ridge': alone}
     said = run.results()
     run.add_results(
-        probes=found,
+        probes=_known(found),
         published={'table': PUBLISHED, 'floor': FLOOR, 'columns': FACTORS},
         scores={**said['scores'], **probe_scores(found[main_features(config)])},
         baselines=with_controls(said['baselines'], config, found),
         curves={**said['curves'], **lag_curves(config, found)},
     )
+
+
+def _known(value: Any) -> Any:
+    """The same without NaN, which JSON has no word for: None."""
+    if isinstance(value, dict):
+        return {name: _known(each) for name, each in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def every_features(config: Config, run: run_folder.Run) -> dict[str, Callable[[str], np.ndarray]]:
