@@ -2,8 +2,8 @@
 
 A probe is fitted by Adam in one pass over batches of 256, as in the published study of a DNC's
 memory on sprites, or in closed form (ridge regression), which has nothing to tune: its penalty is
-the one with the least leave-one-out error. Features are standardised one by one, with the mean and
-deviation of the samples that the probe is fitted on.
+the one with the least error on rollouts that are left out. Features are standardised one by one,
+with the mean and deviation of the samples that the probe is fitted on.
 """
 
 from __future__ import annotations
@@ -47,17 +47,22 @@ def scaling(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_ridge(
-    features: np.ndarray, targets: np.ndarray, penalties: tuple[float, ...] = PENALTIES
+    features: np.ndarray,
+    targets: np.ndarray,
+    penalties: tuple[float, ...] = PENALTIES,
+    groups: np.ndarray | None = None,
 ) -> LinearProbe:
     """The W that minimises |Y - X W|^2 / n + penalty |W|^2, for each target with its own penalty.
 
-    The penalty is the one with the least leave-one-out error e_i / (1 - H_ii), H = X (X'X + n
-    penalty)^-1 X' + 1/n.
+    The penalty is the one with the least error of samples that are left out, (1 - H_gg)^-1 e_g for
+    a group g of samples that are left out together, H = X (X'X + n penalty)^-1 X' + 1/n.
 
     Args:
         features: (n, D). The cost is that of min(n, D)^3.
         targets: (n, K) values; for classes, ones in their columns. Of classes that lie in a line
             those in the middle are then seldom the largest output, which a softmax mends.
+        groups: (n,) of samples that resemble each other, as the steps of one rollout do; None:
+            each is a group of its own.
     """
     mean, scale = scaling(features)
     x, b = standardised(features, mean, scale), targets.mean(axis=0, dtype=np.float64)
@@ -68,13 +73,28 @@ def fit_ridge(
     W = np.zeros((x.shape[1], y.shape[1]))
     for penalty in penalties:
         shrink = s**2 / (s**2 + len(x) * penalty)  # (rank,)
-        leverage = u**2 @ shrink + 1 / len(x)  # H_ii
-        left_out = (y - u @ (shrink[:, None] * uy)) / np.maximum(1 - leverage, 1e-9)[:, None]
+        left_out = _left_out(y - u @ (shrink[:, None] * uy), u, shrink, groups)
         error = (left_out**2).mean(axis=0)
         better = error < best
         W[:, better] = v @ ((shrink / s)[:, None] * uy[:, better])
         best = np.minimum(best, error)
     return LinearProbe(mean, scale, W, b)
+
+
+def _left_out(
+    errors: np.ndarray, u: np.ndarray, shrink: np.ndarray, groups: np.ndarray | None
+) -> np.ndarray:
+    """The errors (n, K) that samples have while their group is left out of the fit."""
+    n = len(u)
+    if groups is None:
+        leverage = u**2 @ shrink + 1 / n  # H_ii
+        return errors / np.maximum(1 - leverage, 1e-9)[:, None]
+    found = np.empty_like(errors)
+    for group in np.unique(groups):
+        here = groups == group
+        rest = np.eye(here.sum()) - (u[here] * shrink) @ u[here].T - 1 / n  # 1 - H_gg
+        found[here] = np.linalg.solve(rest + 1e-9 * np.eye(len(rest)), errors[here])
+    return found
 
 
 def _thin_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -141,11 +161,13 @@ class Samples:
         features: (n, D).
         values: name -> (n,) numbers, scored by R2 and the mean squared error.
         labels: name -> (n,) classes 0, 1, ..., scored by the share that is wrong.
+        groups: (n,) of samples that resemble each other, see ``fit_ridge``; None is none.
     """
 
     features: np.ndarray
     values: Mapping[str, np.ndarray]
     labels: Mapping[str, np.ndarray]
+    groups: np.ndarray | None = None
 
 
 def probe(
@@ -181,9 +203,8 @@ def probe(
         targets = np.stack(list(train.values.values()), axis=1)
         parts.insert(0, _Part('squares', list(train.values), targets))
     if method == 'ridge':  # the same factorisation serves all
-        fitted = fit_ridge(
-            train.features, np.concatenate([part.targets for part in parts], axis=1)
-        )
+        targets = np.concatenate([part.targets for part in parts], axis=1)
+        fitted = fit_ridge(train.features, targets, groups=train.groups)
     found: dict[str, dict] = {name: {} for name in every}
     first = 0
     for kind, names, targets in parts:

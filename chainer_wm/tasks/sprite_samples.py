@@ -67,7 +67,8 @@ class LoggedRollouts:
     def samples(self, features: np.ndarray, longest_lag: int) -> Samples:
         """Features beside the factors of this sprite and of those up to so many steps before.
 
-        They are named FACTOR@LAG. All steps are taken at which every lag is inside the rollout.
+        They are named FACTOR@LAG; a rollout is a group. All steps are taken at which every lag is
+        inside the rollout.
         """
         classes = self.classes()
         steps = np.arange(features.shape[1]) * self.stride(features.shape[2])
@@ -78,7 +79,8 @@ class LoggedRollouts:
             labels[f'shape@{lag}'] = then[:, 0]
             for factor, column in zip(NUMBERS, values_of(then).T[1:]):
                 values[f'{factor}@{lag}'] = column
-        return Samples(features[:, late].reshape(-1, features.shape[2]), values, labels)
+        groups = np.repeat(np.arange(self.count), late.sum())
+        return Samples(features[:, late].reshape(-1, features.shape[2]), values, labels, groups)
 
 
 def only_lags(samples: Samples, lags: Collection[int]) -> Samples:
@@ -87,4 +89,4 @@ def only_lags(samples: Samples, lags: Collection[int]) -> Samples:
     def asked(named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: each for name, each in named.items() if int(name.split('@')[1]) in lags}
 
-    return Samples(samples.features, asked(samples.values), asked(samples.labels))
+    return dataclasses.replace(samples, values=asked(samples.values), labels=asked(samples.labels))

@@ -84,6 +84,48 @@ def test_the_penalty_has_the_least_leave_one_out_error():
     assert len(set(best)) == 2
 
 
+@pytest.mark.parametrize('d', [4, 60])
+def test_groups_are_left_out_together(d):
+    rng = np.random.default_rng(8)
+    groups = np.repeat(np.arange(6), 5)
+    x, y = rng.standard_normal((30, d)), rng.standard_normal((30, 2))
+    x -= x.mean(axis=0)
+    y -= y.mean(axis=0)
+    u, s, _ = probes._thin_svd(x)
+    shrink = s**2 / (s**2 + 30 * 0.1)
+    errors = y - u @ (shrink[:, None] * (u.T @ y))
+    found = probes._left_out(errors, u, shrink, groups)
+    for group in range(6):
+        rest = groups != group
+        inner, b = x[rest] - x[rest].mean(axis=0), y[rest].mean(axis=0)
+        W = np.linalg.solve(inner.T @ inner + 3 * np.eye(d), inner.T @ (y[rest] - b))
+        expected = y[~rest] - b - (x[~rest] - x[rest].mean(axis=0)) @ W
+        np.testing.assert_allclose(found[~rest], expected, atol=1e-6)
+    alone = probes._left_out(errors, u, shrink, None)
+    np.testing.assert_allclose(
+        probes._left_out(errors, u, shrink, np.arange(30)), alone, atol=1e-6
+    )
+
+
+def test_features_that_tell_rollouts_apart_promise_nothing_for_others():
+    rng = np.random.default_rng(9)
+
+    def rollouts():
+        groups = np.repeat(np.arange(10), 40)
+        own, level = rng.standard_normal((10, 30))[groups], rng.standard_normal(10)[groups]
+        noise = 0.1 * rng.standard_normal((len(groups), 30))
+        return Samples(own + noise, {'level': level}, {}, groups)
+
+    train, other = rollouts(), rollouts()
+    alone = Samples(train.features, train.values, {})
+    careful, careless = (
+        probe(each, {'other': other}, 'ridge', NONE)['other']['level']['r2']
+        for each in (train, alone)
+    )
+    guess = constant(train, other)['level']['r2']
+    assert careless < careful - 0.1 and abs(careful - guess) < abs(careless - guess)
+
+
 def test_constant_features_do_no_harm():
     data = linear(5, 500)
     features = np.hstack([np.full((500, 3), 0.1, 'f'), data.features, np.zeros((500, 1), 'f')])
