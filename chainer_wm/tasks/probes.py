@@ -179,6 +179,9 @@ def probe(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Fit a probe on ``train``, and score it there and on what was held out.
 
+    What it says of a value is held in the range that the value has in ``train``: a memory that
+    once leaves the range of its numbers would else outweigh all other samples.
+
     Args:
         held_out: name -> samples of the same features.
         method: one of METHODS.
@@ -215,7 +218,10 @@ def probe(
             own = fit_adam(train.features, targets, rng, kind, **options)
         first = last
         for name, samples in every.items():
-            found[name] |= _scores(own.outputs(samples.features), samples, kind, names, method)
+            outputs = own.outputs(samples.features)
+            if kind == 'squares':
+                outputs = outputs.clip(targets.min(axis=0), targets.max(axis=0))
+            found[name] |= _scores(outputs, samples, kind, names, method)
     return found
 
 

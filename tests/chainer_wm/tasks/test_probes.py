@@ -126,6 +126,17 @@ def test_features_that_tell_rollouts_apart_promise_nothing_for_others():
     assert careless < careful - 0.1 and abs(careful - guess) < abs(careless - guess)
 
 
+@pytest.mark.parametrize('method', ['ridge', 'adam'])
+def test_what_is_far_outside_of_what_was_seen_costs_no_more_than_the_range(method):
+    data = linear(10, 400)
+    features = data.features.copy()
+    features[0] = 1e6
+    other = Samples(features, data.values, data.labels)
+    mse = probe(data, {'other': other}, method, NONE)
+    span = np.ptp(data.values['known'])
+    assert mse['other']['known']['mse'] <= mse['train']['known']['mse'] + span**2 / 400
+
+
 def test_constant_features_do_no_harm():
     data = linear(5, 500)
     features = np.hstack([np.full((500, 3), 0.1, 'f'), data.features, np.zeros((500, 1), 'f')])
