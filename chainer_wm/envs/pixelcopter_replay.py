@@ -10,23 +10,18 @@ its state.
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainer_wm.envs.copter import PALETTE, SIZE, STATE_NAMES, Copter
+from chainer_wm.envs.recordings import Difference, RecordingError, replay_command
 
 Arrays = dict[str, np.ndarray]
 
 _COLUMNS = ('seed', 'frame_start', 'step_start', 'length', 'has_frames')
-
-
-class RecordingError(ValueError):
-    """The file cannot be read as a recording."""
 
 
 class Episode(NamedTuple):
@@ -148,10 +143,6 @@ def _parts(arrays: Arrays, name: str, starts: np.ndarray, lengths: np.ndarray) -
     return [slice(int(a), int(b)) for a, b in zip(starts, ends)]
 
 
-class Difference(Exception):
-    """The first thing in which the game differs from the recording."""
-
-
 class OriginalCopter:
     """The original game, with the methods of ``Copter``.
 
@@ -262,41 +253,23 @@ def _compare_frame(step: int, recorded: np.ndarray, found: np.ndarray) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns its exit status.
+    """The command line; returns its exit status, see ``recordings.replay_command``."""
+    return replay_command(
+        arguments,
+        game='PixelCopter',
+        unit='episode',
+        package='ple',
+        compares='states, rewards, ends and frames',
+        prepare=_prepare,
+        summary=lambda episodes: f'(states, rewards, ends), {_filmed(episodes)} frames',
+    )
 
-    0: all is equal. 1: something differs. 2: the recording cannot be read, or the original is not
-    installed.
-    """
-    parser = argparse.ArgumentParser(
-        prog='python -m chainer_wm.envs.pixelcopter',
-        description='Play a recording of PixelCopter again and compare '
-        'states, rewards, ends and frames.',
-    )
-    parser.add_argument('--replay', metavar='FILE', required=True)
-    parser.add_argument(
-        '--original',
-        action='store_true',
-        help='with the original game (package ple), not with ours',
-    )
-    options = parser.parse_args(arguments)
-    try:
-        game = OriginalCopter() if options.original else Copter()
-        episodes = load(options.replay)
-    except (RecordingError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    steps = frames = 0
-    for number, episode in enumerate(episodes):
-        try:
-            replay(game, episode)
-        except Difference as difference:
-            print(f'DIFFERENT: episode {number} (seed {episode.seed}), {difference}')
-            print(f'equal before: {number} episodes, {steps} steps')
-            return 1
-        steps += len(episode.actions)
-        if episode.frames is not None:
-            frames += len(episode.frames)
-    print(
-        f'equal: {len(episodes)} episodes, {steps} steps (states, rewards, ends), {frames} frames'
-    )
-    return 0
+
+def _prepare(path: str, original: bool) -> tuple[list[Episode], Callable[[Episode], None]]:
+    game = OriginalCopter() if original else Copter()
+    return load(path), lambda episode: replay(game, episode)
+
+
+def _filmed(episodes: Sequence[Episode]) -> int:
+    """Frames of all episodes."""
+    return sum(len(episode.frames) for episode in episodes if episode.frames is not None)

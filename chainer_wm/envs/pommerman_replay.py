@@ -12,10 +12,8 @@ radio.
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -24,6 +22,7 @@ from chainer_wm.envs.pommerman_boards import MAPS
 from chainer_wm.envs.pommerman_games import OneGame
 from chainer_wm.envs.pommerman_original import OriginalPommerman
 from chainer_wm.envs.pommerman_rules import ACTIONS, AGENTS, SIZE
+from chainer_wm.envs.recordings import Difference, RecordingError, replay_command
 
 Arrays = dict[str, np.ndarray]
 
@@ -49,14 +48,6 @@ _GAME: dict[str, tuple[int, ...]] = {
     'enemies': (AGENTS, 3),
 }
 _LISTS = {'bombs': ('bomb_ptr', 6), 'flames': ('flame_ptr', 3)}
-
-
-class RecordingError(ValueError):
-    """The file cannot be read as a recording."""
-
-
-class Difference(Exception):
-    """The first thing in which the game differs from the recording."""
 
 
 class Game(Protocol):
@@ -276,41 +267,22 @@ def _compare(step: int, recorded: Arrays, found: Arrays) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns its exit status.
+    """The command line; returns its exit status, see ``recordings.replay_command``."""
+    return replay_command(
+        arguments,
+        game='Pommerman',
+        unit='game',
+        package='pommerman',
+        compares='states, rewards, ends and observations',
+        prepare=_prepare,
+        summary=lambda _: '(states, bombs, flames, rewards, ends, observations, messages)',
+    )
 
-    0: all is equal. 1: something differs. 2: the recording cannot be read, or the original is not
-    installed.
-    """
-    parser = argparse.ArgumentParser(
-        prog='python -m chainer_wm.envs.pommerman',
-        description='Play a recording of Pommerman again and compare states, rewards, ends and '
-        'observations.',
-    )
-    parser.add_argument('--replay', metavar='FILE', required=True)
-    parser.add_argument(
-        '--original',
-        action='store_true',
-        help='with the original game (package pommerman), not with ours',
-    )
-    options = parser.parse_args(arguments)
-    try:
-        recorded = load(options.replay)
-        make: Any = OriginalPommerman if options.original else OneGame
-        games = {mode: make(mode) for mode in sorted({game.mode for game in recorded})}
-    except (RecordingError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    steps = 0
-    for number, one in enumerate(recorded):
-        try:
-            replay(games[one.mode], one)
-        except Difference as difference:
-            print(f'DIFFERENT: game {number} (seed {one.seed}), {difference}')
-            print(f'equal before: {number} games, {steps} steps')
-            return 1
-        steps += len(one.actions)
-    print(
-        f'equal: {len(recorded)} games, {steps} steps (states, bombs, flames, rewards, ends, '
-        'observations, messages)'
-    )
-    return 0
+
+def _prepare(
+    path: str, original: bool
+) -> tuple[list[RecordedGame], Callable[[RecordedGame], None]]:
+    recorded = load(path)
+    make: Any = OriginalPommerman if original else OneGame
+    games = {mode: make(mode) for mode in sorted({game.mode for game in recorded})}
+    return recorded, lambda one: replay(games[one.mode], one)
