@@ -411,44 +411,48 @@ def figures(config: Config, run: run_folder.Run) -> None:
                 plots.Panel({core: (x, y)}, said['xlabel'], said['ylabel'], name, references=other)
             )
     plots.curves(run.path('figures/dreamt.png'), panels, f'{config.mode}: M alone')
-    film(config, run)
-    keep_predictions(config, run)
-
-
-def film(config: Config, run: run_folder.Run) -> None:
-    """True boards, beside what M predicts one step ahead and dreams; wrong cells are framed."""
     _, states = recorded(config, run)
+    model = best_model(config, run)
+    film(config, run, model, states)
+    keep_predictions(config, run, model, states)
+
+
+def predicted(model: StateModel, truth: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """What M predicts one step ahead along a game: of s_{t+1} for each s_t, (T, 372) integers."""
+    s, a = (model.device.send(x[:, None].astype(model.dtype)) for x in (truth, actions))
+    with chainer.no_backprop_mode():
+        ys, _ = model.sequence(s, a, model.initial_state(1))
+        found = model.predict(s, ys.array)
+    return chainer.get_device('@numpy').send(found)[:, 0].astype(np.int64)
+
+
+def film(config: Config, run: run_folder.Run, model: StateModel, states: RecordedStates) -> None:
+    """True boards, beside what M predicts one step ahead and dreams; wrong cells are framed."""
     longest = int(states.episodes[states.lengths.argmax()])
     rows = states.rows(longest)
     truth, actions = states.mu[rows], states.actions[rows]
-    model = best_model(config, run)
     context = min(CONTEXT, len(truth) // 2)
     steps = min(len(truth) - 1 - context, 3 * config.horizon)
     state = model.initial_state(1)
-    one_step = []
-    for t in range(context + steps):
-        if t == context:
-            dreamt = state_model.dream(
-                model, truth[t : t + 1], actions[t : t + steps, None], state
-            )[:, 0]
-        if t >= context:
-            seen = state_model.dream(model, truth[t : t + 1], actions[t : t + 1, None], state)
-            one_step.append(seen[0, 0])
+    for t in range(context):
         state = state_model.follow(model, truth[t : t + 1], actions[t : t + 1], state)
+    shown = slice(context, context + steps)
+    first = truth[context : context + 1]
+    dreamt = state_model.dream(model, first, actions[shown, None], state)
     true = truth[context + 1 : context + steps + 1].astype(np.int64)
     pictures = [
         draw_states(true),
-        draw_states(np.array(one_step), true),
-        draw_states(dreamt, true),
+        draw_states(predicted(model, truth, actions)[shown], true),
+        draw_states(dreamt[:, 0], true),
     ]
     words = ('true', 'one step ahead', 'dreamt')
-    shown = [t for t in (1, 2, 3, 5, 8, 12, 16, 20) if t <= steps]
+    at = [t for t in (1, 2, 3, 5, 8, 12, 16, 20) if t <= steps]
     plots.contact_sheet(
         run.path('figures/boards.png'),
-        np.concatenate([row[np.array(shown) - 1] for row in pictures]),
-        [word if t == shown[0] else '' for word in words for t in shown],
-        [f'+{t}' for _ in words for t in shown],
-        columns=len(shown),
+        np.concatenate([row[np.array(at) - 1] for row in pictures]),
+        [word if t == at[0] else '' for word in words for t in at],
+        [f'+{t}' for _ in words for t in at],
+        columns=len(at),
         scale=1,
         title=f'{config.model.upper()}, game {longest} from step {context} on: wrong cells framed',
     )
@@ -466,10 +470,11 @@ def film(config: Config, run: run_folder.Run) -> None:
     )
 
 
-def keep_predictions(config: Config, run: run_folder.Run) -> None:
+def keep_predictions(
+    config: Config, run: run_folder.Run, model: StateModel, states: RecordedStates
+) -> None:
     """Held-out games for the inspector: the true board, and beside it what M had predicted."""
-    _, states = recorded(config, run)
-    games, model = store_of(run), best_model(config, run)
+    games = store_of(run)
     kept = RolloutStore(run.path('predictions'))
     kept.describe(
         game='Pommerman beside its prediction',
@@ -483,13 +488,9 @@ def keep_predictions(config: Config, run: run_folder.Run) -> None:
             continue
         rows = states.rows(episode)
         truth = states.mu[rows].astype(np.int64)
-        s, a = (x[rows][:, None].astype(model.dtype) for x in (states.mu, states.actions))
-        s, a = map(model.device.send, (s, a))
-        with chainer.no_backprop_mode():
-            ys, _ = model.sequence(s, a, model.initial_state(1))
-            ahead = chainer.get_device('@numpy').send(model.predict(s, ys.array))[:, 0]
-        predicted = np.concatenate([truth[:1], ahead[:-1].astype(np.int64)])
-        left, right = draw_states(truth), draw_states(predicted, truth)
+        before = predicted(model, truth, states.actions[rows])[:-1]
+        expected = np.concatenate([truth[:1], before])
+        left, right = draw_states(truth), draw_states(expected, truth)
         gap = np.zeros_like(left[:, :, :GAP])
         pictures = np.concatenate([left, gap, right], axis=2)
         kept.add(episode, dataclasses.replace(games.read(episode), observations=pictures))
