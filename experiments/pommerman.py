@@ -104,8 +104,8 @@ PRESETS: dict[str, dict] = {
         episodes=12, max_steps=60, hidden_size=16, memory_length=8, memory_width=8,
         read_heads=1, epochs=2.0, batch=4, window=16, measure_every=10, horizon=5),
     'laptop': dict(
-        episodes=600, max_steps=200, planes=True, change=True, hidden_size=128,
-        epochs=10.0, batch=4, learning_rate=2e-3),
+        episodes=400, max_steps=200, planes=True, change=True, hidden_size=128,
+        epochs=6.0, batch=4, learning_rate=2e-3),
     'paper': {},
 }
 # fmt: on
