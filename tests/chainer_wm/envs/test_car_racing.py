@@ -1,0 +1,118 @@
+import importlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chainer_wm.envs import car_racing
+from chainer_wm.envs.car_racing import CarRacing
+
+STRAIGHT = np.array([0, 0.3, 0], np.float32)
+
+
+@pytest.fixture(params=['gym', 'envpool'])
+def engine(request):
+    for name in {'gym': ('Box2D', 'pygame'), 'envpool': ('envpool',)}[request.param]:
+        pytest.importorskip(name, reason=f'CarRacing by {request.param} needs it')
+    return request.param
+
+
+def drive(env, seed, actions):
+    frames, rewards = [env.reset(seed=seed)[0]], []
+    for action in actions:
+        frame, reward, *_ = env.step(action)
+        frames.append(frame)
+        rewards.append(reward)
+    return np.array(frames), np.array(rewards)
+
+
+def test_a_seed_and_actions_give_the_same_game_again_and_another_seed_another(engine):
+    actions = np.random.default_rng(0).uniform((-1, 0, 0), (1, 0.5, 0.1), (15, 3))
+    env = CarRacing(engine)
+    frames, rewards = drive(env, 3, actions)
+    env.reset(seed=8)
+    again, same = drive(env, 3, actions)
+    np.testing.assert_array_equal(again, frames)
+    np.testing.assert_array_equal(same, rewards)
+    other, _ = drive(CarRacing(engine), 4, actions)
+    assert (other != frames).any()
+
+
+def test_what_is_seen_is_the_picture_without_its_bar_shrunk(engine):
+    env = CarRacing(engine, render_mode='rgb_array')
+    seen, _ = env.reset(seed=1)
+    for _ in range(55):  # the camera comes down in the first second
+        seen, *_ = env.step(STRAIGHT)
+    whole = env.render()
+    assert whole.shape == (84, 96, 3) and whole.dtype == seen.dtype == np.uint8
+    small = np.array(Image.fromarray(whole).resize((64, 64), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(seen, small)
+    assert env.observation_space.contains(seen)
+    # grass and road down to the last row: the bar, which is black, is cut away
+    assert (whole[-1].max(axis=1) > 90).all()
+    # the car's red body, low in the middle (kerbs are red too, further up)
+    red = (seen[..., 0] > 100) & (seen[..., 1] < 90)
+    rows, columns = np.nonzero(red[40:])
+    assert 8 < rows.mean() < 18 and 28 < columns.mean() < 36
+
+
+def test_a_step_costs_a_tenth_and_tiles_pay(engine):
+    env = CarRacing(engine)
+    _, rewards = drive(env, 2, [(0, 0, 0)] * 3 + [STRAIGHT] * 60)
+    assert rewards.sum() > 0
+    paid = rewards + 0.1
+    tile = paid[paid > 0.01].min()  # 1000 / N, N tiles: 200 to 400
+    assert 2 < tile < 5
+    np.testing.assert_allclose(paid / tile, np.rint(paid / tile), atol=1e-3)
+
+
+def test_the_time_limit_truncates_and_the_end_must_be_followed_by_a_reset(engine):
+    env = CarRacing(engine, max_steps=3)
+    with pytest.raises(RuntimeError, match='reset'):
+        env.step(STRAIGHT)
+    env.reset(seed=1)
+    ends = [env.step(STRAIGHT)[2:4] for _ in range(3)]
+    assert ends == [(False, False), (False, False), (False, True)]
+    with pytest.raises(RuntimeError, match='reset'):
+        env.step(STRAIGHT)
+
+
+@pytest.mark.parametrize(
+    'action', [(0, -0.1, 0), (0, 0, 1.1), (1.5, 0, 0), (0, np.nan, 0), (0, 0), (0, 0, 0, 0)]
+)
+def test_actions_out_of_their_ranges_are_refused(engine, action):
+    env = CarRacing(engine)
+    env.reset(seed=1)
+    with pytest.raises(ValueError, match=r'steering in \[-1, 1\], gas and brake in \[0, 1\]'):
+        env.step(np.array(action))
+    env.step(STRAIGHT)
+
+
+def test_gyms_game_is_made_anew_now_and_then_and_the_game_does_not_show_it(engine, monkeypatch):
+    if engine != 'gym':
+        pytest.skip('only the game of gym keeps what it made')
+    one = [drive(CarRacing('gym'), seed, [STRAIGHT] * 2)[0] for seed in range(3)]
+    monkeypatch.setattr(car_racing, 'RENEW', 2)
+    env, games = CarRacing('gym'), set()
+    for seed in range(3):
+        np.testing.assert_array_equal(drive(env, seed, [STRAIGHT] * 2)[0], one[seed])
+        games.add(env._game)
+    assert len(games) == 2
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    def refuse(name):
+        raise ModuleNotFoundError(f'No module named {name!r}')
+
+    monkeypatch.setattr(importlib, 'import_module', refuse)
+    with pytest.raises(ImportError, match='pip install envpool'):
+        CarRacing('envpool')
+    with pytest.raises(ImportError, match='pip install .*box2d.* pygame-ce'):
+        CarRacing('gym')
+
+
+def test_settings_are_checked():
+    with pytest.raises(ValueError, match="no engine 'unity'"):
+        CarRacing('unity')
+    with pytest.raises(ValueError, match='max_steps is 0'):
+        CarRacing(max_steps=0)
