@@ -1,4 +1,4 @@
-"""exp and tanh for numba kernels, written so that loops vectorise.
+"""exp, tanh and log1p for numba kernels, written so that loops vectorise.
 
 The C library's functions, which numba calls otherwise, take one number at a time and ten times as
 long. ``dnc.cpu.elementary`` has other polynomials, whose
@@ -45,6 +45,11 @@ def tanh(x):
     raise NotImplementedError('only inside numba')
 
 
+def log1p(u):
+    """ln(1 + u) of u in [0, 1] within 2 units in the last place."""
+    raise NotImplementedError('only inside numba')
+
+
 @overload(_exp_parts, jit_options={'fastmath': MATH})
 def _(x):
     real, integer, shift, bias, degree, high, low, _ = FORMATS[x]
@@ -86,5 +91,24 @@ def _(x):
         p, scale = _exp_parts(max(-two * abs(x), limit))
         u = p + (scale - one)  # e^(-2 |x|) - 1; tanh |x| = -u / (2 + u)
         return math.copysign(u / (-two - u), x)
+
+    return function
+
+
+@overload(log1p, jit_options={'fastmath': MATH})
+def _(u):
+    real = FORMATS[u][0]
+    two, zero = real(2), real(0)
+    terms = 8 if FORMATS[u][0] is np.float32 else 17
+    series = tuple(real(2 / (2 * n + 1)) for n in range(terms, 0, -1))
+
+    def function(u):
+        # 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...), s = u / (2 + u) <= 1 / 3
+        s = u / (two + u)
+        square = s * s
+        p = zero
+        for factor in series:
+            p = p * square + factor
+        return s * (p * square + two)
 
     return function

@@ -11,6 +11,7 @@ import chainer.links as L
 import numpy as np
 from chainer import initializers
 
+from chainer_wm.functions.binary_cross_entropy import BinaryCrossEntropy
 from chainer_wm.links.recurrent import LSTMState, detach, make_core
 from chainer_wm.tasks.sprite_sequences import SpriteWindow, SpriteWindows
 from chainer_wm.tasks.sprites import FACTORS, SIZE, VALUES
@@ -142,13 +143,11 @@ class SpriteModel(chainer.Chain):
         return loss, state
 
     def _cross_entropy(self, logits: Any, window: SpriteWindow) -> chainer.Variable:
-        steps = window.mask.size
-        targets = window.images[1:].reshape(steps, PIXELS).astype(np.int32)
-        targets[~window.mask.ravel()] = -1  # counts for nothing
-        total = F.sigmoid_cross_entropy(
-            F.reshape(logits, (steps, PIXELS)), self.device.send(targets), normalize=False
-        )
-        return total * (steps / max(1, int(window.mask.sum())))
+        rows = F.reshape(logits, (window.mask.size, PIXELS))
+        targets = self.device.send(window.images[1:].reshape(rows.shape))
+        counts = self.device.send(window.mask.ravel())
+        (total,) = BinaryCrossEntropy(targets, counts).apply((rows,))
+        return total / max(1, int(window.mask.sum()))
 
     def _told_error(self, outputs: Any, window: SpriteWindow, lag: int) -> chainer.Variable:
         length = len(window.latents)
