@@ -136,7 +136,7 @@ def presets(chosen: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             longest_lag=11, sequences=2, permutations=9, neighbours=0, some_cells=16,
             some_permutations=3),
         'laptop': dict(
-            memory, rollouts=3000, epochs=1.0, measure_every=250, probe_epochs=20, sequences=10),
+            memory, rollouts=1000, epochs=1.0, measure_every=250, probe_epochs=20, sequences=10),
         'paper': dict(memory, log_rollouts=10_000),
     }
     # fmt: on
