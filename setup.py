@@ -47,9 +47,14 @@ PROBES = ['scikit-learn>=1.3']
 CAR_GYM = ['box2d==2.3.10', 'pygame-ce>=2.5']
 CAR = [*CAR_GYM, 'envpool>=1.2']
 
+# The web page of `python -m chainer_wm.inspector PATH --serve PORT`.
+INSPECTOR = ['starlette>=1.10', 'uvicorn>=0.54', 'websockets>=15']
+
 DEV = [
     *PROBES,
     *CAR_GYM,
+    *INSPECTOR,
+    'httpx2>=2',
     'pytest>=7',
     'pytest-xdist>=3.7',
     'hypothesis>=6',
@@ -59,7 +64,7 @@ DEV = [
 
 setup(
     packages=find_packages(include=['chainer_wm*', 'dnc*']),
-    package_data={'chainer_wm': ['inspector/*.html'], 'dnc': ['cuda/*.cu']},
+    package_data={'chainer_wm': ['inspector/static/*'], 'dnc': ['cuda/*.cu']},
     install_requires=REQUIRED,
     extras_require={
         'gpu': GPU,
@@ -67,6 +72,7 @@ setup(
         'bench': BENCH,
         'probes': PROBES,
         'car': CAR,
+        'inspector': INSPECTOR,
         'dev': DEV,
     },
 )

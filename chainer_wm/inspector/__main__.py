@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import pathlib
 import sys
+import types
 from collections.abc import Sequence
 from typing import Any
 
 from chainer_wm import files
-from chainer_wm.inspector import folders, pictures, report, server, summaries
+from chainer_wm.inspector import folders, pictures, report, summaries
 from chainer_wm.inspector.verify import verify
 from chainer_wm.inspector.words import size
 
@@ -38,7 +40,9 @@ VALUES = {
     ),
     '--columns': (int, 8, 'N', 'contact sheet: frames per row (default: 8)'),
     '--fps': (float, pictures.FPS, 'N', 'animation: frames per second (default: 35, as Doom)'),
-    '--serve': (int, None, 'PORT', 'show it all as a local web page'),
+    '--serve': (int, None, 'PORT', 'show it all as a web page, on this machine (0: a free port)'),
+    '--host': (str, '127.0.0.1', 'NAME', 'address to serve at; another than this needs a token'),
+    '--token': (str, None, 'WORDS', "the page's token (default: a new one each time)"),
     '--scale': (int, 4, 'N', 'animation: enlargement (default: 4)'),
 }
 
@@ -77,10 +81,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    kind = folders.kind(options.path)
     if options.serve is not None:
-        server.serve(options.path, options.serve)
+        _server().serve(options.path, options.serve, options.host, options.token)
         return OK
+    kind = folders.kind(options.path)
     if options.frames is None and options.gif is None:
         if options.verify:
             return _verify(options)
@@ -102,6 +106,17 @@ def _run(options: argparse.Namespace) -> int:
         which = f', of {film.every} steps each' if film.every > 1 else ''
         print(f'wrote {target} ({film.frames} frames{which}, {size(film.size)})')
     return OK
+
+
+def _server() -> types.ModuleType:
+    """The web server; the terminal needs none of what it needs."""
+    try:
+        return importlib.import_module('chainer_wm.inspector.server')
+    except ModuleNotFoundError as error:
+        raise folders.InspectorError(
+            f'the page needs the package {error.name}: install the extra "inspector" '
+            "(pip install 'chainer-wm[inspector]'; sh setup.sh does it too)"
+        ) from error
 
 
 def _summary(options: argparse.Namespace, kind: str) -> None:

@@ -31,9 +31,9 @@ def kind(path: str | os.PathLike) -> str:
             f'{path} {what}: give the folder of a rollout store, a run '
             '(data/EXPERIMENT/RUN) or an experiment'
         )
-    if _has(path, STORE_FILES):
+    if is_store(path):
         return 'store'
-    if _is_run(path):
+    if is_run(path):
         return 'run'
     if runs_in(path):
         return 'experiment'
@@ -50,7 +50,12 @@ def _has(path: pathlib.Path, names: tuple[str, ...]) -> bool:
     return any((path / name).is_file() for name in names)
 
 
-def _is_run(path: pathlib.Path) -> bool:
+def is_store(path: pathlib.Path) -> bool:
+    """A store has a manifest or a list of episodes."""
+    return _has(path, STORE_FILES)
+
+
+def is_run(path: pathlib.Path) -> bool:
     """A run has settings or results, or at least rollouts."""
     return _has(path, RUN_FILES) or _has(path / 'rollouts', STORE_FILES)
 
@@ -61,11 +66,7 @@ def _folders(path: pathlib.Path) -> list[pathlib.Path]:
 
 def runs_in(experiment: str | os.PathLike) -> list[pathlib.Path]:
     """Folders of runs (or of shared stores) right inside a folder."""
-    return [
-        each
-        for each in _folders(pathlib.Path(experiment))
-        if _is_run(each) or _has(each, STORE_FILES)
-    ]
+    return [each for each in _folders(pathlib.Path(experiment)) if is_run(each) or is_store(each)]
 
 
 def experiments_in(data: str | os.PathLike) -> list[pathlib.Path]:
@@ -73,7 +74,7 @@ def experiments_in(data: str | os.PathLike) -> list[pathlib.Path]:
     return [
         each
         for each in _folders(pathlib.Path(data))
-        if not _is_run(each) and not _has(each, STORE_FILES) and runs_in(each)
+        if not is_run(each) and not is_store(each) and runs_in(each)
     ]
 
 
@@ -81,10 +82,8 @@ def stores_in(path: str | os.PathLike) -> list[pathlib.Path]:
     """Rollout stores at or below a folder, three levels deep at most."""
     found, level = [], [pathlib.Path(path)]
     for _ in range(_DEPTH + 1):
-        found += [each for each in level if _has(each, STORE_FILES)]
-        level = [
-            inner for each in level if not _has(each, STORE_FILES) for inner in _folders(each)
-        ]
+        found += [each for each in level if is_store(each)]
+        level = [inner for each in level if not is_store(each) for inner in _folders(each)]
     return found
 
 
@@ -100,7 +99,7 @@ def open_store(path: str | os.PathLike) -> tuple[RolloutStore, list[str]]:
             store = RolloutStore(path)
             for episode in store.episodes:
                 _check_entry(store.entry(episode))
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise InspectorError(f'the store {path} cannot be read: {error}') from error
     return store, [str(each.message) for each in caught]
 

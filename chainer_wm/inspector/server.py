@@ -1,191 +1,252 @@
-"""A local web page over rollout stores and runs: read only, this machine only.
+"""The inspector's web server: starlette, uvicorn and websockets (the extra ``inspector``).
 
-The page is one static file without anything from the network. It asks for
-
-=================  ========================================================
-``/api/stores``    every store: manifest, what is wrong, and its episodes
-``/api/runs``      every run as the text that the terminal shows
-``/api/episode``   ``?store=S&episode=N``: actions, rewards, ends, info
-``/api/frames``    ``?store=S&episode=N``: all frames as one PNG, 32 a row
-=================  ========================================================
+GET reads and changes nothing; ``guard`` says who may ask. Everything is read anew when it is asked
+for, so a run in training may be watched.
 """
 
 from __future__ import annotations
 
-import functools
-import http.server
-import io
+import contextlib
 import json
+import math
 import pathlib
-import urllib.parse
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from PIL import Image
+import numpy as np
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 
-from chainer_wm import files, plots
-from chainer_wm.inspector import folders, pictures, report, summaries
+from chainer_wm import files
+from chainer_wm.inspector import catalog, episodes, folders, summaries
+from chainer_wm.inspector.catalog import Catalog
+from chainer_wm.inspector.guard import LOOPBACK, Guard
 
-ADDRESS = '127.0.0.1'
-PAGE = pathlib.Path(__file__).with_name('page.html')
-Answer = tuple[str, bytes]  # media type, body
+STATIC = pathlib.Path(__file__).with_name('static')
+ADDRESS = LOOPBACK[0]
+KINDS = {
+    '.css': 'text/css; charset=utf-8',
+    '.html': 'text/html; charset=utf-8',
+    '.js': 'text/javascript; charset=utf-8',
+    '.svg': 'image/svg+xml',
+}
+PICTURES = {'.png': 'image/png', '.gif': 'image/gif', '.jpg': 'image/jpeg'}
+#: What a damaged file may raise, whoever reads it.
+DAMAGED = (*summaries.UNREADABLE, TypeError, AttributeError, IndexError)
 
 
-def make_server(path: pathlib.Path, port: int) -> http.server.ThreadingHTTPServer:
-    """A server for what lies at or below ``path``; port 0 takes a free one.
+def make_app(path: pathlib.Path, token: str | None = None, public: bool = False) -> Guard:
+    """The guarded application over what lies at or below ``path``.
+
+    Args:
+        token, public: see `Guard`.
 
     Raises:
-        InspectorError: the port cannot be used.
+        InspectorError: there is nothing to look into.
     """
-    handler = functools.partial(_Handler, path)
+    answers = Answers(Catalog(path))
+    routes = [Route('/', _page), Route('/static/{name}', _static)]
+    routes += [Route(f'/api/{name}', _asked(answer)) for name, answer in answers.all().items()]
+    guarded = Guard(Starlette(routes=routes), token, public)
+    guarded.app.state.token = guarded.token
+    return guarded
+
+
+def serve(path: pathlib.Path, port: int, host: str = ADDRESS, token: str | None = None) -> None:
+    """Serve until interrupted.
+
+    Args:
+        host: another one than this machine's own needs the token in the address that is printed.
+
+    Raises:
+        InspectorError: the port cannot be used, or there is nothing to look into.
+    """
+    public = host not in LOOPBACK
+    app = make_app(path, token, public)
+    with _listen(host, port) as listener:
+        number = listener.getsockname()[1]
+        where = f'http://{host if ":" not in host else f"[{host}]"}:{number}/'
+        if public:
+            where += f'?token={app.token}'
+            print('Other machines may ask: the token in the address is the only key.')
+        print(f'{path} at {where} (Ctrl-C to stop)', flush=True)
+        config = uvicorn.Config(
+            app, log_level='warning', ws_max_size=1 << 16, timeout_graceful_shutdown=1
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+        print()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return http.server.ThreadingHTTPServer((ADDRESS, port), handler)
+        listener.bind((host, port))
     except (OSError, OverflowError) as error:
+        listener.close()
         raise folders.InspectorError(
-            f'port {port} cannot be used ({error}): give another one to '
+            f'port {port} of {host} cannot be used ({error}): give another one to '
             '--serve, or 0 for any free one'
         ) from error
+    return listener
 
 
-def serve(path: pathlib.Path, port: int) -> None:
-    """Serve until interrupted."""
-    with make_server(path, port) as server:
-        print(f'{path} at http://{ADDRESS}:{server.server_port}/ (Ctrl-C to stop)', flush=True)
+def to_json(value: Any, status: int = 200) -> Response:
+    """JSON that every browser reads: what is not finite is null."""
+    text = json.dumps(_finite(value), allow_nan=False, separators=(',', ':'))
+    return Response(text, status, media_type='application/json')
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    if value is None or isinstance(value, (str, int)):
+        return value
+    return _finite(files.to_plain(value))
+
+
+def to_bytes(array: np.ndarray, **more: Any) -> Response:
+    """An array's bytes, its shape and more of it in headers."""
+    headers = {'X-Shape': ','.join(map(str, array.shape))}
+    headers |= {f'X-{name.title()}': repr(value) for name, value in more.items()}
+    body = np.ascontiguousarray(array).tobytes()
+    return Response(body, media_type='application/octet-stream', headers=headers)
+
+
+def _page(request: Request) -> Response:
+    text = (STATIC / 'index.html').read_text().replace('{{token}}', request.app.state.token)
+    return Response(text, media_type=KINDS['.html'])
+
+
+def _static(request: Request) -> Response:
+    name = request.path_params['name']
+    if name not in {each.name for each in STATIC.iterdir() if each.suffix in KINDS}:
+        return to_json({'error': f'there is no {name}'}, 404)
+    return FileResponse(STATIC / name, media_type=KINDS[pathlib.Path(name).suffix])
+
+
+def _asked(answer: Callable[[Mapping[str, str]], Response]) -> Callable[[Request], Response]:
+    """An endpoint that words what is wrong: 404 not there, 422 damaged."""
+
+    def endpoint(request: Request) -> Response:
         try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print()
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    """Answers GET requests; each reads the folder anew, so it may grow."""
-
-    def __init__(self, path: pathlib.Path, *args: Any):
-        self._path = path
-        super().__init__(*args)
-
-    def do_GET(self) -> None:
-        """Answer, or say what is wrong as JSON with status 403 or 404."""
-        host = self.headers.get('Host', '').rpartition(':')[0]
-        if host not in (ADDRESS, 'localhost'):  # no other site's page
-            self._fail(403, f'this page is only for {ADDRESS}')
-            return
-        url = urllib.parse.urlsplit(self.path)
-        query = dict(urllib.parse.parse_qsl(url.query))
-        answer = _ANSWERS.get(url.path)
-        if answer is None:
-            self._fail(404, f'there is no {url.path}')
-            return
-        try:
-            self._send(200, *answer(self._path, query))
+            return answer(request.query_params)
         except folders.InspectorError as error:
-            self._fail(404, str(error))
+            return to_json({'error': str(error)}, 404)
+        except DAMAGED as error:
+            return to_json({'error': f'cannot be read: {error or type(error).__name__}'}, 422)
 
-    def _fail(self, status: int, message: str) -> None:
-        self._send(status, *_json({'error': message}))
-
-    def _send(self, status: int, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header('Content-Type', kind)
-        self.send_header('Content-Length', str(len(body)))
-        self.send_header('Cache-Control', 'no-store')
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the terminal is for errors."""
+    return endpoint
 
 
-def _json(value: Any) -> Answer:
-    text = json.dumps(value, default=files.to_plain)
-    return 'application/json', text.encode()
+def whole(query: Mapping[str, str], name: str, default: int | None = None) -> int:
+    """A whole number of a query, at least 0.
+
+    Raises:
+        InspectorError: it is none.
+    """
+    text = query.get(name, '' if default is None else str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise folders.InspectorError(f'{name} is {text!r}, expected a whole number')
+    return int(text)
 
 
-def _page(path: pathlib.Path, query: Mapping[str, str]) -> Answer:
-    return 'text/html; charset=utf-8', PAGE.read_bytes()
+class Answers:
+    """What the page may read.
 
+    Args:
+        known: the runs.
+    """
 
-def _stores(path: pathlib.Path, query: Mapping[str, str]) -> Answer:
-    found = []
-    for folder in folders.stores_in(path):
-        name = _name(path, folder)
-        try:
-            found.append({'name': name, **_listed(folder)})
-        except folders.InspectorError as error:
-            found.append({'name': name, 'problems': [str(error)], 'episodes': []})
-    return _json(found)
+    def __init__(self, known: Catalog):
+        self.known = known
+        self.episodes = episodes.Episodes()
 
-
-def _listed(folder: pathlib.Path) -> dict[str, Any]:
-    store, problems = folders.open_store(folder)
-    problems += [str(each) for each in store.verify(full=False, set_aside=False)]
-    manifest = store.manifest or {}
-    return {
-        'game': manifest.get('game'),
-        'seed': manifest.get('seed'),
-        'settings': manifest.get('settings'),
-        'versions': manifest.get('versions'),
-        'problems': problems,
-        'episodes': [store.entry(episode) for episode in store.episodes],
-    }
-
-
-def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
-    return folder.relative_to(path).as_posix()
-
-
-def _runs(path: pathlib.Path, query: Mapping[str, str]) -> Answer:
-    if folders.kind(path) == 'run':
-        runs = [path]
-    else:
-        listed = [path / row['run'] for row in summaries.listing(path)['runs']]
-        runs = [each for each in listed if folders.kind(each) == 'run']
-    return _json(
-        [
-            {'name': _name(path, each), 'text': report.run_report(summaries.run_summary(each))}
-            for each in runs
-        ]
-    )
-
-
-def _rollout(path: pathlib.Path, query: Mapping[str, str]):
-    """The episode that a query names; only stores that we found ourselves."""
-    stores = {_name(path, each): each for each in folders.stores_in(path)}
-    name, number = query.get('store', ''), query.get('episode', '')
-    if name not in stores or not number.isdecimal():
-        raise folders.InspectorError(f'there is no store {name!r} with an episode {number!r}')
-    return pictures.read_episode(stores[name], int(number))
-
-
-def _episode(path: pathlib.Path, query: Mapping[str, str]) -> Answer:
-    rollout = _rollout(path, query)
-    return _json(
-        {
-            'length': len(rollout),
-            'size': rollout.observations.shape[1:3],
-            'title': pictures.title(rollout, int(query['episode'])),
-            'ending': pictures.ending(rollout),
-            'actions': rollout.actions,
-            'rewards': rollout.rewards,
-            'info': dict(rollout.info),
+    def all(self) -> dict[str, Callable[[Mapping[str, str]], Response]]:
+        """By the last word of the address."""
+        return {
+            'runs': self.runs,
+            'run': self.run,
+            'curves': self.curves,
+            'figure': self.figure,
+            'episodes': self.list_episodes,
+            'episode': self.episode,
+            'frames': self.frames,
         }
-    )
+
+    def runs(self, query: Mapping[str, str]) -> Response:
+        """Every run as a row: `Catalog.rows`."""
+        return to_json({'path': str(self.known.root), 'runs': self.known.rows()})
+
+    def run(self, query: Mapping[str, str]) -> Response:
+        """All of ``run`` but its curves."""
+        folder = self._folder(query)
+        if (folder / catalog.PACKED).is_file():
+            return to_json({'kind': 'agent', 'experiment': folder.parent.parent.name})
+        summary = summaries.run_summary(folder)
+        summary['running'] = catalog.at_work(folder)
+        summary['stores'] = {
+            name: {'problems': [], **_counted(path, summary['stores'])}
+            for name, path in self.known.stores(query.get('run', '')).items()
+        }
+        results = summary.pop('results')
+        summary['extra'] = {
+            name: results[name]
+            for name, kind in (('scores', Mapping), ('baselines', Mapping), ('commits', list))
+            if isinstance(results.get(name), kind)
+        }
+        return to_json(summary)
+
+    def curves(self, query: Mapping[str, str]) -> Response:
+        """The curves of ``run``, see `catalog.curves`."""
+        return to_json(catalog.curves(self._folder(query)))
+
+    def figure(self, query: Mapping[str, str]) -> Response:
+        """The picture ``name`` of ``run``."""
+        path = self.known.figure(query.get('run', ''), query.get('name', ''))
+        if path.suffix.lower() not in PICTURES:
+            raise folders.InspectorError(f'{path.name} is no picture')
+        return FileResponse(path, media_type=PICTURES[path.suffix.lower()])
+
+    def list_episodes(self, query: Mapping[str, str]) -> Response:
+        """The episodes of ``store`` in columns."""
+        return to_json(episodes.columns(self._store(query)))
+
+    def episode(self, query: Mapping[str, str]) -> Response:
+        """Actions, rewards and ends of ``episode``."""
+        number = whole(query, 'episode')
+        rollout = self.episodes.read(self._store(query), number)
+        return to_json(episodes.described(rollout, number))
+
+    def frames(self, query: Mapping[str, str]) -> Response:
+        """``count`` frames of ``episode`` from ``start`` on: RGB bytes."""
+        number, start = whole(query, 'episode'), whole(query, 'start', 0)
+        count = whole(query, 'count', episodes.BLOCK)
+        return to_bytes(self.episodes.frames(self._store(query), number, start, count))
+
+    def _folder(self, query: Mapping[str, str]) -> pathlib.Path:
+        return self.known.folder(query.get('run', ''))
+
+    def _store(self, query: Mapping[str, str]) -> pathlib.Path:
+        return self.known.store(query.get('run', ''), query.get('store', ''))
 
 
-def _frames(path: pathlib.Path, query: Mapping[str, str]) -> Answer:
-    rollout = _rollout(path, query)
-    file = io.BytesIO()
-    Image.fromarray(plots.grid(rollout.observations, SPRITES, gap=0)).save(
-        file, 'PNG', compress_level=1
-    )
-    return 'image/png', file.getvalue()
-
-
-SPRITES = 32  # frames in a row of the picture; page.html knows it too
-_ANSWERS: dict[str, Callable[[pathlib.Path, Mapping[str, str]], Answer]] = {
-    '/': _page,
-    '/api/stores': _stores,
-    '/api/runs': _runs,
-    '/api/episode': _episode,
-    '/api/frames': _frames,
-}
+def _counted(path: pathlib.Path, stores: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is said of a cache in a run's summary, without its long lists."""
+    names = ('game', 'episodes', 'steps', 'problems', 'set_aside')
+    summary = next((each for each in stores if each['path'] == str(path)), {})
+    found = {name: summary[name] for name in names if name in summary}
+    for name in ('returns', 'lengths'):
+        if summary.get(name):
+            found[name] = {key: summary[name][key] for key in ('mean', 'std', 'min', 'max')}
+    return found

@@ -148,26 +148,31 @@ def run_summary(path: str | os.PathLike) -> dict[str, Any]:
         'run': results.get('run', path.absolute().name),
         'config': config or results.get('config', {}),
         'versions': results.get('versions', {}),
-        'stages': _json(path / 'stages.json', problems),
+        'stages': _stages(path, problems),
         'results': results,
         'scores': scores(results),
         'log': last_lines(path / 'log.jsonl'),
-        'figures': [
-            str(each.relative_to(path))
-            for each in sorted((path / 'figures').glob('*'))
-            if each.is_file() and not each.name.startswith('.')
-        ],
+        'figures': figures(path),
         'disk': {
             each.name: folders.bytes_in(each)
             for each in sorted(path.iterdir())
             if not each.name.startswith('.')
         },
-        'stores': _stores(path, problems),
+        'stores': _stores_of(path, problems),
         'problems': problems,
     }
 
 
-def _stores(path: pathlib.Path, problems: list[str]) -> list[dict[str, Any]]:
+def figures(path: pathlib.Path) -> list[str]:
+    """The pictures of a run, as paths inside its folder."""
+    return [
+        each.relative_to(path).as_posix()
+        for each in sorted((path / 'figures').glob('*'))
+        if each.is_file() and not each.name.startswith('.')
+    ]
+
+
+def _stores_of(path: pathlib.Path, problems: list[str]) -> list[dict[str, Any]]:
     """Every store of a run; one that cannot be opened is a problem noted."""
     found = []
     for folder in folders.stores_in(path):
@@ -191,6 +196,15 @@ def _json(path: pathlib.Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f'{path} holds no JSON object')
         return {}
     return value
+
+
+def _stages(path: pathlib.Path, problems: list[str]) -> dict[str, dict]:
+    """The stages of a run; what is none is a problem noted."""
+    found = _json(path / 'stages.json', problems)
+    wrong = [name for name, stage in found.items() if not isinstance(stage, dict)]
+    if wrong:
+        problems.append(f'{path / "stages.json"} says of {wrong[0]} {found[wrong[0]]!r}')
+    return {name: stage for name, stage in found.items() if name not in wrong}
 
 
 def scores(results: dict[str, Any], prefix: str = '') -> dict[str, dict]:
@@ -236,15 +250,16 @@ def listing(path: str | os.PathLike) -> dict[str, Any]:
     return {
         'kind': folders.kind(path),
         'path': str(path),
-        'runs': [_brief(each, path) for each in found],
+        'runs': [brief(each, path) for each in found],
     }
 
 
-def _brief(path: pathlib.Path, base: pathlib.Path) -> dict[str, Any]:
+def brief(path: pathlib.Path, base: pathlib.Path) -> dict[str, Any]:
+    """A run, or a shared store, as a row of a table."""
     problems: list[str] = []
     results = _json(path / 'results.json', problems)
     config = _json(path / 'config.json', problems)
-    stages = _json(path / 'stages.json', problems)
+    stages = _stages(path, problems)
     found = scores(results)
     return {
         'run': str(path.relative_to(base)),
