@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -12,7 +14,10 @@ import tqdm
 
 from chainer_wm import files
 from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.agents.world_model import AgentState, WorldModelAgent
 from chainer_wm.dream.simulator import Dream, evaluate_population
+from chainer_wm.play import lanes
+from chainer_wm.play.workers import WorkerPool
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
 
@@ -28,6 +33,7 @@ Fitness = Callable[[np.ndarray, int, Callable[[str], None]], Scored]
 Evaluate = Callable[[np.ndarray, int], dict[str, Any]]
 
 STATE, TABLE = 'cma_es.npz', 'history.json'
+LANES = 16  # games that a worker plays together
 
 
 class Evolution(NamedTuple):
@@ -110,6 +116,89 @@ def in_dream(
         return Scored(returns.mean(axis=1))  # f(theta) = mean R, all in the same dreams
 
     return fitness
+
+
+class InGame:
+    """The mean return of every candidate in the real game; a ``Fitness``.
+
+    Workers load V and M once and stay up from one generation to the next. What a candidate is
+    worth depends neither on their number nor on who is played beside it.
+
+    Args:
+        make_env: a picklable maker of the game.
+        make_agent: a picklable maker of the agent, whose lanes may each have a C of their own.
+        episodes: per candidate, shared by all of a generation.
+        workers: processes; 0 plays in this one.
+        tasks_per_worker: replace a worker after so many batches of games, for games that leak.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable,
+        make_agent: Callable[[], WorldModelAgent],
+        episodes: int,
+        seed: int,
+        workers: int,
+        tasks_per_worker: int | None = None,
+    ) -> None:
+        self.episodes, self.seed = episodes, seed
+        setup = functools.partial(_games, make_env, make_agent)
+        self._pool = WorkerPool(_play, workers, setup, tasks_per_worker=tasks_per_worker)
+
+    def __enter__(self) -> InGame:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.close()
+
+    def __call__(
+        self, candidates: np.ndarray, generation: int, show: Callable[[str], None]
+    ) -> Scored:
+        pairs = [(n, e) for e in range(self.episodes) for n in range(len(candidates))]
+        batches = [pairs[at : at + LANES] for at in range(0, len(pairs), LANES)]
+        tasks = [
+            (candidates[[n for n, _ in batch]], self.seed, generation, [e for _, e in batch])
+            for batch in batches
+        ]
+        returns = np.full((len(candidates), self.episodes), np.nan)
+        steps = done = 0
+        for index, played in self._pool.run(tasks):
+            for (n, e), (total, length) in zip(batches[index], played):
+                returns[n, e] = total
+                steps += length
+            done += len(played)
+            show(f'{done} of {len(pairs)} episodes')
+        return Scored(returns.mean(axis=1), steps)  # f(theta) = mean R, all on the same tracks
+
+
+@dataclasses.dataclass
+class _Candidates:
+    """An agent that plays every lane with a C of its own."""
+
+    policy: WorldModelAgent
+    thetas: np.ndarray  # (at most LANES, n)
+    lanes = LANES
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> AgentState:
+        # a lane that rests has some C too
+        rows = np.arange(len(rngs)) % len(self.thetas)
+        return self.policy.start(rngs)._replace(theta=self.thetas[rows])
+
+    def act(self, observations: np.ndarray, state: AgentState) -> tuple[np.ndarray, AgentState]:
+        return self.policy.act(observations, state)
+
+
+def _games(make_env: Callable, make_agent: Callable[[], WorldModelAgent]):
+    return lanes.Envs(make_env), make_agent()
+
+
+def _play(context, task) -> list[tuple[float, int]]:
+    """Return and length of an episode of every candidate."""
+    envs, agent = context
+    thetas, seed, generation, episodes = task
+    rngs = [stream(seed, 'search', generation, episode) for episode in episodes]
+    played = lanes.play(envs, _Candidates(agent, thetas), rngs)
+    return [(one.total, one.length) for one in sorted(played, key=lambda one: one.number)]
 
 
 def inherit(before: str | os.PathLike, folder: str | os.PathLike, anew: bool = False) -> None:

@@ -77,6 +77,20 @@ def test_the_time_limit_truncates_and_the_end_must_be_followed_by_a_reset(engine
         env.step(STRAIGHT)
 
 
+def test_who_reaches_no_tile_for_long_is_stopped_where_that_is_asked_for(engine):
+    env = CarRacing(engine, patience=40)
+    env.reset(seed=1)
+    paid, ends = [], []
+    for step in range(200):
+        _, reward, *end, _ = env.step((0.0, 0.3 if step < 30 else 0.0, float(step > 40)))
+        paid.append(reward > 0)
+        ends.append(tuple(end))
+        if any(end):
+            break
+    last = np.flatnonzero(paid).max()
+    assert last > 5 and len(ends) == last + 41 and ends[-1] == (False, True)
+
+
 @pytest.mark.parametrize(
     'action', [(0, -0.1, 0), (0, 0, 1.1), (1.5, 0, 0), (0, np.nan, 0), (0, 0), (0, 0, 0, 0)]
 )

@@ -1,0 +1,436 @@
+"""CarRacing: V and M from random driving, C evolved in the real game, or in the dream.
+
+Ha and Schmidhuber 2018, "World Models", section 3. C is linear and sees z and h, M's hidden state
+(``--controller zh``), z alone (``z``), or z through a hidden layer (``hidden``)::
+
+    game --frame--> V --z--> M(z, a, state) --h--> C(z, h) --a--> game
+
+By ``--learn-in dream`` M predicts reward and end too and takes the game's place in the evolution,
+which the paper did for Take Cover alone. The game is gym's, or EnvPool's, which is ten times as
+fast (``--engine``); the last score is always taken in gym's game as well.
+"""
+
+from __future__ import annotations
+
+import dnc.runtime  # noqa: F401
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainer_wm import plots
+from chainer_wm.agents import policies
+from chainer_wm.agents.cma_es import CMAES
+from chainer_wm.agents.controller import ControllerPolicy, driving_actions
+from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.envs.car_racing import ENGINES, LOW, MAX_STEPS, CarRacing
+from chainer_wm.links.conv_vae import ConvVAE
+from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.runs import figures, report, run_folder
+from chainer_wm.runs.command_line import (
+    MemoryConfig,
+    TrainingConfig,
+    WorkersConfig,
+    main,
+    opt,
+    parse,
+    run_stages,
+)
+from chainer_wm.runs.comparison import curve
+from chainer_wm.tasks.network import matched_hidden_size
+from chainer_wm.training import evolution, mdn_rnn, rounds, vae
+
+NAME = 'car_racing'
+SOLVED = 900  # mean return over 100 tracks
+ACTIONS = len(LOW)
+DONE_WEIGHT = 10.0  # of an end in M's loss, where it predicts ends
+REWARD_SCALE = 1.0  # unit of the reward's error in M's loss; a tile pays about 3
+SCALE = 0.01  # largest scale of the random driver's weights
+RENEW = 50  # batches of games after which a worker is replaced
+UNIT = 'return of a track'
+#: Controller -> what it sees, and its hidden units, as in the paper's table.
+CONTROLLERS: dict[str, tuple[tuple[str, ...], int]] = {
+    'z': (('z',), 0),
+    'hidden': (('z',), 40),
+    'zh': (('z', 'h'), 0),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(MemoryConfig, TrainingConfig, WorkersConfig):
+    """CarRacing: collect, train V and M, evolve C in the game or in the dream."""
+
+    engine: str = opt('gym', 'game that is learnt in', ENGINES)
+    episodes: int = opt(10_000, 'random episodes', extends='collect', least=2)
+    max_steps: int = opt(MAX_STEPS, 'of an episode')
+    held_out: float = opt(0.05, 'share of episodes that V and M never see', above=0, below=1)
+    latent_size: int = opt(32, 'latents of V')
+    vision_epochs: float = opt(1.0, 'passes of V', extends='vision')
+    vision_batch: int = opt(100, 'frames per update of V')
+    vision_learning_rate: float = opt(1e-4, "V's Adam")
+    vision_last_learning_rate: float = opt(
+        1.0, "V's Adam falls to this in a line, if lower", least=0
+    )
+    memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
+    hidden_size: int = opt(256, 'LSTM, or controller of the DNC')
+    match: bool = opt(False, 'LSTM: as many parameters as the DNC has')
+    model_epochs: float = opt(20.0, 'passes of M', extends='model')
+    model_batch: int = opt(100, 'episodes side by side in an update of M')
+    window: int = opt(500, 'steps per update of M')
+    model_learning_rate: float = opt(1e-3, "M's Adam")
+    model_last_learning_rate: float = opt(
+        1.0, "M's Adam falls to this in a line, if lower", least=0
+    )
+    untrained_model: bool = opt(False, 'control: M keeps its first weights')
+    controller: str = opt('zh', 'what C is and sees', tuple(CONTROLLERS))
+    learn_in: str = opt('game', 'where C is evolved', ('game', 'dream'))
+    temperature: float = opt(1.0, 'tau of the dream', above=0)
+    population: int = opt(64, 'candidates per generation', least=4)
+    tracks: int = opt(16, 'per candidate; the same for all of a generation')
+    patience: int = opt(0, 'steps without a new tile that end an episode of the search', least=0)
+    generations: int = opt(1800, 'of CMA-ES', extends='controller')
+    sigma: float = opt(0.1, 'first step size of CMA-ES')
+    separable: bool = opt(False, 'CMA-ES with a diagonal covariance')
+    evaluate_every: int = opt(25, 'generations between scores on other tracks')
+    evaluate_episodes: int = opt(100, 'tracks of such a score')
+    test_episodes: int = opt(100, 'tracks of the last score', extends='evaluate')
+
+    def default_run(self) -> str:
+        """The name of a run that was given none."""
+        parts = (
+            super().default_run(),
+            'match' * self.match,
+            'untrained' * self.untrained_model,
+            self.controller,
+            self.learn_in,
+            f'{self.seed}',
+        )
+        return '-'.join(filter(None, parts))
+
+    def check(self) -> None:
+        """See that episodes are left to train on, and that a DNC is not matched to itself.
+
+        Raises:
+            runs.RunError: none is left, or it is.
+        """
+        if round(self.held_out * self.episodes) >= self.episodes:
+            raise run_folder.RunError(
+                f'--held-out {self.held_out} of --episodes {self.episodes} leaves none to train on'
+            )
+        if self.match and self.model != 'lstm':
+            raise run_folder.RunError(f'--match is for --model lstm, not {self.model}')
+
+
+# fmt: off
+PRESETS: dict[str, dict] = {
+    'smoke': dict(
+        episodes=6, max_steps=40, vision_batch=16, vision_learning_rate=1e-3, latent_size=8,
+        hidden_size=16, memory_length=8, memory_width=8, read_heads=2, model_epochs=4.0,
+        model_batch=4, window=20, population=4, tracks=1, generations=2, evaluate_every=2,
+        evaluate_episodes=2, test_episodes=2),
+    'laptop': dict(
+        engine='envpool', episodes=200, vision_epochs=1.0, vision_learning_rate=1e-3,
+        vision_last_learning_rate=1e-5, model_epochs=10.0, model_batch=20, window=100,
+        model_last_learning_rate=1e-5, population=32, tracks=4, patience=100, generations=100,
+        evaluate_every=10, evaluate_episodes=16),
+    'paper': {},
+}
+# fmt: on
+
+
+class Driving(NamedTuple):
+    """What a ``RandomDriver`` carries on, one lane per row."""
+
+    weights: np.ndarray  # (B, 3, Z + 1), the bias last
+    rngs: tuple[np.random.Generator, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomDriver:
+    """The driver that World Models collects with: V, M and C of small random weights.
+
+    Of such V and M z is N(0, 1) and h is 0; C's weights are Cauchy, of a scale that every episode
+    draws from U(0, 0.01). Most drive slowly straight on, some with the wheel turned.
+
+    Attributes:
+        latent_size: of z.
+    """
+
+    latent_size: int
+
+    def start(self, rngs: policies.Generators) -> Driving:
+        shape = ACTIONS, self.latent_size + 1
+        weights = [rng.uniform(0, SCALE) * rng.standard_cauchy(shape) for rng in rngs]
+        return Driving(np.stack(weights), tuple(rngs))
+
+    def act(self, observations: np.ndarray, state: Driving) -> tuple[np.ndarray, Driving]:
+        z = np.stack([rng.standard_normal(self.latent_size) for rng in state.rngs])
+        ones = np.ones((len(z), 1))
+        wanted = np.einsum('boi,bi->bo', state.weights, np.concatenate([z, ones], axis=1))
+        return driving_actions(np.tanh(wanted)).astype(np.float32), state
+
+
+def saved_agent(config: Config, run: run_folder.Run) -> SavedAgent:
+    """Where V, M and C are."""
+    features, hidden = CONTROLLERS[config.controller]
+    return SavedAgent(run.folder, features, config.device, hidden_units=hidden, actions='driving')
+
+
+def make_env(config: Config, engine: str = '', patience: int = 0) -> Callable[[], CarRacing]:
+    """A picklable maker of the game."""
+    return functools.partial(CarRacing, engine or config.engine, config.max_steps, patience)
+
+
+def split_of(config: Config, saved: SavedAgent) -> rounds.Split:
+    """How episodes are held out: the same ones for V and for M."""
+    return functools.partial(saved.split, held_out=config.held_out, seed=config.seed)
+
+
+def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
+    """game -> rollouts of random drivers."""
+    rounds.collect(
+        saved_agent(config, run),
+        make_env(config),
+        functools.partial(RandomDriver, config.latent_size),
+        (config.episodes, 0),
+        config.seed,
+        config.workers,
+    )
+
+
+def train_vision(config: Config, run: run_folder.Run) -> None:
+    """frames -> V."""
+    saved = saved_agent(config, run)
+    store, episodes, held_out = rounds.recorded(saved, split_of(config, saved))
+    vision = ConvVAE(config.latent_size, seed=config.seed)
+    vision.to_device(config.device)
+    log = vae.train(
+        saved.home / 'vision',
+        store,
+        vision,
+        episodes=episodes,
+        epochs=config.vision_epochs,
+        batch_size=config.vision_batch,
+        learning_rate=config.vision_learning_rate,
+        last_learning_rate=config.vision_last_learning_rate,
+        seed=config.seed,
+        memory_mb=config.memory_mb,
+        debug=config.debug,
+        tick=run.tick,
+    )
+    run.add_results(vision=vae.measure(vision, store, held_out))
+    figures.draw_vision(run.path('figures'), log, vision, store, held_out)
+
+
+def encode_frames(config: Config, run: run_folder.Run) -> None:
+    """frames -> V -> z: the codes; damaged episodes are played again first."""
+    saved = saved_agent(config, run)
+    if saved.store().missing(config.episodes):
+        collect(config, run)
+    rounds.encode(saved, functools.partial(collect, config, run), run.tick)
+
+
+def new_model(config: Config) -> MDNRNN:
+    """M at its start, on its device; a matched LSTM has the hidden size that fits the DNC."""
+    dreams = config.learn_in == 'dream'
+
+    def build(core: str, hidden: int, **memory: Any) -> MDNRNN:
+        return MDNRNN(
+            config.latent_size,
+            ACTIONS,
+            hidden,
+            core=core,
+            predict_done=dreams,
+            predict_reward=dreams,
+            reward_scale=REWARD_SCALE,
+            seed=config.seed,
+            **memory,
+        )
+
+    hidden = config.hidden_size
+    if config.match:
+        memory = dataclasses.replace(config, model='dnc', match=False).core_options()
+        other = build('dnc', hidden, **memory)
+        inputs = config.latent_size + ACTIONS + dreams
+        hidden = matched_hidden_size(other.count_params(), inputs, len(other.head.W) + dreams)
+    model = build(config.model, hidden, **config.core_options())
+    model.to_device(config.device)
+    return model
+
+
+def train_model(config: Config, run: run_folder.Run) -> None:
+    """(z, a) -> M: the next z, and in order to dream the reward and the end."""
+    saved = saved_agent(config, run)
+    train, test = rounds.windows(
+        saved,
+        split_of(config, saved),
+        config.model_batch,
+        config.window,
+        config.seed,
+        dtype=config.dtype,
+        rewards=config.learn_in == 'dream',
+    )
+    log = mdn_rnn.train(
+        saved.home / 'model',
+        new_model(config),
+        train,
+        test,
+        epochs=0.0 if config.untrained_model else config.model_epochs,
+        learning_rate=config.model_learning_rate,
+        last_learning_rate=config.model_last_learning_rate,
+        seed=config.seed,
+        done_weight=DONE_WEIGHT,
+        debug=config.debug,
+        tick=run.tick,
+    )
+    best = saved.model()
+    measures = mdn_rnn.measure(best, test, config.seed, DONE_WEIGHT)
+    run.add_results(model={'parameters': best.count_params(), **measures})
+    figures.draw_model(saved.home / 'figures', log)
+    _, held_out = split_of(config, saved)(saved.store().episodes)
+    figures.draw_foresight(run.path('figures'), saved, held_out[0], config.seed)
+
+
+def evolve(config: Config, run: run_folder.Run) -> None:
+    """C by CMA-ES, in the game or in the dream: where the search ended, and scores on the way."""
+    saved = saved_agent(config, run)
+    controller = saved.new_controller(saved.model())
+    options = dict(episodes=config.tracks, seed=config.seed)
+
+    def search(fitness: evolution.Fitness) -> evolution.Evolution:
+        return evolution.evolve(
+            saved.home / 'controller',
+            CMAES(
+                np.zeros(controller.n_params),
+                config.sigma,
+                config.population,
+                seed=config.seed,
+                separable=config.separable,
+            ),
+            fitness,
+            generations=config.generations,
+            evaluate=report.validation(
+                saved, make_env(config), config.evaluate_episodes, config.seed, config.workers
+            ),
+            evaluate_every=config.evaluate_every,
+            tick=run.tick,
+        )
+
+    if config.learn_in == 'dream':
+        dream = saved.dream((config.temperature,), config.max_steps)
+        act, seen = saved.new_controller(dream.model).act, saved.features
+        outcome = search(evolution.in_dream(dream, act, features=seen, **options))
+    else:
+        game = make_env(config, patience=config.patience)
+        agent = saved.agent_maker(np.zeros(controller.n_params))
+        with evolution.InGame(
+            game, agent, workers=config.workers, tasks_per_worker=RENEW, **options
+        ) as fitness:
+            outcome = search(fitness)
+    controller.set_theta(outcome.theta)
+    controller.save(saved.controller_path)
+    run.add_results(
+        controller={
+            'generation': outcome.generation,
+            'steps': outcome.history[-1].get('steps', 0),
+            'search': outcome.history[-1]['mean'],
+            'evaluations': outcome.evaluations,
+        }
+    )
+
+
+def evaluate(config: Config, run: run_folder.Run) -> None:
+    """The agent and random drivers on fresh tracks of gym's game; the agent in EnvPool's too."""
+    saved = saved_agent(config, run)
+    space = make_env(config)().action_space
+    drivers: dict[str, Callable] = {
+        'random driver': functools.partial(RandomDriver, config.latent_size),
+        'random': functools.partial(policies.RandomActions, space),
+        'no action': functools.partial(policies.NoAction, ACTIONS),
+    }
+
+    def score(engine: str, **who: Callable) -> dict[str, dict]:
+        episodes = config.test_episodes, config.seed, config.workers
+        return report.score_in_game(who, make_env(config, engine), *episodes)
+
+    scores = score('gym', agent=saved.agent_maker(), **drivers)
+    others = {}
+    if config.engine != 'gym':
+        others = {config.engine: score(config.engine, agent=saved.agent_maker())['agent']}
+    run.add_results(
+        evaluation=scores['agent'],
+        random_baseline=scores['random'],
+        solved=SOLVED,
+        game=scores,
+        engines={'gym': scores['agent'], **others},
+        parameters={'M': saved.model().count_params(), 'C': len(saved.theta())},
+        **compared(run.results()['controller'], scores, others),
+    )
+    for name, found in (*scores.items(), *others.items()):
+        print(f'{name:<14}{report.mean_and_std(found):>18}')
+    draw(config, run, saved, scores)
+
+
+def compared(
+    controller: dict[str, Any], scores: dict[str, dict], others: dict[str, dict]
+) -> dict[str, Any]:
+    """What runs are compared in, beside the score in gym's game."""
+    rows = controller['evaluations']
+    at, means = [row['generation'] for row in rows], [row['mean'] for row in rows]
+    return {
+        'scores': {f'in {name}': {'mean': found['mean']} for name, found in others.items()},
+        'baselines': {
+            name: {'evaluation': {'mean': found['mean']}}
+            for name, found in scores.items()
+            if name not in ('agent', 'random')
+        },
+        'curves': {
+            'C evolves': curve(
+                at, means, 'generation', f'{UNIT}, other tracks', score='evaluation'
+            )
+        },
+    }
+
+
+def draw(config: Config, run: run_folder.Run, saved: SavedAgent, scores: dict[str, dict]) -> None:
+    """C over the generations, returns of all tracks, and films."""
+    folder = run.path('figures')
+    plots.evolution(
+        folder / 'evolution.png',
+        *evolution.read_history(saved.home / 'controller'),
+        scores['random'],
+        SOLVED,
+        f'C in the {config.learn_in}, M with {config.model.upper()}',
+        f'score ({UNIT})',
+    )
+    plots.returns_histogram(
+        folder / 'returns.png',
+        {name: found['returns'] for name, found in scores.items()},
+        solved=SOLVED,
+        xlabel=UNIT,
+    )
+    dream = saved.dream((config.temperature,), config.max_steps)
+    dreamer = ControllerPolicy(saved.new_controller(dream.model).act, saved.theta())
+    figures.draw_films(folder, saved, make_env(config), dream, dreamer, config.seed, fps=50)
+
+
+STAGES = {
+    'collect': collect,
+    'vision': train_vision,
+    'encode': encode_frames,
+    'model': train_model,
+    'controller': evolve,
+    'evaluate': evaluate,
+}
+
+
+def script(argv: Sequence[str] | None = None) -> None:
+    config = parse(Config, PRESETS, NAME, argv)
+    run_stages(config, NAME, STAGES, packages=('box2d', 'pygame-ce', 'envpool')).close()
+
+
+if __name__ == '__main__':
+    main(script)

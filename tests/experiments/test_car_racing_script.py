@@ -1,0 +1,129 @@
+"""CarRacing's script, run tiny in gym's game: the paper's sizes, three controllers, resumed."""
+
+import json
+import shutil
+import types
+
+import numpy as np
+import pytest
+from ppo_script_case import check_picture, numbers, start
+
+from chainer_wm.agents.controller import load_controller
+from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.rollouts import RolloutStore
+from chainer_wm.runs.run_folder import RunError
+from experiments import car_racing
+
+TINY = (
+    *('--preset', 'smoke', '--workers', 0, '--episodes', 3, '--max-steps', 10, '--window', 5),
+    *('--vision-epochs', 0.5, '--test-episodes', 1, '--evaluate-episodes', 1),
+)
+
+
+def config(preset, **options):
+    return car_racing.Config(preset=preset, **car_racing.PRESETS[preset] | options)
+
+
+@pytest.fixture(scope='module')
+def game():
+    for name in ('Box2D', 'pygame'):
+        pytest.importorskip(name, reason='gym plays CarRacing with it')
+
+
+@pytest.fixture(scope='module')
+def finished(game, tmp_path_factory):
+    """Data folder and results of a finished run."""
+    data = tmp_path_factory.mktemp('data')
+    return data, start(car_racing, data, 'whole', *TINY)
+
+
+def test_paper_preset_has_the_papers_sizes(tmp_path):
+    paper = config('paper')
+    assert (paper.population, paper.tracks, paper.generations) == (64, 16, 1800)
+    assert (paper.episodes, paper.engine, paper.patience) == (10_000, 'gym', 0)
+    model = car_racing.new_model(paper)
+    assert model.count_params() == 422_368
+    sizes = {}
+    for name in ('z', 'hidden', 'zh'):
+        where = types.SimpleNamespace(folder=tmp_path)
+        saved = car_racing.saved_agent(config('paper', controller=name), where)
+        sizes[name] = saved.new_controller(model).n_params
+    assert sizes == {'z': 99, 'hidden': 1443, 'zh': 867}
+
+
+def test_a_matched_lstm_has_as_many_parameters_as_the_dnc():
+    matched = car_racing.new_model(config('paper', match=True)).count_params()
+    dnc = car_racing.new_model(config('paper', model='dnc')).count_params()
+    assert matched == pytest.approx(dnc, rel=0.005)
+    with pytest.raises(RunError, match='--match is for --model lstm'):
+        config('smoke', match=True, model='dnc').check()
+
+
+def test_random_drivers_press_within_ranges_and_each_has_weights_of_its_own():
+    driver = car_racing.RandomDriver(8)
+    rngs = [np.random.default_rng(n) for n in range(400)]
+    state = driver.start(rngs)
+    seen = np.zeros((400, 64, 64, 3), np.uint8)
+    actions = np.stack([driver.act(seen, state)[0] for _ in range(20)])
+    assert actions.shape == (20, 400, 3) and actions.dtype == np.float32
+    low, high = actions.min(axis=(0, 1)), actions.max(axis=(0, 1))
+    assert (low >= car_racing.LOW).all() and (high <= 1).all()
+    # most go straight on with half the gas; Cauchy weights let some turn the wheel all the way
+    assert np.median(abs(actions[..., 0])) < 0.1 < 0.9 < abs(actions[..., 0]).max()
+    assert np.median(actions[..., 1]) == pytest.approx(0.5, abs=0.02)
+    alone = driver.act(seen[:1], driver.start([np.random.default_rng(7)]))[0]
+    again = driver.act(seen[:8], driver.start([np.random.default_rng(n) for n in range(8)]))[0]
+    np.testing.assert_allclose(alone[0], again[7], rtol=1e-6)
+
+
+def test_whole_run(finished):
+    data, results = finished
+    folder = data / car_racing.NAME / 'whole'
+    for name in ('evolution', 'returns', 'reconstructions', 'foresight'):
+        check_picture(folder / 'figures' / f'{name}.png')
+    assert results['evaluation']['episodes'] == 1
+    assert set(results['game']) == {'agent', 'random driver', 'random', 'no action'}
+    assert results['engines'] == {'gym': results['evaluation']}
+    store = RolloutStore(folder / 'rollouts')
+    assert len(store) == 3
+    assert store.read(0).actions.shape == (10, 3)
+    assert results['controller']['steps'] == 2 * 4 * 10  # generations, candidates, steps
+    theta = load_controller(folder / 'controller/controller.npz').get_theta()
+    assert theta.shape == ((8 + 16 + 1) * 3,) and theta.any()
+
+
+def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(finished, tmp_path, monkeypatch):
+    data, whole = finished
+    shutil.copytree(data, tmp_path / 'data')
+    folder = tmp_path / 'data' / car_racing.NAME / 'whole'
+    shutil.rmtree(folder / 'controller')
+    shutil.rmtree(folder / 'figures')
+    table = json.loads((folder / 'stages.json').read_text())
+    del table['controller'], table['evaluate']
+    (folder / 'stages.json').write_text(json.dumps(table))
+
+    class Killed(BaseException):
+        pass
+
+    def tick(self):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr('chainer_wm.runs.run_folder.Run.tick', tick)
+        with pytest.raises(Killed):
+            start(car_racing, tmp_path / 'data', 'whole', *TINY)
+    assert not (folder / 'controller/controller.npz').exists()
+    again = start(car_racing, tmp_path / 'data', 'whole', *TINY)
+    assert numbers(again) == numbers(whole)
+
+
+def test_evolved_in_the_dream(finished, tmp_path):
+    data, _ = finished
+    folder = tmp_path / 'data' / car_racing.NAME / 'dreamt'
+    shutil.copytree(data / car_racing.NAME / 'whole/rollouts', folder / 'rollouts')
+    flags = ('--learn-in', 'dream', '--controller', 'hidden')
+    results = start(car_racing, tmp_path / 'data', 'dreamt', *TINY, *flags)
+    model = SavedAgent(folder).model()
+    assert model.config['predict_reward'] and model.config['predict_done']
+    assert results['controller']['steps'] == 0  # none in the game
+    assert load_controller(folder / 'controller/controller.npz').sizes == (8, 40, 3)
