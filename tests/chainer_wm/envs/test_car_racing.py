@@ -91,6 +91,30 @@ def test_who_reaches_no_tile_for_long_is_stopped_where_that_is_asked_for(engine)
     assert last > 5 and len(ends) == last + 41 and ends[-1] == (False, True)
 
 
+def test_both_engines_drive_alike():
+    for name in ('Box2D', 'pygame', 'envpool'):
+        pytest.importorskip(name, reason='both engines are compared')
+    # tracks differ, but each begins straight on: off, then brake until the car stands
+    actions = [(0.0, 0.4, 0.0)] * 50 + [(0.0, 0.0, 0.3)] * 40
+    speeds, tiles = [], []
+    for engine in car_racing.ENGINES:
+        env = CarRacing(engine)
+        env.reset(seed=0)
+        bars, paid = [], []
+        for action in actions:
+            _, reward, *_ = env.step(action)
+            bar = env._screen[84:, 11:14].min(axis=2)  # white, as high as the car is fast
+            bars.append(np.count_nonzero(bar.max(axis=1)))
+            paid.append(reward > 0)
+        speeds.append(bars)
+        tiles.append(np.flatnonzero(paid))
+    # rows of pixels, which only EnvPool draws whole
+    np.testing.assert_allclose(*speeds, atol=1)
+    assert max(speeds[0]) == 3 and speeds[0][-1] == speeds[1][-1] == 0
+    assert len(tiles[0]) == len(tiles[1]) > 5
+    np.testing.assert_allclose(tiles[0], tiles[1], atol=2)
+
+
 @pytest.mark.parametrize(
     'action', [(0, -0.1, 0), (0, 0, 1.1), (1.5, 0, 0), (0, np.nan, 0), (0, 0), (0, 0, 0, 0)]
 )
