@@ -1,10 +1,13 @@
-"""ViZDoom Take Cover: V, M (LSTM or DNC) and C evolved inside the dream.
+"""ViZDoom Take Cover: V, M (LSTM or DNC) and C, which learns inside the dream.
 
 Ha and Schmidhuber 2018, "World Models", section 4, with the recurrent core
 chosen by ``--model``::
 
     game --frame--> V --z--> M(z, a, state) --h, c--> C(z, h, c) --a--> game
                              M alone --z', done--> dream (M as the game)
+
+C is evolved by CMA-ES, as in the paper, or is the policy of PPO (``--learner``); its dreams begin
+at first frames, or anywhere in recorded episodes (``--dream-starts``).
 
 One function below for each arrow, in the order in which they run. Every stage reads and writes
 only the run's folder, is skipped when it is complete and goes on where it was stopped. With
@@ -22,31 +25,27 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from chainer_wm import files
 from chainer_wm.agents import policies
-from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import ControllerPolicy
-from chainer_wm.agents.saved import SavedAgent
-from chainer_wm.dream.simulator import SEEABLE
+from chainer_wm.agents.saved import SavedAgent, load_teacher
 from chainer_wm.envs.take_cover import SETTINGS, TakeCover
 from chainer_wm.files.archives import save_link
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.runs import figures, report, run_folder
-from chainer_wm.runs.checks import check_features, check_temperature
-from chainer_wm.runs.command_line import (
-    MemoryConfig,
-    TrainingConfig,
-    WorkersConfig,
-    main,
-    opt,
-    parse,
-    run_stages,
-)
+from chainer_wm.runs.checks import check_features, check_temperature, check_vision_rounds
+from chainer_wm.runs.command_line import WorkersConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
-from chainer_wm.training import evolution, mdn_rnn, rounds, vae
+from chainer_wm.runs.dream_settings import (
+    PPO_SETTINGS,
+    DreamConfig,
+    learning_dream,
+    places_of,
+    search_by_evolution,
+    search_by_ppo,
+)
+from chainer_wm.training import mdn_rnn, rounds, vae
 
 NAME = 'doom_take_cover'
 SOLVED = 750  # mean return over 100 episodes
@@ -71,14 +70,19 @@ FIXED: dict[str, Callable] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(MemoryConfig, TrainingConfig, WorkersConfig):
-    """ViZDoom Take Cover: collect, train V and M, evolve C in the dream."""
+class Config(DreamConfig, WorkersConfig):
+    """ViZDoom Take Cover: collect, train V and M, let C learn in the dream."""
 
     reuse: str = opt('', 'run whose rollouts, V and codes to use')
+    agent: str = opt('', 'folder of a run or of packed agents whose V and M to use, untouched')
     settings: str = opt('paper', 'game settings', ('paper', 'blog'))
     episodes: int = opt(10_000, 'random episodes', extends='collect', least=2)
     hold: tuple[int, ...] = opt((10,), 'longest hold of a random action; each episode draws one')
     min_length: int = opt(100, 'shorter random episodes are played again', least=0)
+    paced_episodes: int = opt(0, 'more, to and fro with random legs, for dreams', least=0)
+    paced_legs: tuple[int, ...] = opt((40, 160), 'fewest and most steps of such a leg')
+    played_episodes: int = opt(0, 'more, of the agent of --agent, for dreams', least=0)
+    learn_recordings: bool = opt(False, 'V and M learn from these, too')
     held_out: float = opt(0.05, 'share of episodes that V and M never see', above=0, below=1)
     latent_size: int = opt(64, 'latents of V')
     vision_epochs: float = opt(1.0, 'passes of V', extends='vision')
@@ -101,18 +105,10 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     )
     patience: int = opt(0, 'held-out checks without progress; 0: no limit', least=0)
     untrained_model: bool = opt(False, 'control: M keeps its first weights')
-    features: tuple[str, ...] = opt(('z', 'c', 'h'), 'what C sees: z c h r', SEEABLE)
-    temperature: tuple[float, ...] = opt((1.15,), 'tau, or its range')
-    population: int = opt(64, 'candidates per generation', least=4)
-    dreams: int = opt(16, 'dreams per candidate')
-    generations: int = opt(200, 'of CMA-ES', extends='controller')
-    sigma: float = opt(0.1, 'first step size of CMA-ES')
-    separable: bool = opt(False, 'CMA-ES with a diagonal covariance')
-    max_steps: int = opt(2100, 'cap of a dream')
     rounds: int = opt(0, 'of the iterative procedure', extends='evaluate', least=0)
     round_episodes: int = opt(100, 'episodes that the agents play in a round', least=2)
     round_repeats: int = opt(3, 'M sees these so often for once a random one')
-    round_epochs: float = opt(4.0, 'passes of M in a round')
+    round_epochs: float = opt(4.0, 'passes of M in a round', least=0)
     round_learning_rate: float = opt(3e-4, "M's Adam in a round")
     round_last_learning_rate: float = opt(1.0, "M's Adam then falls to this, if lower", least=0)
     vision_rounds: tuple[int, ...] = opt(
@@ -120,10 +116,10 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
     )
     round_vision_epochs: float = opt(1.0, 'passes of V in such a round')
     round_vision_learning_rate: float = opt(3e-4, "V's Adam in such a round")
-    round_generations: int = opt(10, 'of CMA-ES in a round')
-    evaluate_every: int = opt(25, 'generations between scores in the game')
+    round_generations: int = opt(10, 'CMA-ES: generations in a round')
+    evaluate_every: int = opt(25, 'CMA-ES: generations between scores in the game')
     evaluate_episodes: int = opt(100, 'episodes of such a score')
-    choose: str = opt('last', 'mean that is kept', ('last', 'game'))
+    choose: str = opt('last', 'C that is kept', ('last', 'game'))
     test_episodes: int = opt(100, 'final episodes', extends='evaluate')
 
     def check(self) -> None:
@@ -133,7 +129,9 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
         Raises:
             runs.RunError: they are not.
             FileNotFoundError: the run to reuse has no codes.
+            ValueError: legs of another number than two.
         """
+        super().check()
         check_temperature('--temperature', self.temperature)
         check_features(self)
         counts = {'--episodes': self.episodes}
@@ -144,12 +142,17 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
                 raise run_folder.RunError(
                     f'--held-out {self.held_out} of {flag} {count} leaves no episode to train on'
                 )
-        check_vision_rounds(self)
+        check_vision_rounds(pathlib.Path(self.data, NAME, self.run), self.vision_rounds)
         check_reuse(self)
+        if self.played_episodes and not self.agent:
+            raise run_folder.RunError(
+                f'--played-episodes {self.played_episodes}: of whom? --agent says it'
+            )
+        policies.RandomPacing(self.paced_legs)
 
 
 # fmt: off
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     'smoke': dict(
         episodes=10, vision_batch=32, vision_learning_rate=1e-3,
         latent_size=16, hidden_size=32, memory_length=8, memory_width=8,
@@ -168,8 +171,14 @@ PRESETS = {
 # fmt: on
 
 
+def presets(chosen: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By name; the learner that is chosen has settings of its own."""
+    more: dict[str, Any] = PPO_SETTINGS if chosen.get('learner') == 'ppo' else {}
+    return {name: settings | more for name, settings in PRESETS.items()}
+
+
 def saved_agent(config: Config, run: run_folder.Run, round: int = 0) -> SavedAgent:
-    """Where a round's V, M and C are; C is linear, without a bias."""
+    """Where a round's V, M and C are; an evolved C has no biases."""
     settings = dataclasses.asdict(config)
     saved = SavedAgent.of_run(run.folder, settings, device=config.device, bias=False)
     return saved.at(round)
@@ -186,18 +195,28 @@ def split_of(config: Config, saved: SavedAgent) -> rounds.Split:
 
 
 def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
-    """game -> rollouts: at first at random, in a round by candidates of the last search."""
-    if config.reuse and not round:
-        return
-    rounds.collect(
-        saved_agent(config, run, round),
-        make_env(config),
-        functools.partial(policies.HeldRandom, config.hold),
-        (config.episodes, config.round_episodes),
-        config.seed,
-        config.workers,
-        config.min_length,
-    )
+    """game -> rollouts: at first at random, in a round by candidates of the last search.
+
+    Beside the random ones those of whoever paces, or of another run's agent.
+    """
+    saved = saved_agent(config, run, round)
+    if round or not config.reuse:
+        rounds.collect(
+            saved,
+            make_env(config),
+            functools.partial(policies.HeldRandom, config.hold),
+            (config.episodes, config.round_episodes),
+            config.seed,
+            config.workers,
+            config.min_length,
+        )
+    if not round:
+        legs = functools.partial(policies.RandomPacing, config.paced_legs)
+        players: dict[str, tuple] = {'paced': (legs, config.paced_episodes)}
+        if config.agent:
+            other = load_teacher(config.agent, config.model).make_agent
+            players['played'] = other, config.played_episodes
+        rounds.record(saved, players, make_env(config), config.seed, config.workers)
 
 
 def train_vision(config: Config, run: run_folder.Run, round: int = 0) -> None:
@@ -206,6 +225,11 @@ def train_vision(config: Config, run: run_folder.Run, round: int = 0) -> None:
         return
     saved = saved_agent(config, run, round)
     store, episodes, held_out = rounds.recorded(saved, split_of(config, saved))
+    if config.agent and not round:
+        vision = load_teacher(config.agent, config.model, config.device).vision
+        save_link(saved.vision_path, vision)
+        run.add_results(vision=vae.measure(vision, store, held_out))
+        return
     if round:
         vision = saved.at(round - 1).vision()
         budget = config.round_vision_epochs, config.round_vision_learning_rate
@@ -240,16 +264,26 @@ def train_vision(config: Config, run: run_folder.Run, round: int = 0) -> None:
 
 def encode_frames(config: Config, run: run_folder.Run, round: int = 0) -> None:
     """frames -> V -> z: the codes; damaged episodes are played again first."""
-    if config.reuse and not round:
-        return
     saved = saved_agent(config, run, round)
-    if not round and saved.store().missing(config.episodes):
+    if not round and not config.reuse and saved.store().missing(config.episodes):
         collect(config, run)
     rounds.encode(saved, functools.partial(collect, config, run), run.tick)
 
 
 def new_model(config: Config, latent_size: int) -> MDNRNN:
-    """M at its start, on its device, for a V of so many latents."""
+    """M at its start, on its device, for a V of so many latents; or another run's.
+
+    Raises:
+        run_folder.RunError: that one belongs to another V.
+    """
+    if config.agent:
+        model = load_teacher(config.agent, config.model, config.device).model
+        if model.latent_size != latent_size:
+            raise run_folder.RunError(
+                f'M of --agent {config.agent} takes {model.latent_size} latents, but V makes '
+                f'{latent_size}: was it trained on another V than that of --reuse {config.reuse}?'
+            )
+        return model
     network = MDNRNN(
         latent_size,
         1,
@@ -291,7 +325,7 @@ def train_model(config: Config, run: run_folder.Run, round: int = 0) -> dict[str
         model,
         train,
         test,
-        epochs=0.0 if config.untrained_model and not round else epochs,
+        epochs=0.0 if (config.untrained_model or config.agent) and not round else epochs,
         learning_rate=rate,
         last_learning_rate=last_rate,
         seed=rounds.seed_of(config.seed, round),
@@ -316,48 +350,47 @@ def train_model(config: Config, run: run_folder.Run, round: int = 0) -> dict[str
     return measures
 
 
-def evolve(config: Config, run: run_folder.Run, round: int = 0) -> dict[str, Any]:
-    """dream -> C by CMA-ES: where the search ended, and scores in the game.
+def train_controller(config: Config, run: run_folder.Run, round: int = 0) -> dict[str, Any]:
+    """dream -> C, by CMA-ES or by PPO: where the search ended, and scores in the game.
 
-    In a round the search goes on, or begins anew where it does worse in the new dream than a C of
-    zeros.
+    In a round CMA-ES goes on, or begins anew where it does worse in the new dream than a C of
+    zeros; PPO begins anew.
     """
     saved = saved_agent(config, run, round)
-    dream = saved.dream(config.temperature, config.max_steps)
+    ppo, places = config.learner == 'ppo', None
+    if ppo or config.dream_starts == 'anywhere':
+        places = places_of(config, saved, saved.model())
+        print(f'dreams: {len(places.first)} places in recorded episodes')
+    dream = learning_dream(config, saved, places)
     controller = saved.new_controller(dream.model)
-    row: dict[str, Any] = {}
-    if round:
-        row['begin'] = rounds.hand_on(saved, dream, config.population, config.seed)
-    outcome = evolution.evolve(
-        saved.home / 'controller',
-        CMAES(
-            np.zeros(controller.n_params),
-            config.sigma,
-            config.population,
-            seed=config.seed,
-            separable=config.separable,
-        ),
-        evolution.in_dream(
-            dream,
-            controller.act,
-            episodes=config.dreams,
-            seed=config.seed,
-            features=config.features,
-        ),
-        generations=config.generations + round * config.round_generations,
-        evaluate=report.validation(
-            saved, make_env(config), config.evaluate_episodes, config.seed, config.workers
-        ),
-        evaluate_every=config.evaluate_every,
-        choose=config.choose,
-        tick=run.tick,
+    game = report.validation(
+        saved, make_env(config), config.evaluate_episodes, config.seed, config.workers
     )
+    options: dict[str, Any] = dict(evaluate=game, choose=config.choose, tick=run.tick)
+    row: dict[str, Any] = {}
+    if places is not None and ppo:
+        unit = places.deviations(dream.model, saved.features)
+        outcome = search_by_ppo(
+            *(config, saved.home / 'controller', dream, controller, unit, saved.features),
+            seed=rounds.seed_of(config.seed, round),
+            debug=config.debug,
+            **options,
+        )
+    else:
+        if round:
+            row['begin'] = rounds.hand_on(saved, dream, config.population, config.seed)
+        more = round * config.round_generations
+        options['evaluate_every'] = config.evaluate_every
+        outcome = search_by_evolution(config, saved, dream, more, **options)
     controller.set_theta(outcome.theta)
     controller.save(saved.controller_path)
+    before = round * config.updates if ppo else 0
     row['controller'] = {
-        'generation': outcome.generation,
+        'generation': outcome.generation + before,
         'dream': outcome.history[-1]['mean'],
-        'evaluations': outcome.evaluations,
+        'evaluations': [
+            {**one, 'generation': one['generation'] + before} for one in outcome.evaluations
+        ],
     }
     if not round:
         run.add_results(**row)
@@ -375,14 +408,15 @@ def play_and_refine(round: int, config: Config, run: run_folder.Run) -> None:
     store = saved.store()
     row['vision'] = vae.measure(saved.vision(), store, store.episodes, 1000)
     row['model'] = train_model(config, run, round)
-    row |= evolve(config, run, round)
+    row |= train_controller(config, run, round)
     run.add_results(**{f'round-{round:02d}': row})
 
 
 def evaluate(config: Config, run: run_folder.Run) -> None:
     """The agent and fixed policies, in the game and in the dream."""
     saved = saved_agent(config, run, config.rounds)
-    dream = saved.dream(config.temperature, config.max_steps)
+    threshold = config.done_threshold
+    dream = saved.dream(config.temperature, config.max_steps, done_threshold=threshold)
     dreamer = ControllerPolicy(saved.new_controller(dream.model).act, saved.theta())
     game = report.score_in_game(
         {'agent': saved.agent_maker(), **FIXED},
@@ -487,7 +521,7 @@ def stages(config: Config) -> dict[str, Callable]:
         'vision': train_vision,
         'encode': encode_frames,
         'model': train_model,
-        'controller': evolve,
+        'controller': train_controller,
         **later,
         'evaluate': evaluate,
     }
@@ -513,28 +547,8 @@ def check_reuse(config: Config) -> None:
         )
 
 
-def check_vision_rounds(config: Config) -> None:
-    """See that ``vision_rounds`` are what the rounds so far did.
-
-    Raises:
-        run_folder.RunError: V was trained on in other rounds.
-    """
-    folder = pathlib.Path(config.data, NAME, config.run)
-    asked = set(config.vision_rounds)
-    made, begun = (
-        {int(path.parent.name) for path in folder.glob(f'rounds/*/{part}')}
-        for part in ('vision', 'model')
-    )
-    if made - asked or asked & begun - made or min(asked, default=1) < 1:
-        raise run_folder.RunError(
-            f'--vision-rounds {sorted(asked)}, but in this run V was trained '
-            f'on in {sorted(made)} of the rounds {sorted(begun)}: add rounds, '
-            'from 1, that are still to come, or give another --run'
-        )
-
-
 def script(argv=None) -> None:
-    config = parse(Config, PRESETS, NAME, argv)
+    config = parse(Config, presets, NAME, argv)
     run_stages(config, NAME, stages(config), ('vizdoom',)).close()
 
 

@@ -58,7 +58,13 @@ def pack(run: pathlib.Path, agents: pathlib.Path) -> str:
         'seed': config['seed'],
         'game': {name: results['evaluation'][name] for name in ('episodes', 'mean', 'std')},
     }
-    saved.pack(agents, config['model'], tuple(config['temperature']), origin)
+    saved.pack(
+        agents,
+        config['model'],
+        tuple(config['temperature']),
+        origin,
+        done_threshold=config.get('done_threshold', 0.5),
+    )
     size = sum(path.stat().st_size for path in agents.rglob('*.npz'))
     print(f'{agents}: {size / 1e6:.1f} MB')
     return config['model']

@@ -25,7 +25,8 @@ from chainer import backend
 from chainer_wm.files.archives import read_archive, write_archive
 
 KIND = 'controller/1'
-ACTIONS = ('tanh', 'driving')
+ACTIONS = ('tanh', 'driving', 'likeliest')
+CHOICES = ((0.0,), (-1.0,), (1.0,))  # of 'likeliest': none, left, right
 
 
 def count_parameters(sizes: Sequence[int], bias: bool = True) -> int:
@@ -33,7 +34,7 @@ def count_parameters(sizes: Sequence[int], bias: bool = True) -> int:
     return sum((inputs + bias) * outputs for inputs, outputs in itertools.pairwise(sizes))
 
 
-def act_with(features, theta, sizes: Sequence[int], bias: bool = True):
+def act_with(features, theta, sizes: Sequence[int], bias: bool = True, squash: bool = True):
     """The tanh network of one theta, or of one theta per lane.
 
     A lane's result does not depend on the other lanes of the batch, to the last bit on the CPU, so
@@ -45,9 +46,10 @@ def act_with(features, theta, sizes: Sequence[int], bias: bool = True):
             and device; cast it once where you call often.
         sizes: F, the hidden sizes if any, A.
         bias: whether theta holds biases.
+        squash: the last layer too has a tanh.
 
     Returns:
-        (B, A) in [-1, 1], dtype and device of the features.
+        (B, A) in [-1, 1], or whatever the last layer says; dtype and device of the features.
 
     Raises:
         ValueError: the shapes do not fit.
@@ -66,7 +68,8 @@ def act_with(features, theta, sizes: Sequence[int], bias: bool = True):
         if bias:
             start += outputs
             hidden += theta[:, stop:start]
-        hidden = device.xp.tanh(hidden)
+        if squash or start < count_parameters(sizes, bias):
+            hidden = device.xp.tanh(hidden)
     return hidden
 
 
@@ -98,13 +101,27 @@ def driving_actions(squashed):
     return xp.stack((steer, (gas + 1) / 2, xp.maximum(brake, 0)), axis=-1)
 
 
+def likeliest_actions(logits):
+    """The choice with the largest output, one number in {0, -1, 1}: none, left or right.
+
+    Args:
+        logits: (..., 3), of a policy over ``CHOICES``.
+
+    Returns:
+        (..., 1).
+    """
+    xp = backend.get_array_module(logits)
+    return xp.asarray(CHOICES, logits.dtype)[logits.argmax(axis=-1)]
+
+
 class Controller(chainer.Chain):
     """Layers of tanh units; see LinearController and HiddenController.
 
     Args:
-        sizes: features, hidden units if any, actions.
+        sizes: features, hidden units if any, actions (or choices).
         bias: whether the layers have biases.
-        actions: 'tanh' for actions in [-1, 1], 'driving' for ``driving_actions``.
+        actions: 'tanh' for actions in [-1, 1], 'driving' for ``driving_actions``, 'likeliest' for
+            ``likeliest_actions`` of a last layer without a tanh.
         seed: of the initial weights (LeCun normal); biases start at 0.
 
     Raises:
@@ -119,6 +136,11 @@ class Controller(chainer.Chain):
         if actions == 'driving' and sizes[-1] != 3:
             raise ValueError(
                 f'a car takes 3 actions (steering, gas, brake), but action_size is {sizes[-1]}'
+            )
+        if actions == 'likeliest' and sizes[-1] != len(CHOICES):
+            raise ValueError(
+                f'there are {len(CHOICES)} choices (none, left, right), but as many outputs as '
+                f'{sizes[-1]}'
             )
         super().__init__()
         self.sizes, self.bias, self.actions = tuple(sizes), bias, actions
@@ -135,7 +157,7 @@ class Controller(chainer.Chain):
 
     @property
     def action_size(self) -> int:
-        """A, how many numbers C decides."""
+        """A, how many numbers C decides; of 'likeliest' how many choices it has."""
         return self.sizes[-1]
 
     @property
@@ -159,14 +181,24 @@ class Controller(chainer.Chain):
         """
         if theta is None:
             theta = self.xp.concatenate([a.ravel() for a in self._arrays()])
-        squashed = act_with(features, theta, self.sizes, self.bias)
-        return driving_actions(squashed) if self.actions == 'driving' else squashed
+        choose = self.actions == 'likeliest'
+        outputs = act_with(features, theta, self.sizes, self.bias, squash=not choose)
+        if choose:
+            return likeliest_actions(outputs)
+        return driving_actions(outputs) if self.actions == 'driving' else outputs
 
     def forward(self, features) -> chainer.Variable:
-        """``act`` of the link's own parameters, for gradients: (B, A)."""
+        """``act`` of the link's own parameters, for gradients: (B, A).
+
+        Of 'likeliest' the outputs that are compared: a choice has no gradient.
+        """
+        *layers, last = self._layers()
         x = features
-        for layer in self._layers():
+        for layer in layers:
             x = F.tanh(layer(x))
+        x = last(x)
+        if self.actions != 'likeliest':
+            x = F.tanh(x)
         if self.actions == 'driving':
             x = F.stack((x[:, 0], (x[:, 1] + 1) / 2, F.relu(x[:, 2])), axis=1)
         return x

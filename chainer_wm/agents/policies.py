@@ -90,6 +90,52 @@ class Pacing:
         return np.repeat(ways[:, None], self.action_size, 1), state + 1
 
 
+class RandomPacingState(NamedTuple):
+    """What RandomPacing carries, one lane per row."""
+
+    rngs: Generators
+    ways: np.ndarray  # (B,) -1 or 1
+    left: np.ndarray  # (B,) steps of this leg to come
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomPacing:
+    """To and fro without looking, each leg of another length.
+
+    It lives as long as what is evolved in a dream does, so that what it meets is a late game that
+    random actions never see. The first way is drawn too, and its leg is half as long.
+
+    Attributes:
+        legs: fewest and most steps between two turns, all lengths between them equally likely.
+    """
+
+    legs: tuple[int, ...] = (40, 160)
+    action_size: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.legs) != 2 or not 0 < self.legs[0] <= self.legs[1]:
+            raise ValueError(f'legs are {self.legs}, but must be the fewest and the most steps')
+
+    def start(self, rngs: Generators) -> RandomPacingState:
+        ways = np.array([rng.choice((-1, 1)) for rng in rngs])
+        left = np.array([-(-self._leg(rng) // 2) for rng in rngs])
+        return RandomPacingState(tuple(rngs), ways, left)
+
+    def _leg(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(self.legs[0], self.legs[1] + 1))
+
+    def act(
+        self, observations: np.ndarray, state: RandomPacingState
+    ) -> tuple[np.ndarray, RandomPacingState]:
+        _check_lanes(observations, len(state.rngs))
+        ways, left = state.ways.copy(), state.left.copy()
+        for lane in np.flatnonzero(left == 0):
+            ways[lane] = -ways[lane]
+            left[lane] = self._leg(state.rngs[lane])
+        actions = np.repeat(ways[:, None].astype(np.float32), self.action_size, 1)
+        return actions, state._replace(ways=ways, left=left - 1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Uniform:
     """A new choice at every step, all equally likely.

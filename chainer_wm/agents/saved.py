@@ -14,12 +14,14 @@ import numpy as np
 from chainer_wm import files
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import (
+    CHOICES,
     Controller,
     HiddenController,
     LinearController,
     load_controller,
 )
 from chainer_wm.agents.world_model import WorldModelAgent, features_width
+from chainer_wm.dream.places import Places, places_along
 from chainer_wm.dream.simulator import FEATURES, Dream
 from chainer_wm.dream.variants import CuriousDream
 from chainer_wm.files.archives import load_link, read_archive, save_link, write_archive
@@ -30,6 +32,7 @@ from chainer_wm.rollouts.latents import JoinedLatents, Latents
 from chainer_wm.rollouts.splits import split_episodes
 
 STARTS = 'starts/1'  # kind of the archive of a packed agent's first frames
+Part = int | str  # a round, or the name of a recording
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +54,11 @@ class SavedAgent:
         one_store: the episodes of all rounds lie in one rollout store, and every round trains V on
             and encodes them all anew; else a round
             has a store and codes of its own.
-        hidden_units: of C; 0 for a linear one.
+        hidden_units: of C's hidden layers: one number, or one for each; 0 or none for a linear C.
         bias, actions: of C, see ``Controller``.
+        recordings: names of further stores of round 0, such as of a policy that paces; each has
+            codes of its own.
+        learn_recordings: V and M learn from them too; else dreams begin there, no more.
         round: from 0.
     """
 
@@ -62,9 +68,11 @@ class SavedAgent:
     reuse: str = ''
     vision_rounds: tuple[int, ...] = ()
     one_store: bool = False
-    hidden_units: int = 0
+    hidden_units: int | tuple[int, ...] = 0
     bias: bool = True
     actions: str = 'tanh'
+    recordings: tuple[str, ...] = ()
+    learn_recordings: bool = False
     round: int = 0
 
     @classmethod
@@ -72,13 +80,18 @@ class SavedAgent:
         """The agent of a run after its last round.
 
         Args:
-            config: what its config.json holds.
+            config: what its config.json holds. Of a learner 'ppo' C is the policy, with biases.
             options: what that does not tell: 'device', 'bias' and the like.
         """
-        known = ('features', 'reuse', 'vision_rounds', 'hidden_units')
+        known = ('features', 'reuse', 'vision_rounds', 'hidden_units', 'learn_recordings')
         found = {name: config[name] for name in known if name in config}
         found = {n: tuple(v) if isinstance(v, list) else v for n, v in found.items()}
-        return cls(folder, round=config.get('rounds', 0), **found, **options)
+        if config.get('learner') == 'ppo':
+            found |= {'bias': True, 'actions': 'likeliest'}
+        found['recordings'] = tuple(
+            name for name in ('paced', 'played') if config.get(f'{name}_episodes')
+        )
+        return cls(folder, round=config.get('rounds', 0), **options | found)
 
     def at(self, round: int) -> SavedAgent:
         """The agent of another round."""
@@ -115,13 +128,24 @@ class SavedAgent:
         return self.home / 'controller/controller.npz'
 
     @property
-    def parts(self) -> range:
-        """The rounds whose stores, and codes, together hold all episodes so far."""
-        return range(self.round if self.one_store else 0, self.round + 1)
+    def parts(self) -> list[Part]:
+        """Whose stores, and codes, together hold all that V and M learn from: rounds so far."""
+        learnt = self.learn_recordings
+        return [part for part in self.all_parts if learnt or not isinstance(part, str)]
 
-    def codes_of(self, number: int) -> pathlib.Path:
-        """Episodes of round ``number``, one of ``parts``, as this round's V sees them."""
+    @property
+    def all_parts(self) -> list[Part]:
+        """``parts``, and the recordings beside them."""
+        first = self.round if self.one_store else 0
+        return [first, *self.recordings, *range(first + 1, self.round + 1)]
+
+    def codes_of(self, number: Part) -> pathlib.Path:
+        """Episodes of ``number``, one of ``all_parts``, as this round's V sees them."""
         seer = self.vision_round
+        if isinstance(number, str):
+            if seer:
+                return self.at(seer).home / 'vision/codes' / number
+            return self.folder / 'recordings' / number / 'codes'
         if number < seer:
             return self.at(seer).home / 'vision/codes' / f'{number:02d}'
         if self.one_store or not number:
@@ -139,6 +163,12 @@ class SavedAgent:
                 f'--reuse {self.reuse}: {self.source} has no codes yet; finish its encode '
                 'stage first'
             )
+
+    def store_of(self, part: Part) -> RolloutStore:
+        """The episodes of one of ``all_parts``."""
+        if isinstance(part, str):
+            return RolloutStore(self.folder / 'recordings' / part / 'rollouts')
+        return self.at(part).store()
 
     def store(self) -> RolloutStore:
         """The episodes played for this round: at 0, the random ones."""
@@ -178,9 +208,14 @@ class SavedAgent:
         """C for an M, at its start."""
         width = features_width(network, self.features)
         options = self.bias, self.actions
-        if self.hidden_units:
-            return HiddenController(width, network.action_size, self.hidden_units, *options)
-        return LinearController(width, network.action_size, *options)
+        outputs = len(CHOICES) if self.actions == 'likeliest' else network.action_size
+        units = self.hidden_units
+        hidden = units if isinstance(units, tuple) else (units,) if units else ()
+        if len(hidden) == 1:
+            return HiddenController(width, outputs, hidden[0], *options)
+        if hidden:
+            return Controller((width, *hidden, outputs), *options)
+        return LinearController(width, outputs, *options)
 
     def theta(self) -> np.ndarray:
         """The parameters of C, evolved."""
@@ -190,17 +225,36 @@ class SavedAgent:
         """The evolution of C, as it ended; ``name`` is its folder in the round's."""
         return CMAES.load(self.home / name / 'cma_es.npz')
 
+    def places(self, model: MDNRNN, seed: int, random: int = 0, **options: Any) -> Places:
+        """Where dreams may begin in all episodes so far, those of the recordings too.
+
+        Args:
+            model: who remembers: M, or a second one beside it.
+            seed: see ``places_along``.
+            random: so many episodes of the first part, the random ones; 0 for all.
+            options: see ``places_along``.
+        """
+        latents = JoinedLatents([Latents(self.codes_of(part)) for part in self.all_parts])
+        first = len(latents.parts[0])
+        episodes = [*range(min(first, random or first)), *range(first, len(latents))]
+        return places_along(model, latents, episodes, seed=seed, **options)
+
     def dream(
-        self, temperature: float | tuple[float, ...], max_steps: int, curiosity: float = 0.0
+        self,
+        temperature: float | tuple[float, ...],
+        max_steps: int,
+        curiosity: float = 0.0,
+        **more: Any,
     ) -> Dream:
         """M as the game, beginning at recorded first frames.
 
         Args:
             temperature: tau, or the two ends of a range.
             curiosity: reward per nat of M's own loss, see ``CuriousDream``.
+            more: see ``Dream``.
         """
         found = self.model(), self.latents().first()
-        options: dict[str, Any] = {'temperature': temperature, 'max_steps': max_steps}
+        options: dict[str, Any] = {'temperature': temperature, 'max_steps': max_steps, **more}
         if curiosity:
             return CuriousDream(*found, curiosity, **options)
         return Dream(*found, **options)
@@ -214,6 +268,8 @@ class SavedAgent:
         self, search: str = 'controller', population: bool = False, noise: float = 0.0
     ) -> Callable[[], WorldModelAgent]:
         """A picklable maker of an agent whose C is new in every episode.
+
+        A C that no search led to, one of PPO, plays as it is.
 
         Args:
             search: the evolution that it is drawn from, see ``search``.
@@ -231,6 +287,7 @@ class SavedAgent:
         temperature: tuple[float, ...],
         origin: Mapping[str, Any],
         starts: int = 100,
+        done_threshold: float = 0.5,
     ) -> None:
         """Write a few small files that ``PackedAgent.load`` reads, V and M in float16.
 
@@ -239,6 +296,7 @@ class SavedAgent:
                 lives on another V, this one's V goes into its own folder.
             origin: whatever should be known of the run, JSON-able.
             starts: first frames whose posteriors are kept, at most.
+            done_threshold: of the dream in which C grew up.
         """
         folder = pathlib.Path(folder)
         _pack_vision(self.vision(), folder, core)
@@ -248,7 +306,12 @@ class SavedAgent:
         write_archive(
             folder / core / 'starts.npz',
             STARTS,
-            {'features': self.features, 'temperature': temperature, 'origin': dict(origin)},
+            {
+                'features': self.features,
+                'temperature': temperature,
+                'done_threshold': done_threshold,
+                'origin': dict(origin),
+            },
             {'mu': mu.astype(np.float16), 'ln_var': ln_var.astype(np.float16)},
         )
 
@@ -264,6 +327,8 @@ def _load(saved: SavedAgent, theta: np.ndarray | None, **options: Any) -> WorldM
 def _load_candidates(
     saved: SavedAgent, name: str, population: bool, noise: float
 ) -> WorldModelAgent:
+    if not (saved.home / name / 'cma_es.npz').exists():
+        return _load(saved, saved.theta(), noise=noise)
     search = saved.search(name)
     candidates = search.ask() if population else None
 
@@ -330,5 +395,45 @@ class PackedAgent(NamedTuple):
         return WorldModelAgent(self.vision, self.model, self.controller, self.settings['features'])
 
     def dream(self, max_steps: int) -> Dream:
-        """The dream in which C grew up."""
-        return Dream(self.model, self.starts, self.settings['temperature'], max_steps=max_steps)
+        """The dream in which C grew up, from its first frames."""
+        return Dream(
+            self.model,
+            self.starts,
+            self.settings['temperature'],
+            max_steps=max_steps,
+            done_threshold=self.settings.get('done_threshold', 0.5),
+        )
+
+
+class Teacher(NamedTuple):
+    """Whose V and M another run takes over, untouched."""
+
+    vision: ConvVAE
+    model: MDNRNN
+    make_agent: Callable[[], WorldModelAgent]  # picklable; on the CPU
+
+
+def load_teacher(folder: str | os.PathLike, core: str, device: str = '@numpy') -> Teacher:
+    """V and M of a run after its last round, or of a packed agent.
+
+    Args:
+        folder: of the run, or of packed agents.
+        core: which of the packed agents.
+
+    Raises:
+        FileNotFoundError: a file is not there.
+    """
+    folder = pathlib.Path(folder)
+    if (folder / 'config.json').exists():
+        config = files.read_json(folder / 'config.json')
+        # a linear C of CMA-ES has no biases
+        saved = SavedAgent.of_run(folder, config, device=device, bias=False)
+        return Teacher(saved.vision(), saved.model(), saved.agent_maker())
+    packed = PackedAgent.load(folder, core)
+    for link in (packed.vision, packed.model):
+        link.to_device(device)
+    return Teacher(packed.vision, packed.model, functools.partial(_unpack, folder, core))
+
+
+def _unpack(folder: pathlib.Path, core: str) -> WorldModelAgent:
+    return PackedAgent.load(folder, core).agent()

@@ -137,7 +137,10 @@ class DreamVectorEnv(gym.vector.VectorEnv):
         """
         self._rngs = lane_generators(self._rngs or [None] * self.num_envs, seed)
         self.dream.reset(self.num_envs, self._rngs)
-        return _observation(self.dream, self.features), {}
+        return self._see(), {}
+
+    def _see(self) -> np.ndarray:
+        return _observation(self.dream, self.features)
 
     def step_async(self, actions) -> None:
         """Take the actions (B, A) of the next ``step_wait``."""
@@ -146,7 +149,7 @@ class DreamVectorEnv(gym.vector.VectorEnv):
     def step_wait(self, **kwargs):
         """(observations, rewards, terminated, truncated, infos)."""
         result = self.dream.step(self._actions)
-        seen = _observation(self.dream, self.features)
+        seen = self._see()
         infos: dict = {}
         ended = np.flatnonzero(result.done)
         if len(ended):
@@ -155,5 +158,47 @@ class DreamVectorEnv(gym.vector.VectorEnv):
                     infos, {'final_observation': seen[lane].copy(), 'final_info': {}}, lane
                 )
             self.dream.restart(ended)
-            seen[ended] = _observation(self.dream, self.features)[ended]
+            seen[ended] = self._see()[ended]
         return seen, result.reward, result.terminated, result.truncated, infos
+
+
+class ChoiceVectorEnv(DreamVectorEnv):
+    """B lanes of a dream for whoever chooses one of a few actions, as a policy of PPO does.
+
+    Args:
+        dream, num_envs, features: as for ``DreamVectorEnv``.
+        choices: (n, A), the action that each of the n integers stands for.
+        unit: (F,), what each feature is divided by.
+        step_reward, death_reward: of every step, and what an episode's end adds to its last one;
+            a cut adds nothing. They take the place of the dream's own rewards.
+    """
+
+    def __init__(
+        self,
+        dream: Dream,
+        num_envs: int,
+        features: Sequence[str],
+        choices: Sequence[Sequence[float]],
+        unit: np.ndarray,
+        step_reward: float = 0.0,
+        death_reward: float = -1.0,
+    ) -> None:
+        super().__init__(dream, num_envs, features)
+        self._choices = np.asarray(choices, dream.model.dtype)
+        self._unit = np.asarray(unit, dream.model.dtype)
+        self._rewards = step_reward, death_reward
+        self.single_action_space = gym.spaces.Discrete(len(self._choices))
+        self.action_space = gym.vector.utils.batch_space(self.single_action_space, num_envs)
+
+    def step_async(self, actions) -> None:
+        """Take the integers (B,) of the next ``step_wait``."""
+        super().step_async(self._choices[np.asarray(actions)])
+
+    def step_wait(self, **kwargs):
+        """(observations, rewards, terminated, truncated, infos)."""
+        seen, _, terminated, *rest = super().step_wait(**kwargs)
+        step, death = self._rewards
+        return seen, step + death * terminated, terminated, *rest
+
+    def _see(self) -> np.ndarray:
+        return to_cpu(self.dream.observe(self.features)) / self._unit

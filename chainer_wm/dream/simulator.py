@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
+from chainer_wm.dream.places import Places, put
+
 Streams = np.random.Generator | Sequence[np.random.Generator]
 
 
@@ -79,13 +81,24 @@ class Dream:
             distribution between them.
         max_steps: cap of one episode.
         done_threshold: the episode ends where P(end) exceeds it.
+        places: moments of recorded episodes at which dreams begin, with what M remembers there;
+            None lets all begin at ``starts``.
+        first_share: of the dreams that begin at ``starts`` all the same.
 
     Raises:
         ValueError: starts do not fit the model, or the temperature is not positive.
     """
 
     def __init__(
-        self, model, starts, temperature=1.0, *, max_steps: int, done_threshold: float = 0.5
+        self,
+        model,
+        starts,
+        temperature=1.0,
+        *,
+        max_steps: int,
+        done_threshold: float = 0.5,
+        places: Places | None = None,
+        first_share: float = 0.1,
     ) -> None:
         self.model = model
         self.max_steps = max_steps
@@ -100,6 +113,14 @@ class Dream:
                 f'{model.latent_size}: was M trained on another VAE?'
             )
         self._mu, self._sigma = mu, np.exp(0.5 * ln_var)
+        if places is not None and places.mu.shape[1] != model.latent_size:
+            raise ValueError(
+                f'places have {places.mu.shape[1]} dims but M predicts {model.latent_size}: '
+                'was M trained on another VAE?'
+            )
+        if not 0 <= first_share <= 1:
+            raise ValueError(f'first_share is {first_share}, but must lie between 0 and 1')
+        self.places, self._first_share = places, first_share
         low, high = np.broadcast_to(temperature, 2).astype(float)
         if not 0 < low <= high:
             raise ValueError(
@@ -137,10 +158,12 @@ class Dream:
         self._tau = np.ones(lanes * repeats)
         self._ages = np.zeros(lanes * repeats, np.int64)
         self._state = self.model.initial_state(lanes * repeats)
-        z, tau = self._draw_starts()
-        self._z = z[self._stream]
+        z, tau, place = self._draw_starts()
+        self._z = self._send(z[self._stream])
         self._tau = tau[self._stream]
-        self._z = self._send(self._z)
+        self._place = place[self._stream]
+        if self.places is not None:
+            self._remember(self._state, self.places.state)
 
     def restart(self, index) -> None:
         """Start a new episode in some lanes; the others are as they were.
@@ -149,14 +172,17 @@ class Dream:
             index: integers, the lanes. Needs ``reset`` with repeats 1 and one generator per lane.
         """
         index = np.asarray(index)
-        z, tau = self._draw_starts(self._stream[index])
+        z, tau, place = self._draw_starts(self._stream[index])
         self._z = self._z.copy()  # the caller may hold the old one
         self._tau[index] = tau
         self._ages[index] = 0
-        index = self.model.device.send(index)
-        self._z[index] = self._send(z)
+        self._place[index] = place
+        sent = self.model.device.send(index)
+        self._z[sent] = self._send(z)
         for field in self._state:
-            field[index] = 0
+            field[sent] = 0
+        if self.places is not None:
+            self._remember(self._state, self.places.state, index)
 
     def features(self) -> dict[str, Any]:
         """What C may see now, by name: 'z', 'c', 'h' (and 'r' for a DNC)."""
@@ -182,7 +208,7 @@ class Dream:
         # z_{t+1}, d_{t+1} ~ P(z_{t+1}, d_{t+1} | a_t, z_t, h_t) at temperature tau
         self._z, logit, self._state = self._sample(
             *(self._z, self._send(actions), self._state),
-            self._send(self._ages == 0),
+            self._send(self._first_steps()),
             noise=tuple(self._send(part) for part in noise),
             stream=self.model.device.send(self._stream),
             temperature=self._send(self._tau),
@@ -199,20 +225,42 @@ class Dream:
             index: integers or a (B,) bool mask: the lanes to keep.
         """
         index = np.asarray(index)
-        self._stream, self._tau, self._ages = (
-            part[index] for part in (self._stream, self._tau, self._ages)
+        self._stream, self._tau, self._ages, self._place = (
+            part[index] for part in (self._stream, self._tau, self._ages, self._place)
         )
         index = self.model.device.send(index)
         self._z = self._z[index]
         self._state = type(self._state)(*(field[index] for field in self._state))
 
     def _draw_starts(self, only=None):
+        """z_0, temperature and place (-1: a first frame) of each new episode."""
         draw = self._noise.draw
-        chosen = (draw('random', only=only) * len(self._mu)).astype(int)
+        u = draw('random', only=only)
         eps = draw('standard_normal', self._mu.shape[1], only=only)
         low, high = self._temperatures
         tau = low + (high - low) * draw('random', only=only)
-        return self._mu[chosen] + self._sigma[chosen] * eps, tau  # z_0 ~ N(mu, sigma^2)
+        chosen = (u * len(self._mu)).astype(int)
+        mu, sigma = self._mu[chosen], self._sigma[chosen]
+        place = np.full(len(u), -1)
+        if self.places is not None:
+            inside = draw('random', only=only) >= self._first_share
+            place[inside] = (u[inside] * len(self.places.first)).astype(int)
+            mu[inside] = self.places.mu[place[inside]]
+            sigma[inside] = np.exp(0.5 * self.places.ln_var[place[inside]])
+        return mu + sigma * eps, tau, place  # z_0 ~ N(mu, sigma^2)
+
+    def _remember(self, state, kept, lanes=None) -> None:
+        """Let lanes (all, or some) that begin at places know what came before."""
+        lanes = np.arange(self.lanes) if lanes is None else lanes
+        lanes = lanes[self._place[lanes] >= 0]
+        put(state, lanes, kept, self._place[lanes], self.model.device)
+
+    def _first_steps(self) -> np.ndarray:
+        """(B,) bool: where M is told that an episode begins."""
+        begins = self._ages == 0
+        if self.places is not None:
+            begins &= (self._place < 0) | self.places.first[self._place]
+        return begins
 
     def _send(self, array):
         array = chainer.backend.get_array_module(array).asarray(array, self.model.dtype)

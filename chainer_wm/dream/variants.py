@@ -47,28 +47,42 @@ class SecondModelDream(Dream):
 
     Args:
         second: an ``MDNRNN`` of the same latents and actions.
+        remembered: what the second remembers at the dream's places: the state of the same
+            ``Places``, run along by it.
         the others: as for ``Dream``.
+
+    Raises:
+        ValueError: the dream begins at places, and what the second remembers there is not given.
     """
 
-    def __init__(self, model, starts, second, **options) -> None:
+    def __init__(self, model, starts, second, remembered: Any = None, **options) -> None:
         super().__init__(model, starts, **options)
-        self.second = second
+        if (remembered is None) != (self.places is None):
+            raise ValueError(
+                f'places are {"not " * (self.places is None)}given but what the second M '
+                f'remembers there is {"not " * (remembered is None)}given: they go together'
+            )
+        self.second, self._remembered = second, remembered
 
     def reset(self, lanes: int, rng, repeats: int = 1) -> None:
         super().reset(lanes, rng, repeats)
         self._memory = self.second.initial_state(lanes * repeats)
+        if self.places is not None:
+            self._remember(self._memory, self._remembered)
 
     def restart(self, index) -> None:
         super().restart(index)
-        index = self.model.device.send(np.asarray(index))
+        sent = self.model.device.send(np.asarray(index))
         for field in self._memory:
-            field[index] = 0
+            field[sent] = 0
+        if self.places is not None:
+            self._remember(self._memory, self._remembered, np.asarray(index))
 
     def features(self) -> dict[str, Any]:
         return self.second.features(self._memory, self._z)
 
     def step(self, actions) -> DreamStep:
-        seen, first = self._z, self._ages == 0
+        seen, first = self._z, self._first_steps()
         result = super().step(actions)
         self._memory = self.second.follow(
             seen, self._send(actions), self._memory, self._send(first)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from chainer_wm import devices
@@ -87,6 +89,29 @@ def check_minibatches(minibatches: int, lanes: int, steps: int, recurrent: bool)
         raise run_folder.RunError(
             f'--minibatches {minibatches} of {parts} {what}: more lanes or '
             'fewer minibatches are needed'
+        )
+
+
+def check_vision_rounds(folder: pathlib.Path, rounds: Sequence[int]) -> None:
+    """See that the rounds in which V is trained on are what the rounds so far did.
+
+    Args:
+        folder: of the run.
+        rounds: ``vision_rounds``, as they are asked for.
+
+    Raises:
+        runs.RunError: V was trained on in other rounds.
+    """
+    asked = set(rounds)
+    made, begun = (
+        {int(path.parent.name) for path in folder.glob(f'rounds/*/{part}')}
+        for part in ('vision', 'model')
+    )
+    if made - asked or asked & begun - made or min(asked, default=1) < 1:
+        raise run_folder.RunError(
+            f'--vision-rounds {sorted(asked)}, but in this run V was trained '
+            f'on in {sorted(made)} of the rounds {sorted(begun)}: add rounds, '
+            'from 1, that are still to come, or give another --run'
         )
 
 

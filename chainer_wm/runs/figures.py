@@ -103,14 +103,15 @@ def draw_scores(
         done_weight: of a death in M's loss.
         ages: what ``ages`` found.
     """
-    plots.evolution(
-        folder / 'evolution.png',
-        *read_history(saved.home / 'controller'),
-        game['random'],
-        solved,
-        f'C in the dream of an M with {core}',
-        f'score ({report.UNIT})',
-    )
+    history, evaluations = read_history(saved.home / 'controller')
+    title = f'C in the dream of an M with {core}'
+    if 'sigma' in history[0]:
+        label = f'score ({report.UNIT})'
+        plots.evolution(
+            *(folder / 'evolution.png', history, evaluations, game['random'], solved, title, label)
+        )
+    else:
+        draw_updates(folder / 'evolution.png', history, evaluations, title)
     plots.returns_histogram(
         folder / 'returns.png',
         {name: score['returns'] for name, score in game.items()},
@@ -126,6 +127,27 @@ def draw_scores(
         unit=report.UNIT,
     )
     plots.deaths_by_age(folder / 'ages.png', ages)
+
+
+def draw_updates(
+    path: pathlib.Path, history: Sequence[Mapping], evaluations: Sequence[Mapping], title: str
+) -> None:
+    """How long dreams and games last while a policy learns by PPO, over its updates."""
+    curves = {'dreams, until they end or are cut': history, 'games, fresh episodes': evaluations}
+    plots.training_curves(
+        path,
+        {
+            name: (
+                np.array([row['generation'] for row in rows]),
+                np.array([row['mean'] for row in rows]),
+            )
+            for name, rows in curves.items()
+            if rows
+        },
+        ylabel=report.UNIT,
+        xlabel='update',
+        title=title,
+    )
 
 
 def draw_films(

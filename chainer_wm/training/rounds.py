@@ -77,6 +77,31 @@ def collect(
         )
 
 
+def record(
+    saved: SavedAgent,
+    players: Mapping[str, tuple[Callable[[], Any], int]],
+    make_env: Callable,
+    seed: int,
+    workers: int,
+) -> None:
+    """Play the recordings of round 0; goes on where it stopped.
+
+    Args:
+        players: by the recording's name, a picklable maker of who plays, and how many episodes.
+        seed: the run's.
+    """
+    for name in saved.recordings:
+        player, count = players[name]
+        collection.collect(
+            saved.store_of(name),
+            make_env,
+            player,
+            count,
+            derived_seed(seed, f'recording {name}'),
+            workers,
+        )
+
+
 def played(saved: SavedAgent) -> dict[str, Any]:
     """What the agents did in a round: ``steps``, and the returns as ``played``."""
     store = saved.store()
@@ -89,7 +114,7 @@ def recorded(saved: SavedAgent, split: Split) -> tuple[JoinedStores, list, list]
     Args:
         split: of the episodes of a round's store.
     """
-    store = JoinedStores([saved.at(number).store() for number in saved.parts])
+    store = JoinedStores([saved.store_of(part) for part in saved.parts])
     sides = [split(one.episodes) for one in store.parts]
     seen, unseen = (
         [(part, episode) for part, side in enumerate(sides) for episode in side[kind]]
@@ -103,17 +128,20 @@ def encode(
 ) -> None:
     """The codes of this round's episodes; of all so far, where V is new.
 
+    Another run's random episodes have their codes.
+
     Args:
         play_again: plays what is missing of a round, by its number, see ``vae.encode``.
     """
     vision = saved.vision()
-    for number in saved.parts if saved.vision_round == saved.round else [saved.round]:
+    parts = saved.all_parts if saved.vision_round == saved.round else [saved.round]
+    for part in parts[1:] if saved.reuse and not saved.round else parts:
         vae.encode(
-            saved.codes_of(number),
-            saved.at(number).store(),
+            saved.codes_of(part),
+            saved.store_of(part),
             vision,
             saved.vision_path,
-            play_again=functools.partial(play_again, number),
+            play_again=functools.partial(play_again, 0 if isinstance(part, str) else part),
             tick=tick,
         )
 
@@ -142,7 +170,7 @@ def windows(
     latents = saved.latents()
     known = None
     if rewards:
-        stores = [saved.at(number).store() for number in saved.parts]
+        stores = [saved.store_of(part) for part in saved.parts]
         known = np.concatenate(
             [
                 store.read(int(episode)).rewards
@@ -152,9 +180,10 @@ def windows(
         )
     seen: list[int] = []
     unseen: list[int] = []
-    for part, codes in enumerate(latents.parts):
+    for part, (name, codes) in enumerate(zip(saved.parts, latents.parts)):
         train, test = split(sorted(codes.episodes))
-        seen += [latents.number(part, e) for e in train] * (repeats if part else 1)
+        agents = part and not isinstance(name, str)
+        seen += [latents.number(part, e) for e in train] * (repeats if agents else 1)
         unseen += [latents.number(part, e) for e in test]
     return tuple(  # type: ignore[return-value]
         LatentSequences(

@@ -138,7 +138,7 @@ def test_take_covers_candidates_are_chosen_by_other_games_than_reported(tmp_path
         monkeypatch.setattr(figures, name, lambda *_, **__: {})
     config = take_cover.Config(seed=3, workers=0, evaluate_episodes=9, test_episodes=7)
     run = run_folder.Run(tmp_path / 'run', {})
-    for name, stage in (('choose', take_cover.evolve), ('report', take_cover.evaluate)):
+    for name, stage in (('choose', take_cover.train_controller), ('report', take_cover.evaluate)):
         game = functools.partial(Game, seeds[name])
         monkeypatch.setattr(take_cover, 'make_env', lambda _, game=game: game)
         stage(config, run)

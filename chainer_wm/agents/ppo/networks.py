@@ -224,6 +224,7 @@ class ActorCritic(chainer.Chain):
         core_size: hidden units of the core.
         core_options: of a DNC, see ``recurrent.make_core``.
         separate: the value function has a body of its own; not with a core.
+        value_hidden: widths of the linear layers of that body; None for those of ``hidden``.
         residual: policy and values each add one layer of their own to what they share, as in the
             code of Random Network Distillation.
         value_scale: of the initial weights of the value heads.
@@ -244,6 +245,7 @@ class ActorCritic(chainer.Chain):
         core_size: int = 128,
         core_options: dict[str, Any] | None = None,
         separate: bool = False,
+        value_hidden: Sequence[int] | None = None,
         residual: bool = False,
         value_scale: float = 1.0,
         seed: int = 0,
@@ -252,13 +254,19 @@ class ActorCritic(chainer.Chain):
         super().__init__()
         if separate and (core is not None or residual):
             raise ValueError('separate bodies cannot share a core or residual heads')
+        if value_hidden is not None and not separate:
+            raise ValueError(f'value_hidden {tuple(value_hidden)} needs a separate body')
         self.observation_shape = tuple(observation_shape)
         discrete, outputs = _actions(action_space)
         rng = np.random.RandomState(seed)
-        body = observation_shape, convolutions, hidden, activation, rng
+        valued = hidden if value_hidden is None else value_hidden
         with self.init_scope():
-            self.body = Body(*body)
-            self.value_body = Body(*body) if separate else None
+            self.body = Body(observation_shape, convolutions, hidden, activation, rng)
+            self.value_body = (
+                Body(observation_shape, convolutions, valued, activation, rng)
+                if separate
+                else None
+            )
             width = self.body.output_size
             self.core = (
                 None
@@ -269,21 +277,23 @@ class ActorCritic(chainer.Chain):
             )
         if self.core is not None:
             width = self.core.output_size
-        self._add_heads(width, outputs, values, residual, value_scale, rng)
+        widths = width, self.value_body.output_size if self.value_body is not None else width
+        self._add_heads(widths, outputs, values, residual, value_scale, rng)
         with self.init_scope():
             zeros = np.zeros(outputs, chainer.get_dtype())
             self.ln_sigma = None if discrete else chainer.Parameter(zeros)
 
-    def _add_heads(self, width, outputs, values, residual, value_scale, rng) -> None:
-        def linear(size, scale):
+    def _add_heads(self, widths, outputs, values, residual, value_scale, rng) -> None:
+        def linear(width, size, scale):
             init = initializers.Orthogonal(scale, rng=rng)
             return L.Linear(width, size, initialW=init)
 
+        width, valued = widths
         with self.init_scope():
-            self.policy_layer: Any = linear(width, 0.1) if residual else None
-            self.value_layer: Any = linear(width, 0.1) if residual else None
-            self.policy_head = linear(outputs, 0.01)
-            self.value_head = linear(values, value_scale)
+            self.policy_layer: Any = linear(width, width, 0.1) if residual else None
+            self.value_layer: Any = linear(width, width, 0.1) if residual else None
+            self.policy_head = linear(width, outputs, 0.01)
+            self.value_head = linear(valued, values, value_scale)
 
     @property
     def recurrent(self) -> bool:
