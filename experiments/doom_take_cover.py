@@ -148,6 +148,10 @@ class Config(DreamConfig, WorkersConfig):
             raise run_folder.RunError(
                 f'--played-episodes {self.played_episodes}: of whom? --agent says it'
             )
+        if self.learn_recordings and not self.paced_episodes + self.played_episodes:
+            raise run_folder.RunError(
+                '--learn-recordings, but none are made: --paced-episodes or --played-episodes do'
+            )
         policies.RandomPacing(self.paced_legs)
 
 

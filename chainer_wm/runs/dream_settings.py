@@ -165,7 +165,7 @@ def search_by_ppo(
     network = ActorCritic(
         (len(unit),),
         gym.spaces.Discrete(len(CHOICES)),
-        hidden=controller.sizes[1:-1],
+        hidden=config.hidden_units,
         separate=True,
         value_hidden=config.value_hidden,
         seed=seed,
