@@ -129,7 +129,6 @@ class Config(DreamConfig, WorkersConfig):
         Raises:
             runs.RunError: they are not.
             FileNotFoundError: the run to reuse has no codes.
-            ValueError: legs of another number than two.
         """
         super().check()
         check_temperature('--temperature', self.temperature)
@@ -152,7 +151,10 @@ class Config(DreamConfig, WorkersConfig):
             raise run_folder.RunError(
                 '--learn-recordings, but none are made: --paced-episodes or --played-episodes do'
             )
-        policies.RandomPacing(self.paced_legs)
+        try:
+            policies.RandomPacing(self.paced_legs)
+        except ValueError as error:
+            raise run_folder.RunError(f'--paced-legs: {error}') from error
 
 
 # fmt: off
@@ -371,11 +373,14 @@ def train_controller(config: Config, run: run_folder.Run, round: int = 0) -> dic
         saved, make_env(config), config.evaluate_episodes, config.seed, config.workers
     )
     options: dict[str, Any] = dict(evaluate=game, choose=config.choose, tick=run.tick)
+    search = config, saved.home / 'controller', dream, controller
     row: dict[str, Any] = {}
     if places is not None and ppo:
         unit = places.deviations(dream.model, saved.features)
         outcome = search_by_ppo(
-            *(config, saved.home / 'controller', dream, controller, unit, saved.features),
+            *search,
+            unit,
+            saved.features,
             seed=rounds.seed_of(config.seed, round),
             debug=config.debug,
             **options,
@@ -385,7 +390,7 @@ def train_controller(config: Config, run: run_folder.Run, round: int = 0) -> dic
             row['begin'] = rounds.hand_on(saved, dream, config.population, config.seed)
         more = round * config.round_generations
         options['evaluate_every'] = config.evaluate_every
-        outcome = search_by_evolution(config, saved, dream, more, **options)
+        outcome = search_by_evolution(*search, saved.features, more, **options)
     controller.set_theta(outcome.theta)
     controller.save(saved.controller_path)
     before = round * config.updates if ppo else 0

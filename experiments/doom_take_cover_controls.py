@@ -2,9 +2,11 @@
 
     doom_take_cover_controls.py --base RUN
 
-evolves C anew in the dream of that run's last M, with a small budget that all controls share, and
-scores it in the dream it grew up in and in the game: at other temperatures, on z alone, on the
-DNC's read vectors too, on the memory of an M that was never trained, and with separable CMA-ES.
+lets C learn anew in the dream of that run's last M, by the run's own learner with a budget that
+all controls share, and scores it in that dream, from first frames, and in the game: at other
+temperatures, on z alone, on the DNC's read vectors too, on the memory of an M that was never
+trained, and with separable CMA-ES; and, where --kinds asks for it, with dreams that begin or end
+elsewhere, with or without hidden layers, without places in what agents played.
 The control at the run's own temperature is what the others are held against. Before them, what
 policies score that see nothing, and how long before a real death M's dreams show it.
 """
@@ -24,10 +26,9 @@ import numpy as np
 
 from chainer_wm import files, plots
 from chainer_wm.agents import policies
-from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import ControllerPolicy
 from chainer_wm.agents.saved import SavedAgent
-from chainer_wm.agents.world_model import WorldModelAgent, features_width
+from chainer_wm.agents.world_model import WorldModelAgent
 from chainer_wm.dream.foresight import ends_of, foreseen, stretches
 from chainer_wm.dream.simulator import Dream
 from chainer_wm.dream.variants import SecondModelDream
@@ -39,6 +40,13 @@ from chainer_wm.runs import figures, report, run_folder
 from chainer_wm.runs.checks import check_temperature
 from chainer_wm.runs.command_line import DeviceConfig, WorkersConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import settings_of
+from chainer_wm.runs.dream_settings import (
+    DreamConfig,
+    learning_dream,
+    places_of,
+    search_by_evolution,
+    search_by_ppo,
+)
 from chainer_wm.seeds import stream
 from chainer_wm.training import evolution
 
@@ -52,6 +60,8 @@ PAPER = (
     ('World Models, 1.30', '732 ± 269', '753 ± 139'),
 )
 KINDS = ('temperature', 'z', 'reads', 'untrained', 'separable')
+MORE_KINDS = ('starts', 'threshold', 'hidden', 'agents')  # where --kinds asks for them
+HIDDEN = (128, 128)  # layers of C in the control of a linear one
 RANDOM: dict[str, Callable] = {'random': policies.Uniform}
 #: To and fro, without looking.
 PACING: dict[str, Callable] = {
@@ -65,7 +75,7 @@ PEACE = 60  # steps without a death after a stretch that nobody dies in
 
 @dataclasses.dataclass(frozen=True)
 class Config(DeviceConfig, WorkersConfig):
-    """Controls of Take Cover: C evolved anew with one thing changed."""
+    """Controls of Take Cover: C learns anew with one thing changed."""
 
     model: str = opt('lstm', None)  # of the base, like dtype and seed
     dtype: str = opt('float32', None)
@@ -76,10 +86,14 @@ class Config(DeviceConfig, WorkersConfig):
         (0.1, 0.5, 1.0, 1.15, 1.3), 'a control for each', free=True
     )
     mixed: tuple[float, ...] = opt((1.0, 1.5), 'range of temperatures of one more', free=True)
-    population: int = opt(32, 'candidates per generation', least=4)
-    dreams: int = opt(8, 'dreams per candidate')
-    generations: int = opt(20, 'of CMA-ES in every control', extends='baseline')
-    sigma: float = opt(0.1, 'first step size of CMA-ES')
+    thresholds: tuple[float, ...] = opt(
+        (0.5,), 'of P(done), a control for each', free=True, above=0, below=1
+    )
+    population: int = opt(32, 'CMA-ES: candidates per generation', least=4)
+    dreams: int = opt(8, 'CMA-ES: dreams per candidate')
+    generations: int = opt(20, 'CMA-ES: generations of every control', extends='baseline')
+    sigma: float = opt(0.1, 'CMA-ES: first step size')
+    updates: int = opt(500, 'PPO: updates of every control', extends='baseline')
     max_steps: int = opt(2100, 'cap of a dream')
     test_episodes: int = opt(100, 'of every score', extends='baseline')
 
@@ -98,7 +112,7 @@ class Config(DeviceConfig, WorkersConfig):
 
 # fmt: off
 PRESETS = {
-    'smoke': dict(population=4, dreams=2, generations=2, max_steps=50,
+    'smoke': dict(population=4, dreams=2, generations=2, updates=2, max_steps=50,
                   temperatures=(1.15,), test_episodes=2),
     'laptop': {},
     'paper': dict(population=64, dreams=16, generations=200),
@@ -112,6 +126,14 @@ class Base:
 
     config: dict[str, Any]
     saved: SavedAgent
+
+    @property
+    def settings(self) -> DreamConfig:
+        """Of its dream and of its learner."""
+        names = {field.name for field in dataclasses.fields(DreamConfig)}
+        found = {name: value for name, value in self.config.items() if name in names}
+        found = {n: tuple(v) if isinstance(v, list) else v for n, v in found.items()}
+        return DreamConfig(**found)
 
     @property
     def game(self) -> functools.partial:
@@ -154,6 +176,7 @@ class Control:
         separable: CMA-ES with a diagonal covariance.
         untrained: c, h and r come from an M with its first weights, in the dream (which stays the
             trained M's) and in the game.
+        changed: other settings than the base's, by name.
     """
 
     name: str
@@ -161,6 +184,21 @@ class Control:
     features: tuple[str, ...]
     separable: bool = False
     untrained: bool = False
+    changed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def settings(self, base: DreamConfig, config: Config) -> DreamConfig:
+        """The base's, with this control's change and the budget of all controls."""
+        names = ('population', 'dreams', 'generations', 'sigma', 'updates', 'max_steps')
+        return dataclasses.replace(
+            base,
+            temperature=self.temperature,
+            features=self.features,
+            separable=self.separable,
+            seed=config.seed,
+            device=config.device,
+            **{name: getattr(config, name) for name in names},
+            **self.changed,
+        )
 
 
 def controls_of(config: Config, base: Base) -> list[Control]:
@@ -178,13 +216,33 @@ def controls_of(config: Config, base: Base) -> list[Control]:
         'untrained': [Control('untrained', tau, usual, untrained=True)],
         'separable': [Control('separable', tau, usual, separable=True)],
     }
+    for kind, each in changes(config, base.settings).items():
+        other[kind] = [Control(name, tau, usual, changed=more) for name, more in each.items()]
     if base.config['model'] != 'dnc':
         other['reads'] = []
+    if base.settings.learner == 'ppo':
+        other['separable'] = []
     kinds = {'temperature': found, **other}
     unknown = [kind for kind in config.kinds if kind not in kinds]
     if unknown:
-        raise run_folder.RunError(f'--kinds {" ".join(unknown)}: there are {", ".join(KINDS)}')
+        there = ', '.join(KINDS + MORE_KINDS)
+        raise run_folder.RunError(f'--kinds {" ".join(unknown)}: there are {there}')
     return [control for kind in config.kinds for control in kinds[kind]]
+
+
+def changes(config: Config, base: DreamConfig) -> dict[str, dict[str, dict[str, Any]]]:
+    """Settings that the kinds beyond the usual ones change: by kind and name of the control."""
+    begin = 'first' if base.dream_starts == 'anywhere' else 'anywhere'
+    hidden = () if base.hidden_units else HIDDEN
+    return {
+        'starts': {f'starts-{begin}': {'dream_starts': begin}},
+        'threshold': {
+            f'threshold-{threshold:.2f}': {'done_threshold': threshold}
+            for threshold in config.thresholds
+        },
+        'hidden': {'hidden' if hidden else 'linear': {'hidden_units': hidden}},
+        'agents': {'no-agents': {'place_agents': False}},
+    }
 
 
 def first_weights(network: MDNRNN) -> MDNRNN:
@@ -196,50 +254,57 @@ def first_weights(network: MDNRNN) -> MDNRNN:
 
 
 def seen_by(control: Control, saved: SavedAgent) -> SavedAgent:
-    """The saved agent with the control's features."""
-    return dataclasses.replace(saved, features=control.features)
+    """The saved agent with the control's features, and its hidden layers if they are others."""
+    hidden = control.changed.get('hidden_units', saved.hidden_units)
+    return dataclasses.replace(saved, features=control.features, hidden_units=hidden)
 
 
-def dream_of(control: Control, saved: SavedAgent, max_steps: int) -> Dream:
-    """The dream of a control: the trained M's, with the control's features."""
-    trained = saved.dream(control.temperature, max_steps)
+def dream_of(control: Control, saved: SavedAgent, settings: DreamConfig) -> Dream:
+    """The dream that a control's C learns in: the trained M's, with the control's features.
+
+    Args:
+        settings: the control's.
+    """
+    anywhere = settings.dream_starts == 'anywhere'
+    places = places_of(settings, saved, saved.model()) if anywhere else None
+    trained = learning_dream(settings, saved, places)
     if not control.untrained:
         return trained
+    second = first_weights(trained.model)
     return SecondModelDream(
         trained.model,
         saved.latents().first(),
-        first_weights(trained.model),
+        second,
+        places_of(settings, saved, second).state if anywhere else None,
         temperature=control.temperature,
-        max_steps=max_steps,
+        max_steps=trained.max_steps,
+        done_threshold=settings.done_threshold,
+        places=places,
+        first_share=settings.first_share,
     )
 
 
-def evolve(
+def whole(settings: DreamConfig) -> DreamConfig:
+    """The settings of dreams that are scored: from first frames up to the cap."""
+    return dataclasses.replace(settings, dream_starts='first', dream_cut=0)
+
+
+def learn(
     folder: pathlib.Path,
     control: Control,
     saved: SavedAgent,
     dream: Dream,
-    config: Config,
+    settings: DreamConfig,
     tick: Callable[[], None] = lambda: None,
 ) -> evolution.Evolution:
-    """Search C of a control in its dream, from zero; goes on where it was stopped."""
-    linear = seen_by(control, saved).new_controller(dream.model)
-    start = CMAES(
-        np.zeros(linear.n_params),
-        config.sigma,
-        config.population,
-        seed=config.seed,
-        separable=control.separable,
-    )
-    return evolution.evolve(
-        folder,
-        start,
-        evolution.in_dream(
-            dream, linear.act, episodes=config.dreams, seed=config.seed, features=control.features
-        ),
-        generations=config.generations,
-        tick=tick,
-    )
+    """Search C of a control in its dream, from the start; goes on where it was stopped."""
+    controller = seen_by(control, saved).new_controller(dream.model)
+    search = settings, folder, dream, controller
+    if settings.learner != 'ppo':
+        return search_by_evolution(*search, control.features, tick=tick)
+    reader = dream.second if isinstance(dream, SecondModelDream) else dream.model
+    unit = places_of(settings, saved, reader).deviations(reader, control.features)
+    return search_by_ppo(*search, unit, control.features, settings.seed, tick=tick)
 
 
 def agent_maker(
@@ -280,14 +345,15 @@ def score(
 
 
 def work(control: Control, base: Base, config: Config, run: run_folder.Run) -> None:
-    """Evolve and score one control."""
-    saved = base.saved
-    dream = dream_of(control, saved, config.max_steps)
+    """Let C of one control learn, and score it."""
+    saved, settings = base.saved, control.settings(base.settings, config)
     folder = run.path('controls', control.name)
-    found = evolve(folder, control, saved, dream, config, run.tick)
+    dream = dream_of(control, saved, settings)
+    found = learn(folder, control, saved, dream, settings, run.tick)
+    dream = dream_of(control, saved, whole(settings))
     row = {
         **dataclasses.asdict(control),
-        'controller_parameters': features_width(dream.model, control.features),
+        'controller_parameters': len(found.theta),
         'evolved': found.history[-1]['mean'],
         **score(control, saved, dream, found.theta, base.game, config),
     }

@@ -225,16 +225,21 @@ class SavedAgent:
         """The evolution of C, as it ended; ``name`` is its folder in the round's."""
         return CMAES.load(self.home / name / 'cma_es.npz')
 
-    def places(self, model: MDNRNN, seed: int, random: int = 0, **options: Any) -> Places:
+    def places(
+        self, model: MDNRNN, seed: int, random: int = 0, agents: bool = True, **options: Any
+    ) -> Places:
         """Where dreams may begin in all episodes so far, those of the recordings too.
 
         Args:
             model: who remembers: M, or a second one beside it.
             seed: see ``places_along``.
             random: so many episodes of the first part, the random ones; 0 for all.
+            agents: in what agents played, too.
             options: see ``places_along``.
         """
-        latents = JoinedLatents([Latents(self.codes_of(part)) for part in self.all_parts])
+        blind = (0, 'paced')
+        parts = [part for part in self.all_parts if agents or part in blind]
+        latents = JoinedLatents([Latents(self.codes_of(part)) for part in parts])
         first = len(latents.parts[0])
         episodes = [*range(min(first, random or first)), *range(first, len(latents))]
         return places_along(model, latents, episodes, seed=seed, **options)

@@ -52,6 +52,7 @@ class DreamConfig(MemoryConfig, TrainingConfig):
     first_share: float = opt(0.1, 'anywhere: share that begins at first frames', least=0, most=1)
     place_every: int = opt(8, 'anywhere: steps of an episode from one place to the next')
     place_episodes: int = opt(200, 'anywhere: random episodes that have places; 0: all', least=0)
+    place_agents: bool = opt(True, 'anywhere: in what agents played, too')
     most_places: int = opt(30_000, 'anywhere: a random choice of more places')
     population: int = opt(64, 'CMA-ES: candidates per generation', least=4)
     dreams: int = opt(16, 'CMA-ES: dreams per candidate')
@@ -93,6 +94,7 @@ def places_of(config: DreamConfig, saved: SavedAgent, model: Any) -> Places:
         model,
         config.seed,
         config.place_episodes,
+        config.place_agents,
         every=config.place_every,
         most=config.most_places,
     )
@@ -114,17 +116,23 @@ def learning_dream(config: DreamConfig, saved: SavedAgent, places: Places | None
 
 
 def search_by_evolution(
-    config: DreamConfig, saved: SavedAgent, dream: Dream, more: int = 0, **options: Any
+    config: DreamConfig,
+    folder: pathlib.Path,
+    dream: Dream,
+    controller: Controller,
+    features: tuple[str, ...],
+    more: int = 0,
+    **options: Any,
 ) -> evolution.Evolution:
     """CMA-ES, from a C of zeros or from where the folder's search is.
 
     Args:
+        controller: C at its start.
         more: generations beyond those of the settings.
         options: see ``evolution.evolve``.
     """
-    controller = saved.new_controller(dream.model)
     return evolution.evolve(
-        saved.home / 'controller',
+        folder,
         CMAES(
             np.zeros(controller.n_params),
             config.sigma,
@@ -133,11 +141,7 @@ def search_by_evolution(
             separable=config.separable,
         ),
         evolution.in_dream(
-            dream,
-            controller.act,
-            episodes=config.dreams,
-            seed=config.seed,
-            features=saved.features,
+            dream, controller.act, episodes=config.dreams, seed=config.seed, features=features
         ),
         generations=config.generations + more,
         **options,

@@ -7,6 +7,8 @@ import gym
 import numpy as np
 import pytest
 
+from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.runs.dream_settings import DreamConfig
 from experiments import doom_take_cover_controls as controls
 from experiments.doom_take_cover_controls import Config, Control
 from tests.chainer_wm.saved_agent_case import make_model, make_saved
@@ -65,9 +67,10 @@ def test_first_weights_are_those_before_training(saved):
 )
 def test_a_control_is_evolved_resumed_and_scored(control, saved, tmp_path):
     def evolve(folder, generations):
-        dream = controls.dream_of(control, saved, CONFIG.max_steps)
         config = dataclasses.replace(CONFIG, generations=generations)
-        found = controls.evolve(tmp_path / folder, control, saved, dream, config)
+        settings = control.settings(DreamConfig(), config)
+        dream = controls.dream_of(control, saved, settings)
+        found = controls.learn(tmp_path / folder, control, saved, dream, settings)
         return found.theta, dream
 
     theta, dream = evolve('whole', 3)
@@ -77,6 +80,62 @@ def test_a_control_is_evolved_resumed_and_scored(control, saved, tmp_path):
     assert found['dream']['agent']['mean'] == CONFIG.max_steps
     assert set(found['dream']) == {'agent', 'random'}
     assert found['game']['episodes'] == 2
+
+
+TAU, USUAL = (1.0,), ('z', 'c', 'h')
+
+
+@pytest.mark.parametrize('saved', ['lstm', 'dnc'], indirect=True)
+@pytest.mark.parametrize(
+    'control',
+    [
+        Control('untrained', TAU, USUAL, untrained=True),
+        Control('starts-first', TAU, USUAL, changed={'dream_starts': 'first'}),
+        Control('hidden', TAU, ('z', 'h'), changed={'hidden_units': (4, 3)}),
+    ],
+    ids=lambda control: control.name,
+)
+def test_a_control_of_a_policy_learns_is_resumed_and_scored(control, saved, tmp_path):
+    saved = dataclasses.replace(saved, bias=True, actions='likeliest')
+    base = DreamConfig(
+        learner='ppo',
+        dream_starts='anywhere',
+        dream_cut=5,
+        place_every=2,
+        lanes=4,
+        rollout_length=5,
+        restart_every=1,
+        minibatches=2,
+        value_hidden=(3,),
+    )
+
+    def learn(folder, updates):
+        settings = control.settings(base, dataclasses.replace(CONFIG, updates=updates))
+        dream = controls.dream_of(control, saved, settings)
+        assert (dream.places is None) == (control.name == 'starts-first')
+        found = controls.learn(tmp_path / folder, control, saved, dream, settings)
+        return found.theta, settings
+
+    theta, settings = learn('whole', 3)
+    learn('parts', 1)
+    np.testing.assert_array_equal(learn('parts', 3)[0], theta)
+    dream = controls.dream_of(control, saved, controls.whole(settings))
+    found = controls.score(control, saved, dream, theta, Game, CONFIG)
+    assert found['dream']['agent']['mean'] == CONFIG.max_steps  # nobody dies in this M
+    assert found['game']['episodes'] == 2
+
+
+def test_controls_of_a_policy_by_their_kinds(tmp_path):
+    settings = DreamConfig(learner='ppo', dream_starts='anywhere', model='dnc', hidden_units=(8,))
+    base = controls.Base(dataclasses.asdict(settings), SavedAgent(tmp_path))
+    config = Config(kinds=controls.KINDS + controls.MORE_KINDS, temperatures=(), mixed=())
+    names = [control.name for control in controls.controls_of(config, base)]
+    assert names == [
+        *('z', 'reads', 'untrained', 'starts-first', 'threshold-0.50', 'linear', 'no-agents')
+    ]
+    changed = controls.controls_of(dataclasses.replace(config, kinds=('hidden',)), base)[0]
+    assert changed.settings(settings, config).hidden_units == ()
+    assert controls.seen_by(changed, base.saved).hidden_units == ()
 
 
 def test_the_agent_of_the_untrained_control_sees_first_weights(saved):
