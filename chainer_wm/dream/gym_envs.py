@@ -187,8 +187,24 @@ class ChoiceVectorEnv(DreamVectorEnv):
         self._choices = np.asarray(choices, dream.model.dtype)
         self._unit = np.asarray(unit, dream.model.dtype)
         self._rewards = step_reward, death_reward
+        self._rng: np.random.Generator | None = None
         self.single_action_space = gym.spaces.Discrete(len(self._choices))
         self.action_space = gym.vector.utils.batch_space(self.single_action_space, num_envs)
+
+    def reset_wait(self, seed=None, options=None):
+        """Start an episode in every lane: (observations (B, F), {}).
+
+        One generator serves all lanes, which is quicker than one for each: what a lane dreams then
+        depends on the others.
+
+        Args:
+            seed: as for ``DreamVectorEnv``; all of them together seed that generator.
+            options: ignored.
+        """
+        if seed is not None or self._rng is None:
+            self._rng = np.random.default_rng(seed)
+        self.dream.reset(self.num_envs, self._rng)
+        return self._see(), {}
 
     def step_async(self, actions) -> None:
         """Take the integers (B,) of the next ``step_wait``."""

@@ -169,7 +169,8 @@ class Dream:
         """Start a new episode in some lanes; the others are as they were.
 
         Args:
-            index: integers, the lanes. Needs ``reset`` with repeats 1 and one generator per lane.
+            index: integers, the lanes. Needs ``reset`` with repeats 1. With one generator for all
+                lanes, what they dream from here on depends on which ones they are.
         """
         index = np.asarray(index)
         z, tau, place = self._draw_starts(self._stream[index])

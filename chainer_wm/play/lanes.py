@@ -213,7 +213,7 @@ class VectorLanes:
             np.array(rewards, np.float64),
             np.array(terminated, bool),
             np.array(truncated, bool),
-            [_of_lane(infos, lane) for lane in range(self.num_envs)],
+            [_of_lane(infos, lane) if infos else {} for lane in range(self.num_envs)],
         )
 
 

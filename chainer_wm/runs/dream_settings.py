@@ -24,8 +24,8 @@ from chainer_wm.training import dream_policy, evolution
 
 REWARDS = {'death': (0.0, -1.0), 'survival': (1.0, 0.0)}  # of a step, and what a death adds
 
-#: Settings with which PPO's policies live longest in Take Cover (its NOTES), where no flag and no
-#: preset says otherwise.
+#: What PPO is given where no flag says otherwise, whatever the preset: dreams that begin anywhere,
+#: end early and are as hard as M believes the game to be.
 PPO_SETTINGS = {
     'temperature': (1.0,),
     'done_threshold': 0.2,

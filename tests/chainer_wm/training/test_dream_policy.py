@@ -47,10 +47,9 @@ def make_network(hidden=(), dtype=np.float32):
 @DTYPES
 def test_choices_are_what_m_is_given_and_features_come_in_their_units(dtype):
     env, dream = make_env(dtype, bias=-50), make_dream(dtype, bias=-50)
-    rngs = [np.random.default_rng(n) for n in range(4)]
-    dream.reset(4, [gym.utils.seeding.np_random(n)[0] for n in range(4)])
-    seen, _ = env.reset(seed=list(range(4)))
-    assert len(rngs) == len(seen) and seen.dtype == dtype
+    dream.reset(4, np.random.default_rng([7, 8, 9, 10]))
+    seen, _ = env.reset(seed=[7, 8, 9, 10])
+    assert seen.shape == (4, Z + H) and seen.dtype == dtype
     np.testing.assert_allclose(seen * UNIT, dream.observe(FEATURES), 1e-5, 1e-6)
     chosen = np.array([0, 1, 2, 1])
     seen, rewards, *_ = env.step(chosen)
