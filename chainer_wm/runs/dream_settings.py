@@ -193,6 +193,7 @@ def search_by_ppo(
         controller,
         unit,
         updates=config.updates,
+        evaluate_every=config.evaluate_updates,
         rollout_length=config.rollout_length,
         restart_every=config.restart_every,
         seed=seed,
