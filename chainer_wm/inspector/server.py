@@ -7,24 +7,23 @@ for, so a run in training may be watched.
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import pathlib
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from chainer_wm import files
 from chainer_wm.inspector import catalog, episodes, folders, summaries
 from chainer_wm.inspector.catalog import Catalog
 from chainer_wm.inspector.guard import LOOPBACK, Guard
+from chainer_wm.inspector.model_answers import ModelAnswers
+from chainer_wm.inspector.replies import to_bytes, to_json, whole
+from chainer_wm.inspector.trained import Models, parts_of
 
 STATIC = pathlib.Path(__file__).with_name('static')
 ADDRESS = LOOPBACK[0]
@@ -48,9 +47,11 @@ def make_app(path: pathlib.Path, token: str | None = None, public: bool = False)
     Raises:
         InspectorError: there is nothing to look into.
     """
-    answers = Answers(Catalog(path))
+    known, models, recorded = Catalog(path), Models(), episodes.Episodes()
+    answers = Answers(known, recorded).all() | ModelAnswers(known, recorded, models).all()
     routes = [Route('/', _page), Route('/static/{name}', _static)]
-    routes += [Route(f'/api/{name}', _asked(answer)) for name, answer in answers.all().items()]
+    routes += [Route(f'/api/{name}', _asked(answer)) for name, answer in answers.items()]
+    routes += [Route('/api/stop', _stop(models), methods=['POST'])]
     guarded = Guard(Starlette(routes=routes), token, public)
     guarded.app.state.token = guarded.token
     return guarded
@@ -97,32 +98,6 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def to_json(value: Any, status: int = 200) -> Response:
-    """JSON that every browser reads: what is not finite is null."""
-    text = json.dumps(_finite(value), allow_nan=False, separators=(',', ':'))
-    return Response(text, status, media_type='application/json')
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): _finite(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
-    if value is None or isinstance(value, (str, int)):
-        return value
-    return _finite(files.to_plain(value))
-
-
-def to_bytes(array: np.ndarray, **more: Any) -> Response:
-    """An array's bytes, its shape and more of it in headers."""
-    headers = {'X-Shape': ','.join(map(str, array.shape))}
-    headers |= {f'X-{name.title()}': repr(value) for name, value in more.items()}
-    body = np.ascontiguousarray(array).tobytes()
-    return Response(body, media_type='application/octet-stream', headers=headers)
-
-
 def _page(request: Request) -> Response:
     text = (STATIC / 'index.html').read_text().replace('{{token}}', request.app.state.token)
     return Response(text, media_type=KINDS['.html'])
@@ -133,6 +108,16 @@ def _static(request: Request) -> Response:
     if name not in {each.name for each in STATIC.iterdir() if each.suffix in KINDS}:
         return to_json({'error': f'there is no {name}'}, 404)
     return FileResponse(STATIC / name, media_type=KINDS[pathlib.Path(name).suffix])
+
+
+def _stop(models: Models) -> Callable[[Request], Response]:
+    """An endpoint that lets the models go."""
+
+    def stop(request: Request) -> Response:
+        models.let_go()
+        return to_json({'models': []})
+
+    return stop
 
 
 def _asked(answer: Callable[[Mapping[str, str]], Response]) -> Callable[[Request], Response]:
@@ -149,28 +134,16 @@ def _asked(answer: Callable[[Mapping[str, str]], Response]) -> Callable[[Request
     return endpoint
 
 
-def whole(query: Mapping[str, str], name: str, default: int | None = None) -> int:
-    """A whole number of a query, at least 0.
-
-    Raises:
-        InspectorError: it is none.
-    """
-    text = query.get(name, '' if default is None else str(default))
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise folders.InspectorError(f'{name} is {text!r}, expected a whole number')
-    return int(text)
-
-
 class Answers:
     """What the page may read.
 
     Args:
         known: the runs.
+        recorded: reads their episodes.
     """
 
-    def __init__(self, known: Catalog):
-        self.known = known
-        self.episodes = episodes.Episodes()
+    def __init__(self, known: Catalog, recorded: episodes.Episodes):
+        self.known, self.episodes = known, recorded
 
     def all(self) -> dict[str, Callable[[Mapping[str, str]], Response]]:
         """By the last word of the address."""
@@ -192,8 +165,9 @@ class Answers:
         """All of ``run`` but its curves."""
         folder = self._folder(query)
         if (folder / catalog.PACKED).is_file():
-            return to_json({'kind': 'agent', 'experiment': folder.parent.parent.name})
+            return to_json({'kind': 'agent', 'parts': parts_of(folder), 'stores': {}})
         summary = summaries.run_summary(folder)
+        summary['parts'] = parts_of(folder)
         summary['running'] = catalog.at_work(folder)
         summary['stores'] = {
             name: {'problems': [], **_counted(path, summary['stores'])}

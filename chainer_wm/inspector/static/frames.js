@@ -8,8 +8,8 @@ const HELD = 24 << 20;  // bytes of frames held by one film at most
 
 /** RGB frames by time step: `at(t)` gives {data, high, wide} or null, and fetches what lacks. */
 export class Frames {
-  constructor(query, length, arrived, failed = () => {}) {
-    Object.assign(this, { query, length, arrived, failed, blocks: new Map(), asked: new Map() });
+  constructor(query, length, arrived, failed = () => {}, path = 'frames') {
+    Object.assign(this, { query, length, arrived, failed, path, blocks: new Map(), asked: new Map() });
   }
 
   at(t) {
@@ -31,7 +31,7 @@ export class Frames {
     const life = new AbortController();
     this.asked.set(number, life);
     const query = { ...this.query, start: number * BLOCK, count: BLOCK };
-    bytesOf('frames', query, { signal: life.signal }).then(block => {
+    bytesOf(this.path, query, { signal: life.signal }).then(block => {
       this.blocks.set(number, block);
       this.trim(number);
       this.arrived();

@@ -2,10 +2,11 @@
 
 import { get } from './api.js';
 import { link, note } from './app.js';
-import { css, el, fault, number } from './dom.js';
+import { css, el, fault, number, say } from './dom.js';
 import { EpisodeList } from './episodes.js';
 import { film, Frames } from './frames.js';
 import { tabs } from './run.js';
+import { TraceView } from './trace.js';
 import { lines, Tracks } from './tracks.js';
 
 const SPEEDS = [8, 15, 35, 70, 140];  // frames per second
@@ -21,6 +22,7 @@ export async function rolloutsPage(node, query, signal) {
   const columns = await get('episodes', { run, store }, { signal });
   for (const problem of columns.problems) node.append(fault(problem));
   const desk = new Desk(run, store, query, signal);
+  desk.models = summary.parts.model;
   const list = new EpisodeList(columns, episode => desk.open(episode, 0));
   desk.opened = episode => list.mark(episode);
   const choice = el('select', { 'aria-label': 'rollouts of this run', on: { change: event => {
@@ -41,6 +43,9 @@ export async function rolloutsPage(node, query, signal) {
 class Desk {
   constructor(run, store, query, signal) {
     Object.assign(this, { run, store, query, signal, t: 0, timer: null, opened: () => {} });
+    const given = name => (query[name] === undefined ? undefined : +query[name]);
+    this.settings = { context: given('context'), temperature: given('temperature'),
+      seed: given('seed') ?? 0 };
     this.title = el('h1', { text: '\u00a0' });
     this.films = el('div', { class: 'films' });
     this.real = film('game', css('game'));
@@ -64,6 +69,7 @@ class Desk {
       document.removeEventListener('keydown', keys);
       this.stop();
       this.frames?.close();
+      this.view?.close();
     });
   }
 
@@ -73,6 +79,8 @@ class Desk {
 
   async open(episode, t) {
     this.stop();
+    this.view?.close();
+    if (this.episode && this.episode.episode !== episode) this.settings.context = undefined;
     this.wanted = episode;
     this.opened(episode);
     const where = { run: this.run, store: this.store, episode };
@@ -95,8 +103,23 @@ class Desk {
     this.slider.max = found.length - 1;
     this.say(`${found.title}, ${found.ending}`);
     this.films.replaceChildren(this.real.node);
+    this.view?.close();
+    this.view = null;
     this.fill();
     this.go(t);
+    if (this.models) this.look(where);
+  }
+
+  /** Have V and M look at the episode too. */
+  async look(where) {
+    const view = this.view = new TraceView(this, where, this.settings);
+    say('V and M look at the episode …');
+    try {
+      await view.load();
+    } catch (error) {
+      if (!view.closed && !this.signal.aborted) this.films.after(fault(error.message));
+    }
+    if (this.view === view) say('');
   }
 
   fill() {
@@ -120,12 +143,18 @@ class Desk {
     if (!this.episode) return;
     this.t = Math.max(0, Math.min(this.episode.length - 1, Math.round(t)));
     this.draw();
+    this.noted();
+  }
+
+  /** Have the address say what is shown, once it rests. */
+  noted() {
     clearTimeout(this.noting);
     this.noting = setTimeout(() => this.signal.aborted || note('rollouts', this.address()), 200);
   }
 
   address() {
-    return { run: this.run, store: this.store, episode: this.episode.episode, t: this.t };
+    return { run: this.run, store: this.store, episode: this.episode.episode, t: this.t,
+      ...(this.view ? this.settings : {}) };
   }
 
   draw() {
@@ -133,6 +162,7 @@ class Desk {
     const { t, episode } = this;
     this.real.show(this.frames.at(t));
     this.real.words.textContent = `t ${t}`;
+    this.view?.draw();
     this.slider.value = t;
     this.tracks.place(t);
     const action = episode.actions[t].map(each => number(each, 3)).join(', ');
