@@ -1,4 +1,4 @@
-# make demo       Take Cover with a DNC, end to end, small: under 3 minutes
+# make demo       Take Cover with a DNC, end to end, small: some 4 minutes
 # make test       the tests
 # make check      the tests, then formatter, linter and type checker
 # make check-gpu  every CUDA kernel through NVIDIA's compiler; needs no GPU
