@@ -3,6 +3,7 @@
 # make check      the tests, then formatter, linter and type checker
 # make check-gpu  every CUDA kernel through NVIDIA's compiler; needs no GPU
 # make play       the trained agent in the game and in its dream, as a GIF
+# make look       play inside the dream of packed agents, in a browser
 # make benchmark  each workload beside its peers
 # make clean      remove what was installed and built; data/ stays
 # make clean-data remove every cached rollout and every run in data/
@@ -24,7 +25,7 @@ RUN = $(VENV)/bin/python
 PYTEST = $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 export PYTHON VENV EXTRAS
 
-.PHONY: help demo play test test-all check lint check-gpu format benchmark peers
+.PHONY: help demo play look test test-all check lint check-gpu format benchmark peers
 .PHONY: clean clean-data
 
 help:
@@ -38,6 +39,9 @@ demo: $(VENV)/.installed
 
 play: $(VENV)/.installed
 	$(RUN) experiments/play.py $(ARGS)
+
+look: $(VENV)/.installed
+	$(RUN) -m chainer_wm.inspector experiments/results/doom_take_cover/agents --serve 8000 $(ARGS)
 
 test: $(VENV)/.installed
 	$(PYTEST) -m "not gpu and not slow" $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from starlette.responses import Response
@@ -111,6 +112,15 @@ class ModelAnswers:
         self._within(start, len(z))
         z = z[start : start + count]
         return to_bytes(self.models.run(episode_trace.frames_of, trained, z))
+
+    def branch(self, query: Query) -> dict[str, Any]:
+        """Where a dream goes on from step ``t`` of an episode: 'z', and M's 'state' before it."""
+        trained, found = self._trace(query)
+        t = self._step(query, found)
+        if not t:
+            return {'z': found.z[:1], 'state': None}
+        state = self.models.run(episode_trace.state_before, trained.model, found, t)
+        return {'z': found.z[t : t + 1], 'state': state}
 
     def _latents(self, query: Query, kind: str) -> tuple[Trained, np.ndarray]:
         trained, found = self._trace(query)

@@ -16,11 +16,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from chainer_wm.inspector import catalog, episodes, folders, summaries
 from chainer_wm.inspector.catalog import Catalog
 from chainer_wm.inspector.guard import LOOPBACK, Guard
+from chainer_wm.inspector.live import Live
 from chainer_wm.inspector.model_answers import ModelAnswers
 from chainer_wm.inspector.replies import to_bytes, to_json, whole
 from chainer_wm.inspector.trained import Models, parts_of
@@ -48,10 +49,12 @@ def make_app(path: pathlib.Path, token: str | None = None, public: bool = False)
         InspectorError: there is nothing to look into.
     """
     known, models, recorded = Catalog(path), Models(), episodes.Episodes()
-    answers = Answers(known, recorded).all() | ModelAnswers(known, recorded, models).all()
-    routes = [Route('/', _page), Route('/static/{name}', _static)]
+    learnt = ModelAnswers(known, recorded, models)
+    answers = Answers(known, recorded).all() | learnt.all()
+    routes: list[BaseRoute] = [Route('/', _page), Route('/static/{name}', _static)]
     routes += [Route(f'/api/{name}', _asked(answer)) for name, answer in answers.items()]
     routes += [Route('/api/stop', _stop(models), methods=['POST'])]
+    routes += [WebSocketRoute('/api/live', Live(learnt).__call__)]
     guarded = Guard(Starlette(routes=routes), token, public)
     guarded.app.state.token = guarded.token
     return guarded

@@ -1,11 +1,13 @@
 // Which page is shown: the address behind # says all of it, so that a link opens the same view.
 
+import { dreamPage } from './dream.js';
 import { el, fault, say, theme } from './dom.js';
 import { comparePage, runsPage } from './runs.js';
 import { runPage } from './run.js';
 import { rolloutsPage } from './rollouts.js';
 
-const PAGES = { runs: runsPage, compare: comparePage, run: runPage, rollouts: rolloutsPage };
+const PAGES = { runs: runsPage, compare: comparePage, run: runPage, rollouts: rolloutsPage,
+  dream: dreamPage };
 const current = { page: '', leave: () => {} };
 
 /** {page, query} of an address. */

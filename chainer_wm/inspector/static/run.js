@@ -14,6 +14,7 @@ export function tabs(run, page, summary) {
   const found = [['run', 'overview']];
   const stores = Object.keys(summary.stores || {});
   if (stores.length) found.push(['rollouts', 'rollouts']);
+  if (summary.parts?.model) found.push(['dream', 'dream player']);
   return el('nav', { class: 'tabs', 'aria-label': 'pages of this run' }, found.map(([to, text]) =>
     el('a', { href: link(to, { run }), text, 'aria-current': to === page ? 'page' : null })));
 }
@@ -26,6 +27,8 @@ export async function runPage(node, query, signal) {
       get('curves', { run }, { signal }).catch(error => ({ error }))]);
     node.replaceChildren(tabs(run, 'run', summary));
     if (curves.error && !signal.aborted) node.append(fault(curves.error.message));
+    if (!summary.config) node.append(el('p', {}, 'A packed agent: ', el('a', {
+      href: link('dream', { run }), text: 'play inside its dream' })));
     if (summary.config) fill(node, run, summary, curves.error ? {} : curves, hidden);
     if (!summary.running) return;
     say('in training: watched every 5 s');

@@ -1,6 +1,7 @@
 // What V, M and a DNC's memory make of the open episode: films, series, heat maps, the moment.
 
 import { bytesOf, get } from './api.js';
+import { link } from './app.js';
 import { legend } from './chart.js';
 import { css, el, number } from './dom.js';
 import { difference, film, Frames, paintFrame } from './frames.js';
@@ -45,7 +46,11 @@ export class TraceView {
       input.value = this.settings.context;
       this.dream();
     } } });
-    return el('div', { class: 'bar' }, here, context, temperature, seed, this.of);
+    const play = el('button', { type: 'button', text: 'Play on from here', on: { click: () => {
+      location.hash = link('dream', { ...this.where, t: this.desk.t,
+        temperature: this.settings.temperature });
+    } } });
+    return el('div', { class: 'bar' }, here, play, context, temperature, seed, this.of);
   }
 
   /** Ask for the trace, and put it beside the game. */

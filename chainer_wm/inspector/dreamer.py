@@ -1,0 +1,102 @@
+"""One dream that somebody plays, or watches C play, step by step."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import chainer
+import numpy as np
+
+from chainer_wm.functions.mixture import draw_noise
+from chainer_wm.inspector import folders
+from chainer_wm.inspector.trained import Trained
+from chainer_wm.links.conv_vae import decoded
+
+ENDS = 0.5  # P(done) above which a dream ends, as in dream/simulator.py
+
+
+class Shown(NamedTuple):
+    """What is to be seen after a step.
+
+    Fields:
+        frame: (64, 64, 3) uint8, as V draws the latents.
+        steps: lived so far.
+        action: (A,) that led here; zeros at the start.
+        p_done: that M predicted; 0 where it predicts no end.
+        over: the dream has ended.
+    """
+
+    frame: np.ndarray
+    steps: int
+    action: np.ndarray
+    p_done: float
+    over: bool
+
+
+class Dreamer:
+    """M as the game, one lane, with a temperature that may change at any step.
+
+    Args:
+        trained: V and M, and C where there is one.
+
+    Raises:
+        InspectorError: there is no M, or nowhere to begin.
+    """
+
+    def __init__(self, trained: Trained):
+        if trained.model is None:
+            raise folders.InspectorError('M is not trained yet: there is no dream')
+        if trained.starts is None:
+            raise folders.InspectorError('no codes are kept: there is no frame to begin at')
+        self.trained, self.model = trained, trained.model
+        self.temperature = trained.temperature
+        self.actions = self.model.action_size
+        self._sample = self.model.sampler()
+
+    def begin(self, seed: int, z: np.ndarray | None = None, state: Any = None) -> Shown:
+        """Start an episode, at a recorded first frame or at what is given.
+
+        Args:
+            z: (1, Z), and ``state``: M's before it consumes z; None draws a first frame.
+        """
+        self._rng = np.random.default_rng(seed)
+        self._first, self.steps, self.over = state is None, 0, False
+        if z is None:
+            assert self.trained.starts is not None
+            mu, ln_var = self.trained.starts
+            chosen = self._rng.integers(len(mu))
+            eps = self._rng.standard_normal(mu.shape[1])
+            z = (mu[chosen] + np.exp(ln_var[chosen] / 2) * eps)[None]  # z_0 ~ N(mu, sigma^2)
+        self._z = np.asarray(z, self.model.dtype)
+        self._state = self.model.initial_state(1) if state is None else state
+        return self._shown(np.zeros(self.actions), 0.0)
+
+    def step(self, action: np.ndarray | None) -> Shown:
+        """Take a step with an action (A,), or with C's where it is None.
+
+        Raises:
+            InspectorError: M predicts a number that is not finite.
+        """
+        a = np.zeros((1, self.actions)) if action is None else action[None]
+        if action is None and self.trained.controller is not None:
+            found = self.model.features(self._state, self._z)
+            seen = np.concatenate([found[name] for name in self.trained.features], axis=1)
+            a = self.trained.controller.act(seen)  # a_t = C(z_t, h_t)
+        a = np.asarray(a, self.model.dtype)
+        noise = draw_noise(self._rng, self._z.shape)
+        self._z, logit, self._state = self._sample(
+            *(self._z, a, self._state, np.full(1, self._first, self.model.dtype)),
+            noise=tuple(part.astype(self.model.dtype) for part in noise),
+            stream=np.zeros(1, np.int64),
+            temperature=np.full(1, self.temperature, self.model.dtype),
+        )
+        self._first, self.steps = False, self.steps + 1
+        p_done = 0.0 if logit is None else float(1 / (1 + np.exp(-float(logit[0]))))
+        if not np.isfinite(self._z).all():
+            raise folders.InspectorError('M predicts z that is not finite: did it diverge?')
+        self.over = p_done > ENDS
+        return self._shown(chainer.as_array(a)[0], p_done)
+
+    def _shown(self, action: np.ndarray, p_done: float) -> Shown:
+        frame = decoded(self.trained.vision, self._z)[0]
+        return Shown(frame, self.steps, action, p_done, self.over)
