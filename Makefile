@@ -3,7 +3,7 @@
 # make check      the tests, then formatter, linter and type checker
 # make check-gpu  every CUDA kernel through NVIDIA's compiler; needs no GPU
 # make play       the trained agent in the game and in its dream, as a GIF
-# make look       play inside the dream of packed agents, in a browser
+# make look       play in that dream yourself, in a browser
 # make benchmark  each workload beside its peers
 # make clean      remove what was installed and built; data/ stays
 # make clean-data remove every cached rollout and every run in data/

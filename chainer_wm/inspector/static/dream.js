@@ -110,7 +110,7 @@ class Player {
     this.socket = new WebSocket(`${scheme}://${location.host}/api/live?${
       new URLSearchParams(given)}`);
     this.socket.binaryType = 'arraybuffer';
-    this.words.textContent = 'The models are loaded …';
+    this.words.textContent = 'The models are being loaded …';
     this.socket.onmessage = ({ data }) => {
       if (typeof data === 'string') this.told(JSON.parse(data));
       else {
