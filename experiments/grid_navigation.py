@@ -5,7 +5,8 @@ The Neural Computer Agent: act in the real level, store, train one global model 
 next level. ``--env ordered_keys`` is a second game from pixels, OURS, which needs memory: the
 post's second one is not public.
 
-One stage per level, then the baselines, the evaluation and the figures.
+One stage per level, then the baselines, the evaluation and the figures; with ``--state-episodes``
+also linear probes of what M remembers of the order of the keys.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 import gym
 import numpy as np
 
-from chainer_wm import files
+from chainer_wm import files, plots
 from chainer_wm.agents.policies import RandomActions
 from chainer_wm.agents.ppo.learner import PPO, Stream
 from chainer_wm.agents.ppo.networks import ActorCritic
@@ -36,6 +37,7 @@ from chainer_wm.runs import lifelong_figures, lifelong_summary, run_folder
 from chainer_wm.runs.checks import check_minibatches
 from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, main, opt, parse, run_stages
 from chainer_wm.seeds import derived_seed, stream
+from chainer_wm.tasks import key_states
 from chainer_wm.training import levels, lifelong, ppo
 from chainer_wm.training.levels import Game
 
@@ -99,13 +101,26 @@ class Config(MemoryConfig, TrainingConfig):
         100, 'fresh episodes per level of what is reported', extends='baselines'
     )
     probe_episodes: int = opt(8, 'random episodes per level that judge M')
+    state_episodes: int = opt(
+        0,
+        "ordered_keys: random episodes whose true state linear probes read off M's memory, and "
+        'as many to score them; 0: none',
+        extends='probe',
+        least=0,
+    )
 
     def check(self) -> None:
-        """See that there is something in every minibatch.
+        """See that there is something in every minibatch, and an order to remember.
 
         Raises:
             RunError: there is not.
         """
+        if self.state_episodes and (self.env != 'ordered_keys' or self.levels == 1):
+            raise run_folder.RunError(
+                f'--state-episodes {self.state_episodes} asks for the order of keys, but --env '
+                f'{self.env} --levels {self.levels} has none: take --env ordered_keys and two '
+                'levels or more'
+            )
         memory = self.env == 'ordered_keys'
         for lanes, steps in (
             (self.lanes, self.rollout_length),
@@ -452,6 +467,26 @@ def figures(config: Config, run: run_folder.Run) -> None:
     lifelong_figures.draw_memory(folder / 'memory.png', model, episodes, title)
 
 
+def probe(config: Config, run: run_folder.Run) -> None:
+    """What linear probes read off the memory of M, if asked for: the order of the keys above all.
+
+    On the last level, off M as it is at the end.
+    """
+    if not config.state_episodes:
+        return
+    real = game(config)
+    last = real.levels - 1
+    model = load_link(last_of(run, last) / 'model/model.npz', PixelModel, config.device)
+    found = key_states.study(model, real.make(last), config.state_episodes, config.seed)
+    print(key_states.as_text(found))
+    run.add_results(state_probes=found)
+    own, controls = key_states.curves(found)
+    title = f'The order of the keys, read off M ({config.model.upper()}) until one is taken'
+    labels = 'steps since the order was shown', 'right in new episodes'
+    panel = plots.Panel(own, *labels, references=controls)
+    plots.curves(run.path('figures/order.png'), [panel], title)
+
+
 def stages(config: Config) -> dict:
     """In order: one per level, then the rest."""
     return {
@@ -462,6 +497,7 @@ def stages(config: Config) -> dict:
         'baselines': baselines,
         'evaluate': evaluate,
         'figures': figures,
+        'probe': probe,
     }
 
 
