@@ -214,6 +214,25 @@ def test_dnc_and_the_game_that_needs_memory(data):
     assert not (data / 'grid_navigation/whole/figures/memory.png').exists()  # an LSTM
 
 
+def test_probes_of_the_state_are_asked_for_later(data, capsys):
+    assert 'state_probes' not in run(data, 'keys', *KEYS)
+    capsys.readouterr()
+    found = run(data, 'keys', *KEYS, '--state-episodes', '12')['state_probes']
+    shown = capsys.readouterr().out
+    assert 'figures: complete, skipped' in shown
+    assert 'full memory: order by steps ago 0: ' in shown
+    assert {'hidden state', 'read vectors', 'untrained: full memory'} < set(found)
+    assert found['picture alone']['order']['0']['accuracy'] == 1
+    assert 0 < found['full memory']['order']['2']['samples'] <= 12
+    check_picture(data / 'grid_navigation/keys/figures/order.png')
+
+
+@pytest.mark.parametrize('words', [(), (*KEYS, '--levels', '1')])
+def test_a_game_without_an_order_is_not_asked_for_it(data, words):
+    with pytest.raises(SystemExit, match='has none: take --env ordered_keys'):
+        main(lambda: run(data, 'orderless', '--state-episodes', '5', *words))
+
+
 def test_runs_side_by_side(data, tmp_path):
     run(data, 'other', '--seed', '1', *NO_FIGURES)
     found = side_by_side(data, 'grid_navigation', 'whole', 'other')
