@@ -30,17 +30,11 @@ from chainer_wm.envs.car_racing import ENGINES, LOW, MAX_STEPS, CarRacing
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.runs import figures, report, run_folder
-from chainer_wm.runs.command_line import (
-    MemoryConfig,
-    TrainingConfig,
-    WorkersConfig,
-    main,
-    opt,
-    parse,
-    run_stages,
-)
+from chainer_wm.runs.checks import check_held_out
+from chainer_wm.runs.command_line import WorkersConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
-from chainer_wm.tasks.network import matched_hidden_size
+from chainer_wm.runs.matching import MatchConfig, as_large_as_dnc, check_match
+from chainer_wm.runs.world_model_settings import WorldModelConfig
 from chainer_wm.training import evolution, mdn_rnn, rounds, vae
 
 NAME = 'car_racing'
@@ -60,31 +54,14 @@ CONTROLLERS: dict[str, tuple[tuple[str, ...], int]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(MemoryConfig, TrainingConfig, WorkersConfig):
+class Config(MatchConfig, WorldModelConfig, WorkersConfig):
     """CarRacing: collect, train V and M, evolve C in the game or in the dream."""
 
     engine: str = opt('gym', 'game that is learnt in', ENGINES)
     episodes: int = opt(10_000, 'random episodes', extends='collect', least=2)
     max_steps: int = opt(MAX_STEPS, 'of an episode')
-    held_out: float = opt(0.05, 'share of episodes that V and M never see', above=0, below=1)
     latent_size: int = opt(32, 'latents of V')
-    vision_epochs: float = opt(1.0, 'passes of V', extends='vision')
-    vision_batch: int = opt(100, 'frames per update of V')
-    vision_learning_rate: float = opt(1e-4, "V's Adam")
-    vision_last_learning_rate: float = opt(
-        1.0, "V's Adam falls to this in a line, if lower", least=0
-    )
-    memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
     hidden_size: int = opt(256, 'LSTM, or controller of the DNC')
-    match: bool = opt(False, 'LSTM: as many parameters as the DNC has')
-    model_epochs: float = opt(20.0, 'passes of M', extends='model')
-    model_batch: int = opt(100, 'episodes side by side in an update of M')
-    window: int = opt(500, 'steps per update of M')
-    model_learning_rate: float = opt(1e-3, "M's Adam")
-    model_last_learning_rate: float = opt(
-        1.0, "M's Adam falls to this in a line, if lower", least=0
-    )
-    untrained_model: bool = opt(False, 'control: M keeps its first weights')
     controller: str = opt('zh', 'what C is and sees', tuple(CONTROLLERS))
     learn_in: str = opt('game', 'where C is evolved', ('game', 'dream'))
     temperature: float = opt(1.0, 'tau of the dream', above=0)
@@ -116,12 +93,8 @@ class Config(MemoryConfig, TrainingConfig, WorkersConfig):
         Raises:
             runs.RunError: none is left, or it is.
         """
-        if round(self.held_out * self.episodes) >= self.episodes:
-            raise run_folder.RunError(
-                f'--held-out {self.held_out} of --episodes {self.episodes} leaves none to train on'
-            )
-        if self.match and self.model != 'lstm':
-            raise run_folder.RunError(f'--match is for --model lstm, not {self.model}')
+        check_match(self)
+        check_held_out(self.held_out, '--episodes', self.episodes)
 
 
 # fmt: off
@@ -250,12 +223,7 @@ def new_model(config: Config) -> MDNRNN:
             **memory,
         )
 
-    hidden = config.hidden_size
-    if config.match:
-        memory = dataclasses.replace(config, model='dnc', match=False).core_options()
-        other = build('dnc', hidden, **memory)
-        inputs = config.latent_size + ACTIONS + dreams
-        hidden = matched_hidden_size(other.count_params(), inputs, len(other.head.W) + dreams)
+    hidden = as_large_as_dnc(config, build) if config.match else config.hidden_size
     model = build(config.model, hidden, **config.core_options())
     model.to_device(config.device)
     return model

@@ -34,7 +34,12 @@ from chainer_wm.files.archives import save_link
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.runs import figures, report, run_folder
-from chainer_wm.runs.checks import check_features, check_temperature, check_vision_rounds
+from chainer_wm.runs.checks import (
+    check_features,
+    check_held_out,
+    check_temperature,
+    check_vision_rounds,
+)
 from chainer_wm.runs.command_line import WorkersConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
 from chainer_wm.runs.dream_settings import (
@@ -45,6 +50,7 @@ from chainer_wm.runs.dream_settings import (
     search_by_evolution,
     search_by_ppo,
 )
+from chainer_wm.runs.world_model_settings import WorldModelConfig
 from chainer_wm.training import mdn_rnn, rounds, vae
 
 NAME = 'doom_take_cover'
@@ -70,7 +76,7 @@ FIXED: dict[str, Callable] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(DreamConfig, WorkersConfig):
+class Config(DreamConfig, WorldModelConfig, WorkersConfig):
     """ViZDoom Take Cover: collect, train V and M, let C learn in the dream."""
 
     reuse: str = opt('', 'run whose rollouts, V and codes to use')
@@ -83,28 +89,10 @@ class Config(DreamConfig, WorkersConfig):
     paced_legs: tuple[int, ...] = opt((40, 160), 'fewest and most steps of such a leg')
     played_episodes: int = opt(0, 'more, of the agent of --agent, for dreams', least=0)
     learn_recordings: bool = opt(False, 'V and M learn from these, too')
-    held_out: float = opt(0.05, 'share of episodes that V and M never see', above=0, below=1)
-    latent_size: int = opt(64, 'latents of V')
-    vision_epochs: float = opt(1.0, 'passes of V', extends='vision')
-    vision_batch: int = opt(100, 'frames per update of V')
-    vision_learning_rate: float = opt(1e-4, "V's Adam")
-    vision_last_learning_rate: float = opt(
-        1.0, "V's Adam falls to this in a line, if lower", least=0
-    )
     latent_nats: float = opt(
         0.0, 'latents that carry fewer are dropped once V is trained', least=0
     )
-    memory_mb: int = opt(1024, 'frames held in memory (MB)', free=True)
-    hidden_size: int = opt(512, 'LSTM, or controller of the DNC')
-    model_epochs: float = opt(20.0, 'passes of M', extends='model')
-    model_batch: int = opt(100, 'episodes side by side in an update of M')
-    window: int = opt(500, 'steps per update of M')
-    model_learning_rate: float = opt(1e-3, "M's Adam")
-    model_last_learning_rate: float = opt(
-        1.0, "M's Adam falls to this in a line, if lower", least=0
-    )
     patience: int = opt(0, 'held-out checks without progress; 0: no limit', least=0)
-    untrained_model: bool = opt(False, 'control: M keeps its first weights')
     rounds: int = opt(0, 'of the iterative procedure', extends='evaluate', least=0)
     round_episodes: int = opt(100, 'episodes that the agents play in a round', least=2)
     round_repeats: int = opt(3, 'M sees these so often for once a random one')
@@ -137,10 +125,7 @@ class Config(DreamConfig, WorkersConfig):
         if self.rounds:
             counts['--round-episodes'] = self.round_episodes
         for flag, count in counts.items():
-            if round(self.held_out * count) >= count:
-                raise run_folder.RunError(
-                    f'--held-out {self.held_out} of {flag} {count} leaves no episode to train on'
-                )
+            check_held_out(self.held_out, flag, count)
         check_vision_rounds(pathlib.Path(self.data, NAME, self.run), self.vision_rounds)
         check_reuse(self)
         if self.played_episodes and not self.agent:

@@ -37,11 +37,12 @@ from chainer_wm.rollouts.sequences import LatentSequences
 from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.rollouts.states import RecordedStates
 from chainer_wm.runs import run_folder
-from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, main, opt, parse, run_stages
+from chainer_wm.runs.checks import check_held_out
+from chainer_wm.runs.command_line import TrainingConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
 from chainer_wm.runs.figures import draw_memory
+from chainer_wm.runs.matching import MatchConfig, as_large_as_dnc, check_match
 from chainer_wm.seeds import derived_seed, stream
-from chainer_wm.tasks.network import matched_hidden_size
 from chainer_wm.training import state_model
 
 NAME = 'pommerman'
@@ -56,7 +57,7 @@ KEPT = 3  # held-out games that the inspector shows beside M's predictions
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(MemoryConfig, TrainingConfig):
+class Config(MatchConfig, TrainingConfig):
     """Pommerman: what M predicts of the next state, with an LSTM or a DNC."""
 
     mode: str = opt('ffa', 'kind of game', ('ffa', 'team', 'radio'))
@@ -68,8 +69,6 @@ class Config(MemoryConfig, TrainingConfig):
     head: str = opt('mixture', 'of M', HEADS)
     planes: bool = opt(False, 'M reads each cell of the board as one of 14, not as a number')
     change: bool = opt(False, "M's prediction starts from the last state")
-    hidden_size: int = opt(256, 'LSTM, or controller of the DNC')
-    match: bool = opt(False, 'LSTM: as many parameters as the DNC has')
     epochs: float = opt(20.0, 'passes of M', extends='train')
     batch: int = opt(16, 'games side by side in an update')
     window: int = opt(32, 'steps per update')
@@ -90,12 +89,8 @@ class Config(MemoryConfig, TrainingConfig):
         Raises:
             runs.RunError: there is not, or it is.
         """
-        if round(self.held_out * self.episodes) >= self.episodes:
-            raise run_folder.RunError(
-                f'--held-out {self.held_out} of --episodes {self.episodes} leaves none to train on'
-            )
-        if self.match and self.model != 'lstm':
-            raise run_folder.RunError(f'--match is for --model lstm, not {self.model}')
+        check_match(self)
+        check_held_out(self.held_out, '--episodes', self.episodes)
 
 
 # fmt: off
@@ -205,12 +200,7 @@ def new_model(config: Config) -> StateModel:
             **memory,
         )
 
-    hidden = config.hidden_size
-    if config.match:
-        memory = dataclasses.replace(config, model='dnc', match=False).core_options()
-        other = build('dnc', hidden, **memory)
-        weights = other.core.count_params() + other.head.count_params()
-        hidden = matched_hidden_size(weights, other.input_size, other.output_size)
+    hidden = as_large_as_dnc(config, build) if config.match else config.hidden_size
     model = build(config.model, hidden, **config.core_options())
     model.to_device(config.device)
     return model

@@ -120,6 +120,7 @@ class MDNRNN(chainer.Chain):
     Attributes:
         core, head: the links: the recurrent core and one linear layer.
         reward_head: a third link, or False where no reward is predicted.
+        output_size: outputs of both heads together.
         config: the constructor's arguments, for ``MDNRNN(**config)``.
     """
 
@@ -158,6 +159,7 @@ class MDNRNN(chainer.Chain):
         )
         inputs = latent_size + action_size + predict_done
         outputs = 3 * mixtures * latent_size + predict_done
+        self.output_size = outputs + predict_reward
         seeds = np.random.SeedSequence(seed).generate_state(3).tolist()
         with self.init_scope():
             self.core = make_core(core, inputs, hidden_size, seeds[0], engine, **core_options)

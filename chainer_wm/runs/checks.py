@@ -92,6 +92,21 @@ def check_minibatches(minibatches: int, lanes: int, steps: int, recurrent: bool)
         )
 
 
+def check_held_out(share: float, flag: str, episodes: int) -> None:
+    """See that holding out a share of some episodes leaves one to train on.
+
+    Args:
+        flag: that says how many there are.
+
+    Raises:
+        runs.RunError: it does not.
+    """
+    if round(share * episodes) >= episodes:
+        raise run_folder.RunError(
+            f'--held-out {share} of {flag} {episodes} leaves none to train on'
+        )
+
+
 def check_vision_rounds(folder: pathlib.Path, rounds: Sequence[int]) -> None:
     """See that the rounds in which V is trained on are what the rounds so far did.
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, opt
-from chainer_wm.tasks.network import SequenceNet, matched_hidden_size
+from chainer_wm.runs.command_line import TrainingConfig, opt
+from chainer_wm.runs.matching import MatchConfig, as_large_as_dnc
+from chainer_wm.tasks.network import SequenceNet
 from chainer_wm.tasks.sequence_tasks import Task
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskConfig(MemoryConfig, TrainingConfig):
+class TaskConfig(MatchConfig, TrainingConfig):
     """The network, and how it is trained."""
 
     width: int = opt(6, 'numbers in a row of a sequence')
-    hidden_size: int = opt(256, 'LSTM, or controller of the DNC')
-    match: bool = opt(False, 'LSTM: as many parameters as the DNC has')
     memory_length: int = opt(256, 'DNC: memory slots N')
     memory_width: int = opt(64, 'DNC: numbers per slot W')
     batch: int = opt(1, 'sequences per update')
@@ -32,12 +31,14 @@ def new_net(config: TaskConfig, task: Task) -> SequenceNet:
     With ``match`` an LSTM has as many parameters as the DNC of these sizes, whatever
     ``hidden_size``.
     """
-    sizes, hidden = (task.input_size, task.output_size), config.hidden_size
-    if config.match and config.model == 'lstm':
-        memory = dataclasses.replace(config, model='dnc').core_options()
-        parameters = SequenceNet(*sizes, hidden, 'dnc', **memory).count_params()
-        hidden = matched_hidden_size(parameters, *sizes)
-    net = SequenceNet(*sizes, hidden, config.model, config.seed, **config.core_options())
+    sizes = task.input_size, task.output_size
+
+    def build(core: str, hidden: int, **memory: Any) -> SequenceNet:
+        return SequenceNet(*sizes, hidden, core, config.seed, **memory)
+
+    matched = config.match and config.model == 'lstm'
+    hidden = as_large_as_dnc(config, build) if matched else config.hidden_size
+    net = build(config.model, hidden, **config.core_options())
     net.to_device(config.device)
     return net
 

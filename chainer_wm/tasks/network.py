@@ -27,6 +27,7 @@ class SequenceNet(chainer.Chain):
 
     Attributes:
         core, head: the links: the recurrent core and one linear layer.
+        output_size: Y.
         config: the constructor's arguments, for ``SequenceNet(**config)``.
     """
 
@@ -50,6 +51,7 @@ class SequenceNet(chainer.Chain):
             engine=engine,
             **core_options,
         )
+        self.output_size = output_size
         core_seed, head_seed = np.random.SeedSequence(seed).generate_state(2)
         draw = initializers.LeCunNormal(rng=np.random.RandomState(head_seed))
         with self.init_scope():
