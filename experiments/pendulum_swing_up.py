@@ -29,7 +29,7 @@ from chainer_wm.dream.gym_envs import DreamEnv
 from chainer_wm.dream.simulator import SEEABLE, Dream, evaluate_population
 from chainer_wm.envs.pendulum import Pendulum
 from chainer_wm.envs.pendulum_planner import Planner
-from chainer_wm.links.conv_vae import ConvVAE, decoded
+from chainer_wm.links.conv_vae import ConvVAE, decoded, posteriors
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.play import evaluation
 from chainer_wm.play.films import film
@@ -387,7 +387,7 @@ def draw_rollouts(config: Config, folder: pathlib.Path, agents: Sequence[SavedAg
     strips = {f'game, agent of\niteration {last.round + 1}': real.frames}
     for saved in dict.fromkeys((first, last)):
         vision = saved.vision()
-        mu, _ = vae.posteriors(vision, real.frames[:-1])
+        mu, _ = posteriors(vision, real.frames[:-1])
         rng = stream(config.seed, 'foresight')
         seen = foresee(saved.model(), mu, real.actions, CONTEXT, rng)
         strips[f'M of iteration {saved.round + 1},\nthe same actions'] = decoded(

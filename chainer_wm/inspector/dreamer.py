@@ -7,12 +7,10 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
-from chainer_wm.functions.mixture import draw_noise
 from chainer_wm.inspector import folders
+from chainer_wm.inspector.episode_trace import dream_step, sigmoid
 from chainer_wm.inspector.trained import Trained
 from chainer_wm.links.conv_vae import decoded
-
-ENDS = 0.5  # P(done) above which a dream ends, as in dream/simulator.py
 
 
 class Shown(NamedTuple):
@@ -51,7 +49,7 @@ class Dreamer:
         self.trained, self.model = trained, trained.model
         self.temperature = trained.temperature
         self.actions = self.model.action_size
-        self._sample = self.model.sampler()
+        self._step = dream_step(self.model)
 
     def begin(self, seed: int, z: np.ndarray | None = None, state: Any = None) -> Shown:
         """Start an episode, at a recorded first frame or at what is given.
@@ -83,18 +81,14 @@ class Dreamer:
             seen = np.concatenate([found[name] for name in self.trained.features], axis=1)
             a = self.trained.controller.act(seen)  # a_t = C(z_t, h_t)
         a = np.asarray(a, self.model.dtype)
-        noise = draw_noise(self._rng, self._z.shape)
-        self._z, logit, self._state = self._sample(
-            *(self._z, a, self._state, np.full(1, self._first, self.model.dtype)),
-            noise=tuple(part.astype(self.model.dtype) for part in noise),
-            stream=np.zeros(1, np.int64),
-            temperature=np.full(1, self.temperature, self.model.dtype),
+        self._z, logit, self._state = self._step(
+            *(self._z, a, self._state, self._first), self._rng, self.temperature
         )
         self._first, self.steps = False, self.steps + 1
-        p_done = 0.0 if logit is None else float(1 / (1 + np.exp(-float(logit[0]))))
+        p_done = 0.0 if logit is None else float(sigmoid(logit)[0])
         if not np.isfinite(self._z).all():
             raise folders.InspectorError('M predicts z that is not finite: did it diverge?')
-        self.over = p_done > ENDS
+        self.over = p_done > self.trained.done_threshold
         return self._shown(chainer.as_array(a)[0], p_done)
 
     def _shown(self, action: np.ndarray, p_done: float) -> Shown:

@@ -120,7 +120,7 @@ def _follow(model: MDNRNN, xs: np.ndarray, state: Any, z: np.ndarray, at: int):
         'nats': _nats(said.mixture, z[at + 1 : at + 1 + len(xs)]),
     }
     if said.done_logit is not None:
-        found['p_done'] = _sigmoid(chainer.as_array(said.done_logit)[:, 0])
+        found['p_done'] = sigmoid(chainer.as_array(said.done_logit)[:, 0])
     if said.reward is not None:
         found['reward'] = chainer.as_array(said.reward)[:, 0]
     width = chainer.as_array(state.h).shape[1]
@@ -142,7 +142,8 @@ def _nats(mixture: Any, following: np.ndarray) -> np.ndarray:
     return nats
 
 
-def _sigmoid(logit: np.ndarray) -> np.ndarray:
+def sigmoid(logit: np.ndarray) -> np.ndarray:
+    """P(done) of its logit, float64."""
     return 1 / (1 + np.exp(-logit.astype(np.float64)))
 
 
@@ -175,14 +176,16 @@ def dream_on(
     z, stops = np.array(found.z), models.stops
     p_done = None if found.p_done is None else np.full(steps, np.nan)
     state = models.run(state_before, model, found, context - 1)
-    step = dream_step(model, temperature, rng)
+    step = dream_step(model)
     actions = np.asarray(actions, model.dtype)
 
     def piece(first: int, state: Any) -> Any:
         for t in range(first, min(first + PIECE, steps - 1)):
-            z[t + 1 : t + 2], logit, state = step(z[t : t + 1], actions[t : t + 1], state, t == 0)
+            z[t + 1 : t + 2], logit, state = step(
+                *(z[t : t + 1], actions[t : t + 1], state, t == 0), rng, temperature
+            )
             if p_done is not None:
-                p_done[t] = _sigmoid(logit)[0]
+                p_done[t] = sigmoid(logit)[0]
         return state
 
     for first in range(context - 1, steps - 1, PIECE):
@@ -191,14 +194,20 @@ def dream_on(
     return Dreamt(z, p_done)
 
 
-def dream_step(model: MDNRNN, temperature: float, rng: np.random.Generator) -> Callable:
-    """One lane's step of a dream: (z, a, state, first) -> (z, logit of the end, state)."""
-    sample = model.sampler()
-    tau, stream = np.full(1, temperature, model.dtype), np.zeros(1, np.int64)
+def dream_step(model: MDNRNN) -> Callable:
+    """One lane's step: (z, a, state, first, rng, temperature) -> (z, logit of the end, state)."""
+    sample, stream = model.sampler(), np.zeros(1, np.int64)
 
-    def step(z: np.ndarray, a: np.ndarray, state: Any, first: bool = False) -> tuple:
-        noise = tuple(part.astype(model.dtype) for part in draw_noise(rng, (1, z.shape[1])))
-        restart = np.full(1, first, model.dtype)
+    def step(
+        z: np.ndarray,
+        a: np.ndarray,
+        state: Any,
+        first: bool,
+        rng: np.random.Generator,
+        temperature: float,
+    ) -> tuple:
+        noise = tuple(part.astype(model.dtype) for part in draw_noise(rng, z.shape))
+        restart, tau = (np.full(1, each, model.dtype) for each in (first, temperature))
         return sample(z, a, state, restart, noise=noise, stream=stream, temperature=tau)
 
     return step

@@ -19,7 +19,7 @@ from chainer_wm.dream.simulator import FEATURES
 from chainer_wm.files.archives import load_link
 from chainer_wm.inspector import folders
 from chainer_wm.inspector.catalog import PACKED
-from chainer_wm.links.conv_vae import ConvVAE, to_input
+from chainer_wm.links.conv_vae import ConvVAE, posteriors
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.rollouts.latents import Latents
 
@@ -37,7 +37,8 @@ class Trained(NamedTuple):
         controller: C, or None before it has evolved.
         features: what C sees.
         starts: (mu, ln_var) of first frames, each (n, Z), or None without codes.
-        temperature: of the dreams in which C evolved.
+        temperature: of the dreams in which C learnt.
+        done_threshold: P(done) above which these end.
     """
 
     vision: ConvVAE
@@ -46,6 +47,7 @@ class Trained(NamedTuple):
     features: tuple[str, ...]
     starts: tuple[np.ndarray, np.ndarray] | None
     temperature: float
+    done_threshold: float = 0.5
 
 
 class Stopped(folders.InspectorError):
@@ -158,7 +160,9 @@ def _packed(folder: pathlib.Path) -> Trained:
     features = tuple(agent.settings['features'])
     starts = np.asarray(mu, np.float32), np.asarray(ln_var, np.float32)
     temperature = float(np.mean(agent.settings['temperature']))
-    return Trained(agent.vision, agent.model, agent.controller, features, starts, temperature)
+    ends = float(agent.settings.get('done_threshold', 0.5))
+    models = agent.vision, agent.model, agent.controller
+    return Trained(*models, features, starts, temperature, ends)
 
 
 def _of_run(folder: pathlib.Path) -> Trained:
@@ -171,6 +175,7 @@ def _of_run(folder: pathlib.Path) -> Trained:
         saved.features or FEATURES,
         _starts(saved),
         float(np.mean(config.get('temperature') or 1.0)),
+        float(config.get('done_threshold') or 0.5),
     )
 
 
@@ -179,8 +184,8 @@ def _starts(saved: SavedAgent) -> tuple[np.ndarray, np.ndarray] | None:
         codes = Latents(saved.codes_of(saved.parts[0]))
     except FileNotFoundError:
         return None
-    first = codes.starts[:STARTS]
-    return np.array(codes.mu[first]), np.array(codes.ln_var[first])
+    mu, ln_var = (part[:STARTS] for part in codes.first())
+    return mu, ln_var
 
 
 def encoded(vision: ConvVAE, frames: np.ndarray) -> np.ndarray:
@@ -196,5 +201,4 @@ def encoded(vision: ConvVAE, frames: np.ndarray) -> np.ndarray:
         raise folders.InspectorError(
             f'frames are {frames.shape[1:]}, but V takes (64, 64, 3): are they of another game?'
         )
-    inputs = to_input(frames, vision.xp, vision.dtype.type)
-    return np.array(chainer.as_array(vision.encode(inputs)[0]))
+    return posteriors(vision, frames)[0]

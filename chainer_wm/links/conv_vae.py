@@ -292,6 +292,19 @@ def to_frames(x: Any) -> np.ndarray:
     return np.ascontiguousarray(pixels.astype(np.uint8))
 
 
+def posteriors(
+    vision: ConvVAE, frames: np.ndarray, block: int = 512
+) -> tuple[np.ndarray, np.ndarray]:
+    """mu and ln_var of frames (T, 64, 64, 3) uint8, each (T, Z), block by block."""
+    parts = []
+    with chainer.no_backprop_mode(), chainer.using_config('train', False):
+        for at in range(0, len(frames), block):
+            x = to_input(frames[at : at + block], vision.xp, vision.dtype.type)
+            parts.append([to_cpu(part.array) for part in vision.encode(x)])
+    mu, ln_var = (np.concatenate(column) for column in zip(*parts))
+    return mu, ln_var
+
+
 def decoded(vision: ConvVAE, latents: np.ndarray, block: int = 200) -> np.ndarray:
     """Latents (T, Z) as V draws them, (T, 64, 64, 3) uint8, block by block."""
     frames = []

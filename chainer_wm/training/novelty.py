@@ -8,9 +8,9 @@ from typing import Any
 import chainer
 import numpy as np
 
+from chainer_wm.links.conv_vae import posteriors
 from chainer_wm.rollouts import Rollout
 from chainer_wm.seeds import stream
-from chainer_wm.training.vae import posteriors
 
 
 def novelty(vision: Any, model: Any, rollouts: Sequence[Rollout], seed: int) -> dict[str, float]:

@@ -20,6 +20,7 @@ from chainer_wm.links.conv_vae import (
     ConvVAE,
     active_latents,
     kl_divergence,
+    posteriors,
     to_input,
     without_latents,
 )
@@ -28,8 +29,6 @@ from chainer_wm.rollouts.frames import FrameDataset
 from chainer_wm.rollouts.latents import LatentWriter
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
-
-BLOCK = 512  # frames encoded at once
 
 
 def train(
@@ -228,16 +227,3 @@ def _encode_missing(writer, store, vision, tick) -> None:
         ended = bool(rollout.terminated[-1])
         writer.add(episode, mu, ln_var, rollout.actions, ended)
         tick()
-
-
-def posteriors(vision: ConvVAE, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """mu and ln_var of frames (T, 64, 64, 3) uint8, each (T, Z)."""
-    parts = []
-    with chainer.no_backprop_mode(), chainer.using_config('train', False):
-        for at in range(0, len(frames), BLOCK):
-            x = to_input(frames[at : at + BLOCK], vision.xp, vision.dtype.type)
-            parts.append(
-                [chainer.get_device('@numpy').send(part.array) for part in vision.encode(x)]
-            )
-    mu, ln_var = (np.concatenate(column) for column in zip(*parts))
-    return mu, ln_var

@@ -114,6 +114,21 @@ def test_the_same_seed_dreams_the_same_and_heat_changes_it(saved):
     assert np.abs(films[0] - films[2]).max() > 0
 
 
+def test_a_dream_ends_where_the_dreams_that_c_learnt_in_did(saved, tmp_path):
+    learnt = Models().of(saved.folder)
+    assert learnt.done_threshold == 0.5
+    shown = []
+    for threshold in (0.0, 1.0):
+        dreamer = Dreamer(learnt._replace(done_threshold=threshold))
+        dreamer.begin(4)
+        shown.append(dreamer.step(np.ones(1)))
+    assert 0 < shown[0].p_done == shown[1].p_done < 1
+    assert [one.over for one in shown] == [True, False]
+    saved.pack(tmp_path, saved.model().config['core'], (1.0,), {}, done_threshold=0.2)
+    packed = Models().of(tmp_path / saved.model().config['core'])
+    assert packed.done_threshold == 0.2
+
+
 @pytest.mark.parametrize(
     ('query', 'words'),
     [
