@@ -289,8 +289,8 @@ def evolve(config: Config, run: run_folder.Run) -> None:
 
     if config.learn_in == 'dream':
         dream = saved.dream((config.temperature,), config.max_steps)
-        act, seen = saved.new_controller(dream.model).act, saved.features
-        outcome = search(evolution.in_dream(dream, act, features=seen, **options))
+        act = controller.act
+        outcome = search(evolution.in_dream(dream, act, features=saved.features, **options))
     else:
         game = make_env(config, patience=config.patience)
         agent = saved.agent_maker(np.zeros(controller.n_params))
