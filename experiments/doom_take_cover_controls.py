@@ -303,7 +303,9 @@ def learn(
     if settings.learner != 'ppo':
         return search_by_evolution(*search, control.features, tick=tick)
     reader = dream.second if isinstance(dream, SecondModelDream) else dream.model
-    unit = places_of(settings, saved, reader).deviations(reader, control.features)
+    places = dream.places if reader is dream.model else None
+    places = places or places_of(settings, saved, reader)
+    unit = places.deviations(reader, control.features)
     return search_by_ppo(*search, unit, control.features, settings.seed, tick=tick)
 
 
