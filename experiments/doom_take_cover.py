@@ -81,7 +81,7 @@ class Config(DreamConfig, WorldModelConfig, WorkersConfig):
 
     reuse: str = opt('', 'run whose rollouts, V and codes to use')
     agent: str = opt('', 'folder of a run or of packed agents whose V and M to use, untouched')
-    settings: str = opt('paper', 'game settings', ('paper', 'blog'))
+    settings: str = opt('paper', 'game settings', ('paper', 'blog', 'trial'))
     episodes: int = opt(10_000, 'random episodes', extends='collect', least=2)
     hold: tuple[int, ...] = opt((10,), 'longest hold of a random action; each episode draws one')
     min_length: int = opt(100, 'shorter random episodes are played again', least=0)

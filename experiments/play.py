@@ -41,6 +41,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add('--seed', type=int, default=0, help='of the game and of the dream')
     add('--episode', type=int, default=0, help='which one of that seed')
     add('--out', type=pathlib.Path, default='play.gif', help='the film')
+    add('--steps', type=int, default=SETTINGS['paper'].timeout, help='its most steps')
     add('--score', type=int, default=0, help='also play so many episodes')
     add('--workers', type=int, default=2, help='processes that play them')
     add('--pack', type=pathlib.Path, help='first pack this run into --agents')
@@ -80,9 +81,11 @@ def script(argv: list[str] | None = None) -> None:
     core = pack(given.pack, given.agents) if given.pack else given.model
     agent = PackedAgent.load(given.agents, core)
     maker = functools.partial(make_policy, given.agents, core)
-    real = film(TakeCover, maker(), stream(given.seed, 'evaluate', given.episode))
+    real = film(
+        TakeCover, maker(), stream(given.seed, 'evaluate', given.episode), max_steps=given.steps
+    )
     print(f'game: {len(real.actions)} steps')
-    dream = agent.dream(SETTINGS['paper'].timeout)
+    dream = agent.dream(given.steps)
     dreamt = film(
         functools.partial(DreamEnv, dream, agent.settings['features'], agent.vision),
         ControllerPolicy(agent.controller.act, agent.controller.get_theta()),

@@ -31,6 +31,7 @@ SETTINGS = {
     'paper': _Screen('RES_320X240', 18.0, 219.5, start_tic=14, timeout=2100),
     'paper-640x480': _Screen('RES_640X480', 0, 400, hud=True, start_tic=14, timeout=2100),
     'blog': _Screen('RES_160X120', 0, 120),
+    'trial': _Screen('RES_160X120', 9, 109.75, start_tic=14, timeout=150),
 }
 
 
@@ -58,6 +59,7 @@ class TakeCover(gym.Env):
             differs by 3.0, and its walls flicker), at 4.7 times the speed.
         'paper-640x480': that reference.
         'blog': the shipped configuration at 160x120, nothing cropped, no time limit.
+        'trial': 'paper' at 160x120 and 150 tics, to see that something runs; no score.
 
     Args:
         settings: one of those names.

@@ -16,15 +16,18 @@ from numba.extending import intrinsic, overload
 # that diverges is still seen to diverge.
 FAST = {'reassoc', 'contract', 'arcp', 'nsz'}
 #: Of what only other kernels call. Without the ways in from Python and C there is a fifth less to
-#: compile; whoever calls such a function from Python all the same crashes.
+#: compile; whoever calls such a function from Python all the same crashes. Nor are references to
+#: arrays counted: no kernel makes an array or keeps one, the caller holds them all. One that
+#: allocates does not compile.
 OPTIONS = {
     'fastmath': FAST,
     'error_model': 'numpy',
     'no_cpython_wrapper': True,
     'no_cfunc_wrapper': True,
+    '_nrt': False,
 }
 INLINE = {**OPTIONS, 'inline': 'always'}  # before LLVM, for thin wrappers
-EXACT = {'fastmath': False, 'error_model': 'numpy'}
+EXACT = {'fastmath': False, 'error_model': 'numpy', '_nrt': False}
 
 
 @intrinsic

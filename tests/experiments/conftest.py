@@ -3,7 +3,7 @@
 import fcntl
 
 import pytest
-from take_cover_case import finish, start
+from take_cover_case import run
 
 
 @pytest.fixture(scope='session')
@@ -19,6 +19,6 @@ def whole(tmp_path_factory, worker_id):
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.seek(0)
         if not lock.read():
-            finish(start(data, 'whole'))
+            run(data, 'whole', pictures=True)
             lock.write('made')
     return data

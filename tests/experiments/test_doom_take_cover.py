@@ -1,16 +1,18 @@
 """Take Cover end to end, on tiny settings: killed in every stage, packed."""
 
 import shutil
-import subprocess
 import sys
 
 import numpy as np
 import pytest
-from take_cover_case import ROOT, STAGES, finish, folder, kill_in, results, start
+from PIL import Image
+from take_cover_case import STAGES, folder, kill_in, refused, results, run, start
 
 from chainer_wm.agents.saved import PackedAgent, SavedAgent
 from chainer_wm.files.archives import save_link
 from chainer_wm.links.conv_vae import ConvVAE
+from chainer_wm.runs.run_folder import RunError
+from experiments import doom_take_cover_controls, play
 
 pytest.importorskip('vizdoom')
 
@@ -20,23 +22,23 @@ def test_killed_in_every_stage_gives_the_numbers_of_an_unbroken_run(whole):
     for n, stage in enumerate(STAGES):
         workers = ('--workers', str(1 + n % 2))
         kill_in(stage, whole, 'killed', rng.uniform(0, 0.6), *workers)
-    finish(start(whole, 'killed', '--workers', '2'))
+    run(whole, 'killed', '--workers', '2')
     assert results(whole, 'killed') == results(whole, 'whole')
 
 
 def test_complete_run_is_not_repeated(whole):
-    output = finish(start(whole, 'whole'))
+    output = run(whole, 'whole')
     assert all(f'{stage}: complete, skipped' in output for stage in STAGES)
 
 
 def test_damaged_episode_is_named_and_played_again(whole):
-    finish(start(whole, 'damaged', '--stages', 'collect,vision'))
+    run(whole, 'damaged', '--stages', 'collect,vision')
     rollouts = folder(whole, 'damaged') / 'rollouts'
     path = rollouts / 'episodes/000002.npz'
     before = path.read_bytes()
     path.write_bytes(before[:2000])
-    output = finish(start(whole, 'damaged', '--stages', 'encode'))
-    assert 'episode 2' in output and 'set aside' in output
+    with pytest.warns(UserWarning, match='episode 2: .*set aside'):
+        run(whole, 'damaged', '--stages', 'encode')
     assert path.read_bytes() == before
     assert list((rollouts / 'damaged').iterdir())
 
@@ -53,10 +55,8 @@ def test_a_round_adds_the_agents_episodes_and_goes_on(whole):
 
 def test_finished_rounds_keep_their_vision(whole):
     settings = (folder(whole, 'whole') / 'config.json').read_bytes()
-    process = start(whole, 'whole', '--rounds', '2', '--vision-rounds', '1')
-    output, _ = process.communicate()
-    assert process.returncode == 1 and 'Traceback' not in output
-    assert '[1], but in this run V was trained on in [] of' in output
+    line = refused(whole, 'whole', '--rounds', '2', '--vision-rounds', '1')
+    assert '[1], but in this run V was trained on in [] of' in line
     assert (folder(whole, 'whole') / 'config.json').read_bytes() == settings
 
 
@@ -110,57 +110,37 @@ def test_cores_share_a_packed_vision_unless_theirs_differ(whole, tmp_path):
     np.testing.assert_allclose(unpacked('dnc'), first, atol=1e-3)
 
 
-def test_controls_on_top_of_a_run_are_listed(whole):
+def test_controls_on_top_of_a_run_are_listed(whole, capsys):
     """Two of them; the same command does nothing twice."""
-    command = [sys.executable, 'experiments/doom_take_cover_controls.py']
-    flags = ['--base', 'whole', '--data', str(whole), '--workers', '1']
+    flags = ['--base', 'whole', '--data', str(whole), '--workers', '0']
     budget = ['--preset', 'smoke', '--max-steps', '20', '--kinds']
-
-    def run(*cells):
-        return subprocess.run(
-            [*command, *flags, *budget, *cells],
-            cwd=ROOT,
-            check=True,
-            text=True,
-            stdout=subprocess.PIPE,
-        ).stdout
-
-    run('untrained')
-    again = run('untrained', 'z')
-    assert 'untrained: complete, skipped' in again
+    doom_take_cover_controls.script([*flags, *budget, 'untrained'])
+    capsys.readouterr()
+    doom_take_cover_controls.script([*flags, *budget, 'untrained', 'z'])
+    assert 'untrained: complete, skipped' in capsys.readouterr().out
     found = results(whole, 'whole-controls')
     assert set(found['cells']) == {'untrained', 'z'}
     assert found['cells']['z']['controller_parameters'] == 4
     assert found['random_baseline']['episodes'] == 2
     assert found['pacing']['pacing 120']['episodes'] == 2
-    wrong = subprocess.run(
-        [*command, '--base', 'nothing', '--data', str(whole)],
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-    )
-    assert wrong.returncode == 1 and 'holds no run' in wrong.stderr
+    with pytest.raises(RunError, match='holds no run'):
+        doom_take_cover_controls.script(['--base', 'nothing', '--data', str(whole)])
 
 
-def test_a_packed_agent_plays_without_its_run(whole, tmp_path):
-    agents, film = tmp_path / 'agents', tmp_path / 'play.gif'
-    command = [sys.executable, 'experiments/play.py', '--agents', str(agents)]
-    missing = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
-    assert missing.returncode == 1 and '--pack' in missing.stderr
-    more = ['--pack', str(folder(whole, 'whole')), '--out', str(film)]
-    subprocess.run([*command, *more], cwd=ROOT, check=True)
-    before = folder(whole, 'whole')
+def test_a_packed_agent_plays_without_its_run(whole, tmp_path, capsys, monkeypatch):
+    agents, out = tmp_path / 'agents', tmp_path / 'play.gif'
+    flags = ['--agents', str(agents), '--out', str(out), '--steps', '60']
+    monkeypatch.setattr(sys, 'argv', ['play.py', *flags])
+    with pytest.raises(SystemExit, match='--pack'):
+        play.main()
+    home = folder(whole, 'whole')
+    play.script([*flags, '--pack', str(home)])
     vision = np.load(agents / 'vision.npz')
-    theirs = np.load(before / 'vision/vision.npz')
+    theirs = np.load(home / 'vision/vision.npz')
     for name in set(vision.files) - {'settings'}:
         assert vision[name].dtype == np.float16
         np.testing.assert_allclose(vision[name], theirs[name], 1e-3, 1e-4)
-    assert film.read_bytes()[:3] == b'GIF'
-    output = subprocess.run(
-        [*command, '--out', str(film), '--score', '1'],
-        cwd=ROOT,
-        check=True,
-        text=True,
-        stdout=subprocess.PIPE,
-    ).stdout
-    assert 'over 1 episodes' in output
+    with Image.open(out) as film:
+        assert 2 <= film.n_frames <= 61
+    play.script([*flags, '--score', '1', '--workers', '0'])
+    assert 'over 1 episodes' in capsys.readouterr().out

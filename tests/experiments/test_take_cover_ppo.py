@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from take_cover_case import STAGES, finish, folder, kill_in, results, start
+from take_cover_case import STAGES, folder, kill_in, refused, results, run
 
 from chainer_wm import files
 from chainer_wm.agents.saved import PackedAgent, SavedAgent
@@ -31,13 +31,15 @@ def saved_of(data, run):
 
 def test_a_policy_killed_or_not(whole):
     more = flags(reuse='whole', rounds=0, **DREAMS, **PPO)
-    finish(start(whole, 'policy', *more))
+    learnt = (*more, '--stages', ','.join(STAGES[:5]))
+    run(whole, 'policy', *learnt)
     rng = np.random.default_rng(0)
     for stage in ('collect', 'encode', 'controller'):
         kill_in(stage, whole, 'policy-killed', rng.uniform(0, 2), *more)
-    finish(start(whole, 'policy-killed', *more))
+    run(whole, 'policy-killed', *learnt)
+    assert results(whole, 'policy-killed') == results(whole, 'policy')
+    run(whole, 'policy', *more, pictures=True)
     found = results(whole, 'policy')
-    assert results(whole, 'policy-killed') == found
     assert [row['generation'] for row in found['controller']['evaluations']] == [2, 4]
     assert found['evaluation']['episodes'] == 2 and found['parameters']['C'] == 3 * (4 + 8 + 8 + 1)
     home = folder(whole, 'policy')
@@ -53,8 +55,8 @@ def test_a_policy_killed_or_not(whole):
 def test_a_policy_with_a_hidden_layer_in_a_dncs_dream_in_double_precision(whole):
     more = flags(reuse='whole', rounds=0, model='dnc', hidden_units=4, dtype='float64', **PPO)
     stages = ','.join(STAGES[:5])
-    more += flags(**DREAMS, reward='survival', workers=0, stages=stages)
-    finish(start(whole, 'policy-dnc', *more))
+    more += flags(**DREAMS, reward='survival', stages=stages)
+    run(whole, 'policy-dnc', *more)
     saved = saved_of(whole, 'policy-dnc')
     controller = saved.agent_maker()().controller
     assert controller.sizes == (4 + 8 + 8, 4, 3) and controller.actions == 'likeliest'
@@ -69,8 +71,8 @@ def test_a_policy_on_v_and_m_of_another_run_and_its_agents_places(whole, tmp_pat
         folder(whole, 'whole'), files.read_json(folder(whole, 'whole') / 'config.json'), bias=False
     )
     more = flags(agent=folder(whole, 'whole'), played_episodes=2, rounds=1, round_epochs=0)
-    more += flags(**DREAMS, **PPO, workers=0, stages=','.join(STAGES[:-1]))
-    finish(start(whole, 'policy-other', *more))
+    more += flags(**DREAMS, **PPO, stages=','.join(STAGES[:-1]))
+    run(whole, 'policy-other', *more)
     saved = saved_of(whole, 'policy-other')
     for one, same in ((saved.vision(), other.vision()), (saved.model(), other.model())):
         for ours, theirs in zip(one.params(), same.params()):
@@ -88,9 +90,9 @@ def test_a_policy_on_v_and_m_of_another_run_and_its_agents_places(whole, tmp_pat
 
 
 def test_cma_es_in_dreams_that_begin_anywhere(whole):
-    more = flags(reuse='whole', rounds=0, dream_starts='anywhere', done_threshold=0.3, workers=0)
+    more = flags(reuse='whole', rounds=0, dream_starts='anywhere', done_threshold=0.3)
     stages = flags(stages=','.join(STAGES[:5]))
-    output = finish(start(whole, 'anywhere', *more, *flags(**DREAMS), *stages))
+    output = run(whole, 'anywhere', *more, *flags(**DREAMS), *stages)
     assert 'places in recorded episodes' in output
     found = results(whole, 'anywhere')['controller']
     assert 0 < found['dream'] <= 12 and found['generation'] == 3
@@ -106,5 +108,4 @@ def test_cma_es_in_dreams_that_begin_anywhere(whole):
 )
 def test_settings_that_do_not_fit_are_one_line(settings, words, tmp_path):
     given = [text for text in flags(**settings) if text != 'None']
-    output, _ = start(tmp_path, 'wrong', *given).communicate()
-    assert words in output and 'Traceback' not in output
+    assert words in refused(tmp_path, 'wrong', *given)

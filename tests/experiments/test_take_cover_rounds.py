@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from take_cover_case import STAGES, finish, folder, kill_in, results, start
+from take_cover_case import STAGES, folder, kill_in, results, run
 
 from chainer_wm import files
 from chainer_wm.agents.saved import SavedAgent
@@ -24,8 +24,8 @@ def copied(data, run, name):
 
 def test_a_further_round_goes_on_where_the_run_ended(whole):
     copied(whole, 'whole', 'longer')
-    more = ('--rounds', '2', '--workers', '0', '--stages', 'round-01,round-02')
-    output = finish(start(whole, 'longer', *more))
+    more = ('--rounds', '2', '--stages', 'round-01,round-02')
+    output = run(whole, 'longer', *more)
     assert 'round-01: complete, skipped' in output
     found = results(whole, 'longer')
     assert found['round-02']['controller']['generation'] == 5
@@ -35,8 +35,8 @@ def test_a_further_round_goes_on_where_the_run_ended(whole):
 def test_a_rounds_learning_rate_may_fall(whole):
     """Then M moves less in the round than at the rate it began with."""
     stages = ','.join(STAGES[:-1])  # M is looked at, not its agent
-    more = ('--round-last-learning-rate', '0', '--workers', '0', '--stages', stages)
-    finish(start(whole, 'settled', '--reuse', 'whole', *more))
+    more = ('--round-last-learning-rate', '0', '--stages', stages)
+    run(whole, 'settled', '--reuse', 'whole', *more)
 
     def moved(run):
         saved = SavedAgent(folder(whole, run), reuse='whole')
@@ -51,11 +51,11 @@ def test_a_round_of_vision_killed_or_not(whole):
     copied(whole, 'whole', 'sharper')
     copied(whole, 'whole', 'broken')
     more = ('--rounds', '2', '--vision-rounds', '2', '--stages', 'round-02')
-    finish(start(whole, 'sharper', *more))
+    run(whole, 'sharper', *more)
     rng = np.random.default_rng(1)
     for _ in range(4):
         kill_in('round-02', whole, 'broken', rng.uniform(0, 3), *more)
-    finish(start(whole, 'broken', *more))
+    run(whole, 'broken', *more)
     found = results(whole, 'sharper')
     assert results(whole, 'broken') == found
     path = folder(whole, 'sharper')
@@ -75,8 +75,8 @@ def test_inactive_latents_go_before_anything_is_encoded(whole):
     store = RolloutStore(folder(whole, 'whole') / 'rollouts')
     episodes = split_episodes(store.episodes, 0.25, config['seed'])[0]
     nats = np.sort(vae.latent_nats(seer, store, episodes)[0])[1:3].mean()
-    more = ('--latent-nats', str(nats), '--vision-rounds', '1', '--workers', '0')
-    finish(start(whole, 'fewer', *more, '--stages', ','.join(STAGES[:-1])))
+    more = ('--latent-nats', str(nats), '--vision-rounds', '1')
+    run(whole, 'fewer', *more, '--stages', ','.join(STAGES[:-1]))
     home = folder(whole, 'fewer')
     found = SavedAgent.of_run(home, files.read_json(home / 'config.json'))
     sizes = [found.at(n).vision().latent_size for n in (0, 1)]

@@ -2,17 +2,17 @@
 
 import numpy as np
 import pytest
-from take_cover_case import STAGES, finish, folder, results, start
+from take_cover_case import STAGES, folder, results, run
 
 from chainer_wm.agents.saved import SavedAgent
 
 pytest.importorskip('vizdoom')
 
-BRIEF = ('--reuse', 'whole', '--rounds', '0', '--workers', '0')
+BRIEF = ('--reuse', 'whole', '--rounds', '0')
 
 
 def test_dnc_by_a_flag_on_the_same_rollouts_and_vision(whole):
-    finish(start(whole, 'dnc', '--model', 'dnc', *BRIEF))
+    run(whole, 'dnc', '--model', 'dnc', *BRIEF)
     found = results(whole, 'dnc')
     assert found['random_baseline'] == results(whole, 'whole')['random_baseline']
     assert found['evaluation']['episodes'] == 2
@@ -23,7 +23,7 @@ def test_dnc_by_a_flag_on_the_same_rollouts_and_vision(whole):
 
 
 def test_pipeline_in_double_precision(whole):
-    finish(start(whole, 'double', *BRIEF, '--dtype', 'float64', '--stages', ','.join(STAGES[:5])))
+    run(whole, 'double', *BRIEF, '--dtype', 'float64', '--stages', ','.join(STAGES[:5]))
     found = results(whole, 'double')
     (score,) = found['controller']['evaluations']
     assert np.isfinite([found['model']['nll'], score['mean']]).all()
@@ -34,5 +34,5 @@ def test_pipeline_in_double_precision(whole):
 
 def test_untrained_control_with_a_mixed_temperature_and_z_alone(whole):
     flags = ['--untrained-model', '--features', 'z', '--temperature']
-    finish(start(whole, 'control', *BRIEF, *flags, '1', '1.3'))
+    run(whole, 'control', *BRIEF, *flags, '1', '1.3')
     assert results(whole, 'control')['evaluation']['episodes'] == 2
