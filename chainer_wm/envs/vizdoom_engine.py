@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pathlib
 import shutil
 import subprocess
 import tempfile
@@ -21,8 +20,23 @@ from typing import Any
 
 _CWD_LOCK = threading.Lock()
 
-# standard input ends when its writer, the owner, is gone
-_GUARD = 'cat; kill -9 "$1"; rm -f "/dev/shm/ViZDoom"*"$2"; rm -rf "$3"'
+# Standard input ends when its writer, the owner, is gone. The engine is known by its settings; it
+# may be starting just then.
+_GUARD = r"""
+cat
+for wait in 0 0.1 0.3 1 1; do
+  sleep $wait
+  for process in /proc/[0-9]*; do
+    words=$(tr '\0' '\n' < $process/cmdline) || continue
+    case $words in *"$1/vizdoom.ini"*) ;; *) continue ;; esac
+    name=$(echo "$words" | sed -n '/^+viz_instance_id$/{n;p;}')
+    kill -9 ${process#/proc/}
+    rm -f "/dev/shm/ViZDoom"*"$name"
+    break 2
+  done
+done
+rm -rf "$1"
+"""
 
 
 def start(game: Any, owner: object) -> weakref.finalize:
@@ -37,24 +51,20 @@ def start(game: Any, owner: object) -> weakref.finalize:
     """
     folder = tempfile.mkdtemp(prefix='vizdoom-')
     game.set_doom_config_path(os.path.join(folder, 'vizdoom.ini'))
-    before = set(_children())
+    guard = _watch(folder)
     try:
         with _inside(folder):
             game.init()
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        _end(game, guard, folder)
         raise
-    guards = [
-        _watch(pid, name, folder) for pid in set(_children()) - before if (name := _instance(pid))
-    ]
-    return weakref.finalize(owner, _end, game, guards, folder)
+    return weakref.finalize(owner, _end, game, guard, folder)
 
 
-def _end(game: Any, guards: list[subprocess.Popen], folder: str) -> None:
+def _end(game: Any, guard: subprocess.Popen, folder: str) -> None:
     game.close()
-    for guard in guards:
-        guard.kill()
-        guard.communicate()
+    guard.kill()
+    guard.communicate()
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -70,27 +80,10 @@ def _inside(folder: str) -> Iterator[None]:
             os.chdir(before)
 
 
-def _children() -> list[int]:
-    """Process numbers of this process's children ([] where unknown)."""
-    found = []
-    for path in pathlib.Path('/proc/self/task').glob('*/children'):
-        with contextlib.suppress(OSError):
-            found += [int(pid) for pid in path.read_text().split()]
-    return found
-
-
-def _instance(pid: int) -> str | None:
-    """The name that an engine's shared memory ends with."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        line = pathlib.Path(f'/proc/{pid}/cmdline').read_text().split('\0')
-        return line[line.index('+viz_instance_id') + 1]
-    return None
-
-
-def _watch(pid: int, name: str, folder: str) -> subprocess.Popen:
+def _watch(folder: str) -> subprocess.Popen:
     """A process that outlives this one just long enough to clean up."""
     return subprocess.Popen(
-        ['/bin/sh', '-c', _GUARD, 'vizdoom-guard', str(pid), name, folder],
+        ['/bin/sh', '-c', _GUARD, 'vizdoom-guard', folder],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

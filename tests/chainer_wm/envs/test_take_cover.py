@@ -1,5 +1,6 @@
 """ViZDoom Take Cover: the game, its frames, its process."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -222,7 +223,7 @@ def engine_processes(parent):
     found = pathlib.Path(f'/proc/{parent}/task').glob('*/children')
     pids = [int(pid) for path in found for pid in path.read_text().split()]
     lines = {p: pathlib.Path(f'/proc/{p}/cmdline').read_text() for p in pids}
-    return [pid for pid, line in lines.items() if 'viz_instance_id' in line]
+    return [pid for pid, line in lines.items() if '+viz_instance_id' in line.split('\0')]
 
 
 def alive(pid):
@@ -272,3 +273,32 @@ def test_nothing_is_left_of_a_game(tmp_path, how):
         wait_until(lambda: not alive(game))
         wait_until(lambda: not any(path.exists() for path in memory))
         wait_until(lambda: not any(tmp_path.iterdir()))
+
+
+@pytest.mark.skipif(not pathlib.Path('/proc/self/task').exists(), reason='needs /proc')
+@pytest.mark.parametrize('delay', [0.02, 0.1])
+def test_nothing_is_left_of_a_game_that_was_starting(tmp_path, delay):
+    program = textwrap.dedent(f"""
+        import os, signal, threading
+        from chainer_wm.envs.take_cover import TakeCover
+        env = TakeCover('blog')
+        threading.Timer({delay}, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        env.reset(seed=0)
+        threading.Event().wait()
+    """)
+    owner = subprocess.run(
+        [sys.executable, '-c', program],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, 'TMPDIR': str(tmp_path)},
+    )
+    assert owner.returncode == -signal.SIGKILL
+
+    def left():
+        for path in pathlib.Path('/proc').glob('[0-9]*/cmdline'):
+            with contextlib.suppress(OSError):
+                if f'{tmp_path}/vizdoom-' in path.read_text(errors='replace'):
+                    return True
+        return any(tmp_path.iterdir())
+
+    wait_until(lambda: not left())
