@@ -39,6 +39,15 @@ def cached_njit(**options: Any) -> Callable[[Callable], Any]:
     return decorate
 
 
+def inner_njit(**options: Any) -> Callable[[Callable], Any]:
+    """A decorator: ``numba.njit`` of what only other kernels call, which keep it with themselves.
+
+    Without the ways in from Python and C there is a fifth less to compile. Called from Python all
+    the same, it crashes.
+    """
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
+
+
 @functools.cache
 def source_stamp(file: str) -> Stamp:
     """(path below the packages, SHA-256) of a file and all that it imports.

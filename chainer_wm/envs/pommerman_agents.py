@@ -45,7 +45,7 @@ from chainer_wm.envs.pommerman_rules import (
     is_wall,
     mark_blast,
 )
-from dnc.kernel_cache import cached_njit
+from dnc.kernel_cache import cached_njit, inner_njit
 
 KINDS = ('random', 'cautious', 'hunter')
 """random: any action. cautious: any that it can survive, as far as it sees ahead. hunter: bombs
@@ -90,7 +90,7 @@ def choose_actions(games, kinds, team, view, actions):
                 actions[b, agent] = _think(game, agent, hunting, team, view)
 
 
-@cached_njit()
+@inner_njit()
 def _think(game, agent, hunting, team, view):
     fire = np.zeros(_WIDE * _WIDE, np.uint16)
     free = np.zeros(_WIDE * _WIDE, np.uint8)
@@ -124,13 +124,13 @@ def _think(game, agent, hunting, team, view):
     return _any_bit(game.random, safe)
 
 
-@cached_njit()
+@inner_njit()
 def _outlives(safe):
     """Whether one survives who stands still first, as one does in laying a bomb."""
     return safe & _BITS[STOP] and not safe & _BITS[LAY]
 
 
-@cached_njit()
+@inner_njit()
 def _any_bit(random, bits):
     """One of the actions in a set, each as likely; STOP out of none."""
     count = 0
@@ -205,7 +205,7 @@ def predict_fire(game, here, view, new_cells, new_blast, fire):
                     board[cell] = PASSAGE
 
 
-@cached_njit()
+@inner_njit()
 def _rest(board, bomb):
     """Where a rolling bomb stops, or is when it explodes."""
     cell = bomb[CELL]
@@ -218,7 +218,7 @@ def _rest(board, bomb):
     return cell
 
 
-@cached_njit()
+@inner_njit()
 def _find_free(game, agent, view, free):
     """Fill in where one can go: not where walls, bombs, agents are, nor beyond one's view."""
     here = game.cell[agent]
@@ -236,13 +236,13 @@ def _find_free(game, agent, view, free):
                     free[_WIDE_CELLS[there]] = _OPEN
 
 
-@cached_njit()
+@inner_njit()
 def _is_enemy(thing, agent, team):
     other = np.int64(thing) - FIRST_AGENT
     return other >= 0 and other != agent and not (team and other % 2 == agent % 2)
 
 
-@cached_njit()
+@inner_njit()
 def _find_goals(game, agent, team, view, goals, enemies):
     """Fill in what a hunter goes for: items, and cells beside wood and enemies.
 
@@ -271,7 +271,7 @@ def _find_goals(game, agent, team, view, goals, enemies):
     return n
 
 
-@cached_njit()
+@inner_njit()
 def _sweep(here, bombed, free, fire, goals, nearest, towards):
     """Which first actions lead to a place that outlives all fire that is foreseen.
 
@@ -320,7 +320,7 @@ def _sweep(here, bombed, free, fire, goals, nearest, towards):
     return safe
 
 
-@cached_njit()
+@inner_njit()
 def _worth_bombing(game, agent, team, view, fire):
     """Whether a bomb here would reach an enemy, or wood that no other bomb burns."""
     here = game.cell[agent]

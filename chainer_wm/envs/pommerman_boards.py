@@ -38,7 +38,7 @@ from chainer_wm.envs.pommerman_rules import (
     draw,
     game_at,
 )
-from dnc.kernel_cache import cached_njit
+from dnc.kernel_cache import cached_njit, inner_njit
 
 MAPS = ('board', 'bomb_blast_strength', 'bomb_life', 'bomb_moving_direction', 'flame_life')
 """What ``observe_games`` fills, in this order."""
@@ -114,7 +114,7 @@ def begin_games(games, seeds):
         game.words[:] = 0
 
 
-@cached_njit()
+@inner_njit()
 def _draw_walls(game):
     board = game.board
     board[:] = PASSAGE
@@ -127,7 +127,7 @@ def _draw_walls(game):
             board[cell] = RIGID if i < RIGIDS // 2 else WOOD
 
 
-@cached_njit()
+@inner_njit()
 def _unreachable(board):
     """How many passages cannot be reached from the last start, if all wood were burnt."""
     waiting = np.empty(CELLS, np.int16)
@@ -147,7 +147,7 @@ def _unreachable(board):
     return np.sum((board == PASSAGE) & ~seen)
 
 
-@cached_njit()
+@inner_njit()
 def _hide_items(game):
     wood = np.flatnonzero(game.board == WOOD)
     game.hidden[:] = PASSAGE
@@ -157,14 +157,14 @@ def _hide_items(game):
         game.hidden[wood[i]] = EXTRA_BOMB + draw(game.random, N_KINDS)
 
 
-@cached_njit()
+@inner_njit()
 def sees(view, agent_cell, cell):
     """Whether an agent that sees ``view`` cells far in each direction sees a cell."""
     rows = abs(agent_cell // SIZE - cell // SIZE)
     return rows <= view and abs(agent_cell % SIZE - cell % SIZE) <= view
 
 
-@cached_njit()
+@inner_njit()
 def observe_game(game, agent, view, maps):
     """What one agent sees of one game; ``maps`` (5, 121) is filled with ``MAPS``."""
     here = game.cell[agent]

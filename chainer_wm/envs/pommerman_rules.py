@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnc.kernel_cache import cached_njit
+from dnc.kernel_cache import cached_njit, inner_njit
 
 SIZE = 11
 CELLS = SIZE * SIZE
@@ -118,7 +118,7 @@ def empty_games(count: int) -> Games:
     return games
 
 
-@cached_njit()
+@inner_njit()
 def game_at(games, b):
     """Views of the arrays of one game."""
     return Games(
@@ -137,7 +137,7 @@ def game_at(games, b):
     )
 
 
-@cached_njit()
+@inner_njit()
 def draw(random, n):
     """A number from 0 to n - 1; advances ``random``, (1,) uint64 (splitmix64)."""
     random[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -148,12 +148,12 @@ def draw(random, n):
     return np.int64((z * np.uint64(n)) >> np.uint64(32))
 
 
-@cached_njit()
+@inner_njit()
 def is_item(thing):
     return EXTRA_BOMB <= thing <= KICK
 
 
-@cached_njit()
+@inner_njit()
 def is_wall(thing):
     return thing in (RIGID, WOOD)
 
@@ -183,7 +183,7 @@ def step_games(games, actions, settings, rewards, results, winners):
         results[b] = _judge(game, settings, rewards[b], winners[b])
 
 
-@cached_njit()
+@inner_njit()
 def _advance(game, actions, max_blast):
     targets = np.full(AGENTS, -1, np.int16)  # of the agents; -1 the dead
     bomb_targets = np.empty(CELLS, np.int16)
@@ -200,7 +200,7 @@ def _advance(game, actions, max_blast):
     game.counts[STEPS] += 1
 
 
-@cached_njit()
+@inner_njit()
 def _burn(game):
     """Flames grow older; those that end uncover what was hidden."""
     kept = 0
@@ -219,13 +219,13 @@ def _burn(game):
         game.board[flames[i, FLAME_CELL]] = FLAMES
 
 
-@cached_njit()
+@inner_njit()
 def bomb_at(game, cell):
     """Whether a bomb lies in a cell."""
     return np.any(game.bombs[: game.counts[N_BOMBS], CELL] == cell)
 
 
-@cached_njit()
+@inner_njit()
 def _choose_targets(game, actions, targets, bomb_targets):
     """Where agents and bombs would go if they were alone; bombs are laid."""
     for a in range(AGENTS):
@@ -254,13 +254,13 @@ def _choose_targets(game, actions, targets, bomb_targets):
             bomb_targets[i] = there
 
 
-@cached_njit()
+@inner_njit()
 def _border(a, b):
     """A number for the border between two neighbouring cells."""
     return 2 * min(a, b) + (abs(a - b) == 1)
 
 
-@cached_njit()
+@inner_njit()
 def _undo_swaps(game, targets, bomb_targets):
     """Two that would pass through one border: both stay; of agent and bomb only the bomb."""
     crossed = np.full(2 * CELLS, -1, np.int16)  # agents 0 to 3, then bombs
@@ -289,7 +289,7 @@ def _undo_swaps(game, targets, bomb_targets):
                 bomb_targets[other - AGENTS] = game.bombs[other - AGENTS, CELL]
 
 
-@cached_njit()
+@inner_njit()
 def _count_wishes(game, targets, bomb_targets):
     """How many agents and how many bombs want each cell, two (121,) int16.
 
@@ -306,7 +306,7 @@ def _count_wishes(game, targets, bomb_targets):
     return agents_at, bombs_at
 
 
-@cached_njit()
+@inner_njit()
 def _undo_crowds(game, targets, bomb_targets, agents_at, bombs_at):
     """Who wants a cell that two agents or two bombs want stays, until nobody else must."""
     changed = True
@@ -328,7 +328,7 @@ def _undo_crowds(game, targets, bomb_targets, agents_at, bombs_at):
                 changed = True
 
 
-@cached_njit()
+@inner_njit()
 def _kick_bombs(game, actions, targets, bomb_targets, kicker, agents_at, bombs_at):
     """Bombs where an agent wants to be: kicked, or in the way. Returns whether there were any."""
     new_targets = np.full(AGENTS, -1, np.int16)
@@ -373,7 +373,7 @@ def _kick_bombs(game, actions, targets, bomb_targets, kicker, agents_at, bombs_a
     return changed
 
 
-@cached_njit()
+@inner_njit()
 def _undo_late(game, targets, bomb_targets, kicker, agents_at, bombs_at):
     """What kicks and bombs in the way have set off, until all is settled; undoes kicks."""
     changed = True
@@ -405,7 +405,7 @@ def _undo_late(game, targets, bomb_targets, kicker, agents_at, bombs_at):
             changed = True
 
 
-@cached_njit()
+@inner_njit()
 def _move(game, targets, bomb_targets, kicker, max_blast):
     """All go where they may; agents pick up what lies there."""
     for i in range(game.counts[N_BOMBS]):
@@ -425,7 +425,7 @@ def _move(game, targets, bomb_targets, kicker, max_blast):
             game.kick[a] = True
 
 
-@cached_njit()
+@inner_njit()
 def mark_blast(board, cell, blast, marked):
     """Mark the cells that a bomb reaches: up to walls, with the first wood."""
     marked[cell] = True
@@ -440,7 +440,7 @@ def mark_blast(board, cell, blast, marked):
                 break
 
 
-@cached_njit()
+@inner_njit()
 def _explode(game):
     """Bombs whose time has come, and what they reach; paints bombs, flames, agents."""
     bombs, board = game.bombs, game.board
@@ -484,7 +484,7 @@ def _explode(game):
                 board[game.cell[a]] = FIRST_AGENT + a
 
 
-@cached_njit()
+@inner_njit()
 def _judge(game, settings, rewards, winners):
     """Fill rewards and winners, set whether the game is over; returns the result."""
     alive = np.sum(game.alive)

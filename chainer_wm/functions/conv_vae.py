@@ -15,7 +15,7 @@ import numpy as np
 
 from chainer_wm.functions import convolution as conv
 from chainer_wm.functions.arena import Arena
-from dnc.kernel_cache import cached_njit
+from dnc.kernel_cache import cached_njit, inner_njit
 
 _STRIDE = 2
 _PIECE = 128  # pictures at a time where nothing is kept for a backward pass
@@ -234,7 +234,7 @@ def _error_gradient(g, y, x, scale):
         g[i] = scale * (y[i] - x[i]) * y[i] * (1 - y[i])
 
 
-@cached_njit(nogil=True, fastmath={'reassoc', 'contract'})
+@inner_njit(nogil=True, fastmath={'reassoc', 'contract'})
 def _squared_error(y, x):
     total = y.dtype.type(0)
     for i in range(y.size):

@@ -28,7 +28,7 @@ import numpy as np
 
 from chainer_wm.functions.arena import Arena
 from dnc.cpu import register_tiles as tiles
-from dnc.kernel_cache import cached_njit
+from dnc.kernel_cache import cached_njit, inner_njit
 
 _ROWS = 256  # pixels of one step: enough to hide loads, few enough to cache
 NOTHING, BIAS, BIAS_RELU, MASK = range(4)
@@ -286,7 +286,7 @@ def _unpack(total, w):
                     w[first + s, g, k] = row[s]
 
 
-@cached_njit(nogil=True)
+@inner_njit(nogil=True)
 def _finish(y, ending, first):
     """Apply the ending to rows of the result; ``first`` of them precede."""
     kind, bias, mask = ending
@@ -327,7 +327,7 @@ def _shrink(x, panels, table, y, layer, chunk, ending):
         _finish(rows_of_y[above : above + rows], ending, above)
 
 
-@cached_njit(nogil=True)
+@inner_njit(nogil=True)
 def _overlap_add(patches, y, layer):
     """Add the patches (h, w, length) of one picture where they belong in y.
 

@@ -13,13 +13,13 @@ from chainer.backends import cuda
 from chainer_wm.functions.arena import Arena
 from chainer_wm.functions.elementary import OPTIONS, exp, tanh
 from dnc.cpu.register_tiles import lay_out, panel_count, panel_width, rows_times_panel
-from dnc.kernel_cache import cached_njit
+from dnc.kernel_cache import cached_njit, inner_njit
 
 PARALLEL_SIZE = 50_000  # numbers; below, waking the other core costs more
 CHUNK = 56  # lanes whose gates stay in the cache from product to activation
 
 
-@cached_njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _forward_row(gates, c_prev, keep, keep_next, c, y, staged):
     one = gates.dtype.type(1)
     size = c.size
@@ -45,7 +45,7 @@ def _forward_parallel(gates, c_prev, keep, keep_next, c, y, staged):
         _forward_row(gates[n], c_prev[n], keep[n], keep_next[n], c[n], y[n], staged[n])
 
 
-@cached_njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _backward_row(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
     one = gates.dtype.type(1)
     size = c.size
@@ -79,7 +79,7 @@ def _backward_parallel(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga):
         )
 
 
-@cached_njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _activate_row(gates):
     one = gates.dtype.type(1)
     size = gates.size // 4
@@ -204,7 +204,7 @@ def pack(W: np.ndarray, arena: Arena) -> np.ndarray:
     return panels
 
 
-@cached_njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _product(a, a_start, panels, c, c_start, strides, rows):
     """c rows = a rows times all panels; flat a and c, begins and strides."""
     count, depth, width = panels.shape

@@ -13,12 +13,12 @@ import numpy as np
 from chainer.backends import cuda
 
 from chainer_wm.functions.elementary import OPTIONS, exp
-from dnc.kernel_cache import cached_njit
+from dnc.kernel_cache import cached_njit, inner_njit
 
 HALF_LN_2PI = 0.5 * math.log(2 * math.pi)
 
 
-@cached_njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _mixture_row(row, bias, z, weight, gradient, scratch):
     """NLL summed over the dims of one row; its gradient replaces the row."""
     size = z.size
@@ -169,7 +169,7 @@ def mixture_loss(out, bias, z, weight, gradient: bool):
     return nll
 
 
-@cached_njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _sample_row(row, bias, u, eps, tau, z, scratch):
     """z of one row, (Z,): the component by the inverse of its distribution function."""
     size = z.size

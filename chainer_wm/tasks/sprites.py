@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dnc.kernel_cache import cached_njit
+from dnc.kernel_cache import cached_njit, inner_njit
 
 SIZE = 64  # pixels along a side
 #: The factors in the order of the index, the last one changing fastest.
@@ -227,7 +227,7 @@ def _draw(values, square, heart, images):
             _fill_outline(heart, scale, cos, sin, x, y, images[b])
 
 
-@cached_njit(nogil=True)
+@inner_njit(nogil=True)
 def _fill_ellipse(scale, cos, sin, x, y, image):
     for i in range(SIZE):
         dy = i + 0.5 - y
@@ -240,7 +240,7 @@ def _fill_ellipse(scale, cos, sin, x, y, image):
                 image[i, j] = 1
 
 
-@cached_njit(nogil=True)
+@inner_njit(nogil=True)
 def _fill_outline(corners, scale, cos, sin, x, y, image):
     """Inside is what an odd number of edges has to its left: toggle there, then sum up rows."""
     u, v = corners[-1]

@@ -27,7 +27,7 @@ OPTIONS = {
     '_nrt': False,
 }
 INLINE = {**OPTIONS, 'inline': 'always'}  # before LLVM, for thin wrappers
-EXACT = {'fastmath': False, 'error_model': 'numpy', '_nrt': False}
+EXACT = {**OPTIONS, 'fastmath': False}
 
 
 @intrinsic

@@ -53,7 +53,7 @@ def test_a_round_of_vision_killed_or_not(whole):
     more = ('--rounds', '2', '--vision-rounds', '2', '--stages', 'round-02')
     run(whole, 'sharper', *more)
     rng = np.random.default_rng(1)
-    for _ in range(4):
+    for _ in range(2):
         kill_in('round-02', whole, 'broken', rng.uniform(0, 3), *more)
     run(whole, 'broken', *more)
     found = results(whole, 'sharper')
