@@ -35,7 +35,7 @@ def test_a_policy_killed_or_not(whole):
     run(whole, 'policy', *learnt)
     rng = np.random.default_rng(0)
     for stage in ('collect', 'encode', 'controller'):
-        kill_in(stage, whole, 'policy-killed', rng.uniform(0, 2), *more)
+        kill_in(stage, whole, 'policy-killed', rng.uniform(0, 0.3), *more)
     run(whole, 'policy-killed', *learnt)
     assert results(whole, 'policy-killed') == results(whole, 'policy')
     run(whole, 'policy', *more, pictures=True)

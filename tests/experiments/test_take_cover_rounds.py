@@ -54,7 +54,7 @@ def test_a_round_of_vision_killed_or_not(whole):
     run(whole, 'sharper', *more)
     rng = np.random.default_rng(1)
     for _ in range(2):
-        kill_in('round-02', whole, 'broken', rng.uniform(0, 3), *more)
+        kill_in('round-02', whole, 'broken', rng.uniform(0, 2), *more)
     run(whole, 'broken', *more)
     found = results(whole, 'sharper')
     assert results(whole, 'broken') == found
