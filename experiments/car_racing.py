@@ -16,6 +16,7 @@ import dnc.runtime  # noqa: F401
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from chainer_wm.envs.car_racing import ENGINES, LOW, MAX_STEPS, CarRacing
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.runs import figures, report, run_folder
-from chainer_wm.runs.checks import check_held_out
+from chainer_wm.runs.checks import check_held_out, check_reuse
 from chainer_wm.runs.command_line import WorkersConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
 from chainer_wm.runs.matching import MatchConfig, as_large_as_dnc, check_match
@@ -58,6 +59,7 @@ class Config(MatchConfig, WorldModelConfig, WorkersConfig):
     """CarRacing: collect, train V and M, evolve C in the game or in the dream."""
 
     engine: str = opt('gym', 'game that is learnt in', ENGINES)
+    reuse: str = opt('', 'run whose rollouts, V and codes to use')
     episodes: int = opt(10_000, 'random episodes', extends='collect', least=2)
     max_steps: int = opt(MAX_STEPS, 'of an episode')
     latent_size: int = opt(32, 'latents of V')
@@ -88,13 +90,17 @@ class Config(MatchConfig, WorldModelConfig, WorkersConfig):
         return '-'.join(filter(None, parts))
 
     def check(self) -> None:
-        """See that episodes are left to train on, and that a DNC is not matched to itself.
+        """See that episodes are left to train on, that a DNC is not matched to itself, and that
+        the run to reuse was split alike.
 
         Raises:
-            runs.RunError: none is left, or it is.
+            runs.RunError: none is left, it is, or it was not.
+            FileNotFoundError: the run to reuse has no codes.
         """
         check_match(self)
         check_held_out(self.held_out, '--episodes', self.episodes)
+        folder = pathlib.Path(self.data, NAME, self.run)
+        check_reuse(SavedAgent(folder, reuse=self.reuse), self.held_out)
 
 
 # fmt: off
@@ -149,7 +155,9 @@ class RandomDriver:
 def saved_agent(config: Config, run: run_folder.Run) -> SavedAgent:
     """Where V, M and C are."""
     features, hidden = CONTROLLERS[config.controller]
-    return SavedAgent(run.folder, features, config.device, hidden_units=hidden, actions='driving')
+    return SavedAgent(
+        run.folder, features, config.device, config.reuse, hidden_units=hidden, actions='driving'
+    )
 
 
 def make_env(config: Config, engine: str = '', patience: int = 0) -> Callable[[], CarRacing]:
@@ -164,6 +172,8 @@ def split_of(config: Config, saved: SavedAgent) -> rounds.Split:
 
 def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
     """game -> rollouts of random drivers."""
+    if config.reuse:
+        return
     rounds.collect(
         saved_agent(config, run),
         make_env(config),
@@ -176,6 +186,8 @@ def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
 
 def train_vision(config: Config, run: run_folder.Run) -> None:
     """frames -> V."""
+    if config.reuse:
+        return
     saved = saved_agent(config, run)
     store, episodes, held_out = rounds.recorded(saved, split_of(config, saved))
     vision = ConvVAE(config.latent_size, seed=config.seed)
@@ -201,7 +213,7 @@ def train_vision(config: Config, run: run_folder.Run) -> None:
 def encode_frames(config: Config, run: run_folder.Run) -> None:
     """frames -> V -> z: the codes; damaged episodes are played again first."""
     saved = saved_agent(config, run)
-    if saved.store().missing(config.episodes):
+    if not config.reuse and saved.store().missing(config.episodes):
         collect(config, run)
     rounds.encode(saved, functools.partial(collect, config, run), run.tick)
 
@@ -311,45 +323,51 @@ def evolve(config: Config, run: run_folder.Run) -> None:
 
 
 def evaluate(config: Config, run: run_folder.Run) -> None:
-    """The agent and random drivers on fresh tracks of gym's game; the agent in EnvPool's too."""
+    """The agent on fresh tracks of gym's game; it and fixed drivers in the one learnt in."""
     saved = saved_agent(config, run)
     space = make_env(config)().action_space
+    agent: dict[str, Callable] = {'agent': saved.agent_maker()}
     drivers: dict[str, Callable] = {
         'random driver': functools.partial(RandomDriver, config.latent_size),
         'random': functools.partial(policies.RandomActions, space),
         'no action': functools.partial(policies.NoAction, ACTIONS),
     }
 
-    def score(engine: str, **who: Callable) -> dict[str, dict]:
+    def score(engine: str, who: dict[str, Callable]) -> dict[str, dict]:
         episodes = config.test_episodes, config.seed, config.workers
         return report.score_in_game(who, make_env(config, engine), *episodes)
 
-    scores = score('gym', agent=saved.agent_maker(), **drivers)
-    others = {}
-    if config.engine != 'gym':
-        others = {config.engine: score(config.engine, agent=saved.agent_maker())['agent']}
+    scores = score(config.engine, agent | drivers)
+    engines = {config.engine: scores['agent']}
+    if config.engine != 'gym':  # so that nobody has to trust the faster one
+        engines['gym'] = scores['agent'] = score('gym', agent)['agent']
     run.add_results(
         evaluation=scores['agent'],
         random_baseline=scores['random'],
         solved=SOLVED,
         game=scores,
-        engines={'gym': scores['agent'], **others},
+        engines=engines,
         parameters={'M': saved.model().count_params(), 'C': len(saved.theta())},
-        **compared(run.results()['controller'], scores, others),
+        **compared(run.results()['controller'], scores, engines),
     )
-    for name, found in (*scores.items(), *others.items()):
-        print(f'{name:<14}{report.mean_and_std(found):>18}')
+    in_engines = {f'agent in {name}': found for name, found in engines.items()}
+    for name, found in (in_engines | {name: scores[name] for name in drivers}).items():
+        print(f'{name:<18}{report.mean_and_std(found):>14}')
     draw(config, run, saved, scores)
 
 
 def compared(
-    controller: dict[str, Any], scores: dict[str, dict], others: dict[str, dict]
+    controller: dict[str, Any], scores: dict[str, dict], engines: dict[str, dict]
 ) -> dict[str, Any]:
     """What runs are compared in, beside the score in gym's game."""
     rows = controller['evaluations']
     at, means = [row['generation'] for row in rows], [row['mean'] for row in rows]
     return {
-        'scores': {f'in {name}': {'mean': found['mean']} for name, found in others.items()},
+        'scores': {
+            f'in {name}': {'mean': found['mean']}
+            for name, found in engines.items()
+            if name != 'gym'
+        },
         'baselines': {
             name: {'evaluation': {'mean': found['mean']}}
             for name, found in scores.items()

@@ -37,6 +37,7 @@ from chainer_wm.runs import figures, report, run_folder
 from chainer_wm.runs.checks import (
     check_features,
     check_held_out,
+    check_reuse,
     check_temperature,
     check_vision_rounds,
 )
@@ -126,8 +127,9 @@ class Config(DreamConfig, WorldModelConfig, WorkersConfig):
             counts['--round-episodes'] = self.round_episodes
         for flag, count in counts.items():
             check_held_out(self.held_out, flag, count)
-        check_vision_rounds(pathlib.Path(self.data, NAME, self.run), self.vision_rounds)
-        check_reuse(self)
+        folder = pathlib.Path(self.data, NAME, self.run)
+        check_vision_rounds(folder, self.vision_rounds)
+        check_reuse(SavedAgent(folder, reuse=self.reuse), self.held_out)
         if self.played_episodes and not self.agent:
             raise run_folder.RunError(
                 f'--played-episodes {self.played_episodes}: of whom? --agent says it'
@@ -519,26 +521,6 @@ def stages(config: Config) -> dict[str, Callable]:
         **later,
         'evaluate': evaluate,
     }
-
-
-def check_reuse(config: Config) -> None:
-    """See that the run to reuse is there, and was split alike.
-
-    Raises:
-        FileNotFoundError: it has no codes yet.
-        run_folder.RunError: it holds out another share.
-    """
-    if not config.reuse:
-        return
-    saved = SavedAgent(pathlib.Path(config.data, NAME, config.run), reuse=config.reuse)
-    saved.check_source()
-    share = files.read_json(saved.source / 'config.json')['held_out']
-    if share != config.held_out:
-        raise run_folder.RunError(
-            f'--held-out {config.held_out}, but V of run {config.reuse} was '
-            f'trained with {share} held out, and M must hold out the same '
-            'episodes: leave the flag out'
-        )
 
 
 def script(argv=None) -> None:

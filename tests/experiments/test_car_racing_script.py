@@ -84,6 +84,7 @@ def test_whole_run(finished):
     assert results['evaluation']['episodes'] == 1
     assert set(results['game']) == {'agent', 'random driver', 'random', 'no action'}
     assert results['engines'] == {'gym': results['evaluation']}
+    assert results['scores'] == {}  # no other engine than gym's
     store = RolloutStore(folder / 'rollouts')
     assert len(store) == 3
     assert store.read(0).actions.shape == (10, 3)
@@ -127,3 +128,26 @@ def test_evolved_in_the_dream(finished, tmp_path):
     assert model.config['predict_reward'] and model.config['predict_done']
     assert results['controller']['steps'] == 0  # none in the game
     assert load_controller(folder / 'controller/controller.npz').sizes == (8, 40, 3)
+
+
+def test_a_run_on_anothers_v_plays_no_random_episode_and_needs_its_codes(finished, tmp_path):
+    data, _ = finished
+    shutil.copytree(data / car_racing.NAME / 'whole', tmp_path / car_racing.NAME / 'whole')
+    flags = (*TINY, '--reuse', 'whole', '--untrained-model', '--controller', 'z')
+    start(car_racing, tmp_path, 'alone', *flags)
+    folder = tmp_path / car_racing.NAME / 'alone'
+    assert not (folder / 'rollouts').exists() and not (folder / 'vision').exists()
+    assert load_controller(folder / 'controller/controller.npz').sizes == (8, 3)
+    with pytest.raises(RunError, match='must hold out the same'):
+        start(car_racing, tmp_path, 'split', *flags, '--held-out', '0.4')
+    with pytest.raises(FileNotFoundError, match='has no codes yet'):
+        start(car_racing, tmp_path, 'none', *TINY, '--reuse', 'missing')
+
+
+def test_learnt_in_envpool_and_scored_in_both_games(finished, tmp_path):
+    pytest.importorskip('envpool', reason='the extra car-envpool brings it')
+    flags = (*TINY, '--engine', 'envpool')
+    results = start(car_racing, tmp_path, 'pool', *flags)
+    assert results['evaluation'] == results['engines']['gym'] == results['game']['agent']
+    assert set(results['engines']) == {'gym', 'envpool'}
+    assert results['scores']['in envpool']['mean'] == results['engines']['envpool']['mean']
