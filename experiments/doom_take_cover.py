@@ -182,6 +182,13 @@ def make_env(config: Config) -> Callable[[], TakeCover]:
     return functools.partial(TakeCover, settings=config.settings)
 
 
+def watch(config: Config, run: run_folder.SavedRun) -> tuple[TakeCover, None]:
+    """The game to be watched; its player is V, M and C of the run."""
+    env = make_env(config)()
+    env.render_mode = 'rgb_array'
+    return env, None
+
+
 def split_of(config: Config, saved: SavedAgent) -> rounds.Split:
     """How episodes are held out: the same ones for V and for M."""
     return functools.partial(saved.split, held_out=config.held_out, seed=config.seed)

@@ -12,23 +12,27 @@ from chainer_wm.inspector.episode_trace import dream_step, sigmoid
 from chainer_wm.inspector.trained import Trained
 from chainer_wm.links.conv_vae import decoded
 
+FPS = 35.0  # steps a second, unless asked for otherwise
+
 
 class Shown(NamedTuple):
     """What is to be seen after a step.
 
     Fields:
-        frame: (64, 64, 3) uint8, as V draws the latents.
+        frame: (H, W, 3) uint8: in a dream as V draws the latents.
         steps: lived so far.
         action: (A,) that led here; zeros at the start.
-        p_done: that M predicted; 0 where it predicts no end.
-        over: the dream has ended.
+        over: the episode has ended.
+        p_done: that M predicted; 0 where it predicts no end, and in the game.
+        total: the game's return so far.
     """
 
     frame: np.ndarray
     steps: int
     action: np.ndarray
-    p_done: float
     over: bool
+    p_done: float = 0.0
+    total: float = 0.0
 
 
 class Dreamer:
@@ -36,6 +40,9 @@ class Dreamer:
 
     Args:
         trained: V and M, and C where there is one.
+
+    Attributes:
+        fps, actions, player: as of `real_game.RealGame`.
 
     Raises:
         InspectorError: there is no M, or nowhere to begin.
@@ -48,7 +55,8 @@ class Dreamer:
             raise folders.InspectorError('no codes are kept: there is no frame to begin at')
         self.trained, self.model = trained, trained.model
         self.temperature = trained.temperature
-        self.actions = self.model.action_size
+        self.actions, self.fps = self.model.action_size, FPS
+        self.player = trained.controller is not None
         self._step = dream_step(self.model)
 
     def begin(self, seed: int, z: np.ndarray | None = None, state: Any = None) -> Shown:
@@ -91,6 +99,9 @@ class Dreamer:
         self.over = p_done > self.trained.done_threshold
         return self._shown(chainer.as_array(a)[0], p_done)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def _shown(self, action: np.ndarray, p_done: float) -> Shown:
         frame = decoded(self.trained.vision, self._z)[0]
-        return Shown(frame, self.steps, action, p_done, self.over)
+        return Shown(frame, self.steps, action, self.over, p_done)

@@ -23,6 +23,7 @@ from chainer_wm.inspector.catalog import Catalog
 from chainer_wm.inspector.guard import LOOPBACK, Guard
 from chainer_wm.inspector.live import Live
 from chainer_wm.inspector.model_answers import ModelAnswers
+from chainer_wm.inspector.real_game import script_of
 from chainer_wm.inspector.replies import to_bytes, to_json, whole
 from chainer_wm.inspector.trained import Models, parts_of
 
@@ -168,9 +169,9 @@ class Answers:
         """All of ``run`` but its curves."""
         folder = self._folder(query)
         if (folder / catalog.PACKED).is_file():
-            return to_json({'kind': 'agent', 'parts': parts_of(folder), 'stores': {}})
+            return to_json({'kind': 'agent', 'parts': _parts(folder), 'stores': {}})
         summary = summaries.run_summary(folder)
-        summary['parts'] = parts_of(folder)
+        summary['parts'] = _parts(folder)
         summary['running'] = catalog.at_work(folder)
         summary['stores'] = {
             name: {'problems': [], **_counted(path, summary['stores'])}
@@ -216,6 +217,11 @@ class Answers:
 
     def _store(self, query: Mapping[str, str]) -> pathlib.Path:
         return self.known.store(query.get('run', ''), query.get('store', ''))
+
+
+def _parts(folder: pathlib.Path) -> dict[str, bool]:
+    """What a run has learnt, and whether its game is known."""
+    return {**parts_of(folder), 'game': script_of(folder) is not None}
 
 
 def _counted(path: pathlib.Path, stores: list[dict[str, Any]]) -> dict[str, Any]:
