@@ -81,7 +81,7 @@ class ModelAnswers:
         what = query.get('what', '')
         if what not in maps:
             raise folders.InspectorError(f'there is no map of {what!r}, but of {", ".join(maps)}')
-        values, low, high = episode_trace.quantised(maps[what])
+        values, low, high = episode_trace.quantised(maps[what], what not in ('z', 'h'))
         return to_bytes(values, low=low, high=high)
 
     def moment(self, query: Query) -> Response:

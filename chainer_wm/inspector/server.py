@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from chainer_wm.inspector import catalog, episodes, folders, summaries
 from chainer_wm.inspector.catalog import Catalog
 from chainer_wm.inspector.guard import LOOPBACK, Guard
+from chainer_wm.inspector.latent_answers import LatentAnswers
 from chainer_wm.inspector.live import Live
 from chainer_wm.inspector.model_answers import ModelAnswers
 from chainer_wm.inspector.real_game import script_of
@@ -52,6 +53,7 @@ def make_app(path: pathlib.Path, token: str | None = None, public: bool = False)
     known, models, recorded = Catalog(path), Models(), episodes.Episodes()
     learnt = ModelAnswers(known, recorded, models)
     answers = Answers(known, recorded).all() | learnt.all()
+    answers |= LatentAnswers(known, recorded, models).all()
     routes: list[BaseRoute] = [Route('/', _page), Route('/static/{name}', _static)]
     routes += [Route(f'/api/{name}', _asked(answer)) for name, answer in answers.items()]
     routes += [Route('/api/stop', _stop(models), methods=['POST'])]
