@@ -27,11 +27,12 @@ from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import ControllerPolicy, driving_actions
 from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.dream.simulator import Dream
 from chainer_wm.envs.car_racing import ENGINES, LOW, MAX_STEPS, CarRacing
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.runs import figures, report, run_folder
-from chainer_wm.runs.checks import check_held_out, check_reuse
+from chainer_wm.runs.checks import check_dropout, check_held_out, check_reuse
 from chainer_wm.runs.command_line import WorkersConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
 from chainer_wm.runs.matching import MatchConfig, as_large_as_dnc, check_match
@@ -67,6 +68,9 @@ class Config(MatchConfig, WorldModelConfig, WorkersConfig):
     controller: str = opt('zh', 'what C is and sees', tuple(CONTROLLERS))
     learn_in: str = opt('game', 'where C is evolved', ('game', 'dream'))
     temperature: float = opt(1.0, 'tau of the dream', above=0)
+    dream_dropout: float = opt(
+        0.0, 'rate at which M loses z and h, other ones in every dream', least=0, below=1
+    )
     population: int = opt(64, 'candidates per generation', least=4)
     tracks: int = opt(16, 'per candidate; the same for all of a generation')
     patience: int = opt(0, 'steps without a new tile that end an episode of the search', least=0)
@@ -90,14 +94,15 @@ class Config(MatchConfig, WorldModelConfig, WorkersConfig):
         return '-'.join(filter(None, parts))
 
     def check(self) -> None:
-        """See that episodes are left to train on, that a DNC is not matched to itself, and that
-        the run to reuse was split alike.
+        """See that episodes are left to train on, that a DNC is not matched to itself and learns
+        without dropout, and that the run to reuse was split alike.
 
         Raises:
-            runs.RunError: none is left, it is, or it was not.
+            runs.RunError: something of it is not so.
             FileNotFoundError: the run to reuse has no codes.
         """
         check_match(self)
+        check_dropout(self)
         check_held_out(self.held_out, '--episodes', self.episodes)
         folder = pathlib.Path(self.data, NAME, self.run)
         check_reuse(SavedAgent(folder, reuse=self.reuse), self.held_out)
@@ -263,6 +268,7 @@ def train_model(config: Config, run: run_folder.Run) -> None:
         last_learning_rate=config.model_last_learning_rate,
         seed=config.seed,
         done_weight=DONE_WEIGHT,
+        dropout=config.model_dropout,
         debug=config.debug,
         tick=run.tick,
     )
@@ -272,6 +278,11 @@ def train_model(config: Config, run: run_folder.Run) -> None:
     figures.draw_model(saved.home / 'figures', log)
     _, held_out = split_of(config, saved)(saved.store().episodes)
     figures.draw_foresight(run.path('figures'), saved, held_out[0], config.seed)
+
+
+def dream_of(config: Config, saved: SavedAgent) -> Dream:
+    """M in the place of the game."""
+    return saved.dream((config.temperature,), config.max_steps, dropout=config.dream_dropout)
 
 
 def evolve(config: Config, run: run_folder.Run) -> None:
@@ -300,7 +311,7 @@ def evolve(config: Config, run: run_folder.Run) -> None:
         )
 
     if config.learn_in == 'dream':
-        dream = saved.dream((config.temperature,), config.max_steps)
+        dream = dream_of(config, saved)
         act = controller.act
         outcome = search(evolution.in_dream(dream, act, features=saved.features, **options))
     else:
@@ -398,7 +409,7 @@ def draw(config: Config, run: run_folder.Run, saved: SavedAgent, scores: dict[st
         solved=SOLVED,
         xlabel=UNIT,
     )
-    dream = saved.dream((config.temperature,), config.max_steps)
+    dream = dream_of(config, saved)
     dreamer = ControllerPolicy(saved.new_controller(dream.model).act, saved.theta())
     figures.draw_films(folder, saved, make_env(config), dream, dreamer, config.seed, fps=50)
 

@@ -35,6 +35,7 @@ from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.runs import figures, report, run_folder
 from chainer_wm.runs.checks import (
+    check_dropout,
     check_features,
     check_held_out,
     check_reuse,
@@ -112,8 +113,8 @@ class Config(DreamConfig, WorldModelConfig, WorkersConfig):
     test_episodes: int = opt(100, 'final episodes', extends='evaluate')
 
     def check(self) -> None:
-        """See that temperatures are a range, that C's features are there, that rounds and the run
-        to reuse are as they were, and that episodes are left to train on.
+        """See that temperatures are a range, that M has what C sees and learns as it can, that
+        rounds and the run to reuse are as they were, and that episodes are left to train on.
 
         Raises:
             runs.RunError: they are not.
@@ -122,6 +123,7 @@ class Config(DreamConfig, WorldModelConfig, WorkersConfig):
         super().check()
         check_temperature('--temperature', self.temperature)
         check_features(self)
+        check_dropout(self)
         counts = {'--episodes': self.episodes}
         if self.rounds:
             counts['--round-episodes'] = self.round_episodes
@@ -331,6 +333,7 @@ def train_model(config: Config, run: run_folder.Run, round: int = 0) -> dict[str
         seed=rounds.seed_of(config.seed, round),
         patience=config.patience or None,
         done_weight=DONE_WEIGHT,
+        dropout=config.model_dropout,
         debug=config.debug,
         tick=run.tick,
     )
@@ -418,8 +421,12 @@ def play_and_refine(round: int, config: Config, run: run_folder.Run) -> None:
 def evaluate(config: Config, run: run_folder.Run) -> None:
     """The agent and fixed policies, in the game and in the dream."""
     saved = saved_agent(config, run, config.rounds)
-    threshold = config.done_threshold
-    dream = saved.dream(config.temperature, config.max_steps, done_threshold=threshold)
+    dream = saved.dream(
+        config.temperature,
+        config.max_steps,
+        done_threshold=config.done_threshold,
+        dropout=config.dream_dropout,
+    )
     dreamer = ControllerPolicy(saved.new_controller(dream.model).act, saved.theta())
     game = report.score_in_game(
         {'agent': saved.agent_maker(), **FIXED},

@@ -293,6 +293,7 @@ class SavedAgent:
         origin: Mapping[str, Any],
         starts: int = 100,
         done_threshold: float = 0.5,
+        dropout: float = 0.0,
     ) -> None:
         """Write a few small files that ``PackedAgent.load`` reads, V and M in float16.
 
@@ -301,7 +302,7 @@ class SavedAgent:
                 lives on another V, this one's V goes into its own folder.
             origin: whatever should be known of the run, JSON-able.
             starts: first frames whose posteriors are kept, at most.
-            done_threshold: of the dream in which C grew up.
+            done_threshold, dropout: of the dream in which C grew up.
         """
         folder = pathlib.Path(folder)
         _pack_vision(self.vision(), folder, core)
@@ -315,6 +316,7 @@ class SavedAgent:
                 'features': self.features,
                 'temperature': temperature,
                 'done_threshold': done_threshold,
+                'dropout': dropout,
                 'origin': dict(origin),
             },
             {'mu': mu.astype(np.float16), 'ln_var': ln_var.astype(np.float16)},
@@ -407,6 +409,7 @@ class PackedAgent(NamedTuple):
             self.settings['temperature'],
             max_steps=max_steps,
             done_threshold=self.settings.get('done_threshold', 0.5),
+            dropout=self.settings.get('dropout', 0.0),
         )
 
 

@@ -48,6 +48,19 @@ def _check_number(field: dataclasses.Field, number: float) -> None:
         )
 
 
+def check_dropout(config: Any) -> None:
+    """See that M can learn under dropout, if it shall.
+
+    Raises:
+        runs.RunError: it cannot.
+    """
+    if config.model_dropout and config.model != 'lstm':
+        raise run_folder.RunError(
+            f'--model-dropout {config.model_dropout}: only --model lstm learns with masks on its '
+            f'h, not {config.model} (--dream-dropout is for both)'
+        )
+
+
 def check_features(config: Any) -> None:
     """See that M has what C sees.
 

@@ -57,6 +57,8 @@ def test_a_matched_lstm_has_as_many_parameters_as_the_dnc():
     assert matched == pytest.approx(dnc, rel=0.005)
     with pytest.raises(RunError, match='--match is for --model lstm'):
         config('smoke', match=True, model='dnc').check()
+    with pytest.raises(RunError, match='only --model lstm learns with masks'):
+        config('smoke', model_dropout=0.1, model='dnc').check()
 
 
 def test_random_drivers_press_within_ranges_and_each_has_weights_of_its_own():
@@ -123,10 +125,13 @@ def test_evolved_in_the_dream(finished, tmp_path):
     folder = tmp_path / 'data' / car_racing.NAME / 'dreamt'
     shutil.copytree(data / car_racing.NAME / 'whole/rollouts', folder / 'rollouts')
     flags = ('--learn-in', 'dream', '--controller', 'hidden')
+    flags += '--model-dropout', '0.2', '--dream-dropout', '0.3'
     results = start(car_racing, tmp_path / 'data', 'dreamt', *TINY, *flags)
     model = SavedAgent(folder).model()
     assert model.config['predict_reward'] and model.config['predict_done']
     assert results['controller']['steps'] == 0  # none in the game
+    settings = config('smoke', learn_in='dream', dream_dropout=0.3)
+    assert car_racing.dream_of(settings, SavedAgent(folder)).dropout == 0.3
     assert load_controller(folder / 'controller/controller.npz').sizes == (8, 40, 3)
 
 
