@@ -26,7 +26,7 @@ from chainer_wm import plots
 from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import ControllerPolicy, driving_actions
-from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.agents.saved import CONTROLLERS, SavedAgent
 from chainer_wm.dream.simulator import Dream
 from chainer_wm.envs.car_racing import ENGINES, LOW, MAX_STEPS, CarRacing
 from chainer_wm.links.conv_vae import ConvVAE
@@ -47,12 +47,6 @@ REWARD_SCALE = 1.0  # unit of the reward's error in M's loss; a tile pays about 
 SCALE = 0.01  # largest scale of the random driver's weights
 RENEW = 50  # batches of games after which a worker is replaced
 UNIT = 'return of a track'
-#: Controller -> what it sees, and its hidden units, as in the paper's table.
-CONTROLLERS: dict[str, tuple[tuple[str, ...], int]] = {
-    'z': (('z',), 0),
-    'hidden': (('z',), 40),
-    'zh': (('z', 'h'), 0),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,15 +153,18 @@ class RandomDriver:
 
 def saved_agent(config: Config, run: run_folder.Run) -> SavedAgent:
     """Where V, M and C are."""
-    features, hidden = CONTROLLERS[config.controller]
-    return SavedAgent(
-        run.folder, features, config.device, config.reuse, hidden_units=hidden, actions='driving'
-    )
+    settings = dataclasses.asdict(config)
+    return SavedAgent.of_run(run.folder, settings, device=config.device, actions='driving')
 
 
 def make_env(config: Config, engine: str = '', patience: int = 0) -> Callable[[], CarRacing]:
     """A picklable maker of the game."""
     return functools.partial(CarRacing, engine or config.engine, config.max_steps, patience)
+
+
+def watch(config: Config, run: run_folder.SavedRun) -> tuple[CarRacing, None]:
+    """Gym's game to be watched; its player is V, M and C of the run."""
+    return CarRacing('gym', config.max_steps, render_mode='rgb_array'), None
 
 
 def split_of(config: Config, saved: SavedAgent) -> rounds.Split:
@@ -364,7 +361,7 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     in_engines = {f'agent in {name}': found for name, found in engines.items()}
     for name, found in (in_engines | {name: scores[name] for name in drivers}).items():
         print(f'{name:<18}{report.mean_and_std(found):>14}')
-    draw(config, run, saved, scores)
+    draw(config, run, saved, scores, engines)
 
 
 def compared(
@@ -392,7 +389,13 @@ def compared(
     }
 
 
-def draw(config: Config, run: run_folder.Run, saved: SavedAgent, scores: dict[str, dict]) -> None:
+def draw(
+    config: Config,
+    run: run_folder.Run,
+    saved: SavedAgent,
+    scores: dict[str, dict],
+    engines: dict[str, dict],
+) -> None:
     """C over the generations, returns of all tracks, and films."""
     folder = run.path('figures')
     plots.evolution(
@@ -408,6 +411,17 @@ def draw(config: Config, run: run_folder.Run, saved: SavedAgent, scores: dict[st
         {name: found['returns'] for name, found in scores.items()},
         solved=SOLVED,
         xlabel=UNIT,
+    )
+    drivers = {name: found['returns'] for name, found in scores.items() if name != 'agent'}
+    plots.returns_by_episode(
+        folder / 'tracks.png',
+        {
+            name: {'agent': found['returns']} | (drivers if name == config.engine else {})
+            for name, found in engines.items()
+        },
+        solved=SOLVED,
+        xlabel="track, from the agent's worst to its best",
+        ylabel=UNIT,
     )
     dream = dream_of(config, saved)
     dreamer = ControllerPolicy(saved.new_controller(dream.model).act, saved.theta())

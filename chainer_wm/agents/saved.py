@@ -32,6 +32,12 @@ from chainer_wm.rollouts.latents import JoinedLatents, Latents
 from chainer_wm.rollouts.splits import split_episodes
 
 STARTS = 'starts/1'  # kind of the archive of a packed agent's first frames
+#: The controllers of World Models' first table: what C sees, and its hidden units.
+CONTROLLERS: dict[str, tuple[tuple[str, ...], int]] = {
+    'z': (('z',), 0),
+    'hidden': (('z',), 40),
+    'zh': (('z', 'h'), 0),
+}
 Part = int | str  # a round, or the name of a recording
 
 
@@ -80,12 +86,15 @@ class SavedAgent:
         """The agent of a run after its last round.
 
         Args:
-            config: what its config.json holds. Of a learner 'ppo' C is the policy, with biases.
+            config: what its config.json holds. Of a learner 'ppo' C is the policy, with biases; a
+                'controller' is one of ``CONTROLLERS``.
             options: what that does not tell: 'device', 'bias' and the like.
         """
         known = ('features', 'reuse', 'vision_rounds', 'hidden_units', 'learn_recordings')
         found = {name: config[name] for name in known if name in config}
         found = {n: tuple(v) if isinstance(v, list) else v for n, v in found.items()}
+        if config.get('controller') in CONTROLLERS:
+            found['features'], found['hidden_units'] = CONTROLLERS[config['controller']]
         if config.get('learner') == 'ppo':
             found |= {'bias': True, 'actions': 'likeliest'}
         found['recordings'] = tuple(

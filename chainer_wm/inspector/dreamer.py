@@ -7,12 +7,15 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
+from chainer_wm.envs.car_racing import pedals_of_keys
 from chainer_wm.inspector import folders
 from chainer_wm.inspector.episode_trace import dream_step, sigmoid
 from chainer_wm.inspector.trained import Trained
 from chainer_wm.links.conv_vae import decoded
 
 FPS = 35.0  # steps a second, unless asked for otherwise
+#: What arrow keys do where C's actions are not simply numbers from -1 to 1, by their kind.
+KEYS = {'driving': pedals_of_keys}
 
 
 class Shown(NamedTuple):
@@ -55,7 +58,10 @@ class Dreamer:
             raise folders.InspectorError('no codes are kept: there is no frame to begin at')
         self.trained, self.model = trained, trained.model
         self.temperature = trained.temperature
-        self.actions, self.fps = self.model.action_size, FPS
+        self.fps = FPS
+        kind = trained.controller.actions if trained.controller is not None else ''
+        self._keys = KEYS.get(kind)
+        self.actions = 2 if self._keys else self.model.action_size
         self.player = trained.controller is not None
         self._step = dream_step(self.model)
 
@@ -75,7 +81,7 @@ class Dreamer:
             z = (mu[chosen] + np.exp(ln_var[chosen] / 2) * eps)[None]  # z_0 ~ N(mu, sigma^2)
         self._z = np.asarray(z, self.model.dtype)
         self._state = self.model.initial_state(1) if state is None else state
-        return self._shown(np.zeros(self.actions), 0.0)
+        return self._shown(np.zeros(self.model.action_size), 0.0)
 
     def step(self, action: np.ndarray | None) -> Shown:
         """Take a step with an action (A,), or with C's where it is None.
@@ -83,8 +89,10 @@ class Dreamer:
         Raises:
             InspectorError: M predicts a number that is not finite.
         """
-        a = np.zeros((1, self.actions)) if action is None else action[None]
-        if action is None and self.trained.controller is not None:
+        a = np.zeros((1, self.model.action_size))
+        if action is not None:
+            a = (self._keys(action) if self._keys else action)[None]
+        elif self.trained.controller is not None:
             found = self.model.features(self._state, self._z)
             seen = np.concatenate([found[name] for name in self.trained.features], axis=1)
             a = self.trained.controller.act(seen)  # a_t = C(z_t, h_t)

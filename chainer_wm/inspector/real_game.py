@@ -115,7 +115,8 @@ class RealGame:
         self.fps = float(self.env.metadata.get('render_fps', 30))
         space = self.env.action_space
         self._arrows = getattr(self.env.unwrapped, 'arrows', None)
-        self.actions = 2 if self._arrows else int(np.prod(space.shape))
+        self._keys = getattr(self.env.unwrapped, 'keys', None)
+        self.actions = 2 if self._arrows or self._keys else int(np.prod(space.shape))
         self.over, self.steps, self.total = True, 0, 0.0
 
     def begin(self, seed: int, *_: Any) -> Shown:
@@ -137,6 +138,8 @@ class RealGame:
             if keys not in self._arrows:
                 return None
             action = np.array(self._arrows.index(keys))
+        elif action is not None and self._keys:
+            action = self._keys(action)
         if self._hands:
             self._hands.action = action
         if self.policy:

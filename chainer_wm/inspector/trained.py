@@ -138,7 +138,9 @@ def saved_agent(folder: pathlib.Path) -> SavedAgent:
     config = files.read_json(folder / 'config.json') if (folder / 'config.json').exists() else {}
     if not isinstance(config, Mapping):
         raise folders.InspectorError(f'{folder / "config.json"} holds no settings')
-    known = {name: config[name] for name in ('features', 'reuse') if config.get(name)}
+    known = {
+        name: config[name] for name in ('features', 'reuse', 'controller') if config.get(name)
+    }
     known |= {'vision_rounds': config.get('vision_rounds') or ()}
     rounds = sorted(folder.glob('rounds/*/model/model.npz'))
     one_store = bool(rounds) and not any(folder.glob('rounds/*/rollouts'))
