@@ -6,6 +6,7 @@ import { note } from './app.js';
 import { bytes, el, fault, number } from './dom.js';
 import { paintFrame } from './frames.js';
 import { tabs } from './run.js';
+import { download } from './save.js';
 
 const HEAD = 32;  // bytes before the pixels, as live.py packs them
 const KEYS = { ArrowLeft: [0, -1], a: [0, -1], ArrowRight: [0, 1], d: [0, 1],
@@ -167,11 +168,9 @@ class Player {
 
   /** A film has come: offer it, and save it. */
   filmed(data) {
-    const url = URL.createObjectURL(new Blob([data], { type: 'image/gif' }));
     const name = `${this.query.run.replaceAll('/', '-')}-${this.place}-${this.seed}.gif`;
-    const link = el('a', { href: url, download: name, text: `${name}, ${bytes(data.byteLength)}` });
-    this.film.replaceChildren(link);
-    link.click();
+    download(new Blob([data], { type: 'image/gif' }), name);
+    this.film.textContent = `${name}, ${bytes(data.byteLength)}`;
   }
 
   draw() {
