@@ -50,6 +50,9 @@ CAR = [*CAR_GYM, 'envpool>=1.2']
 # The web page of `python -m chainer_wm.inspector PATH --serve PORT`.
 INSPECTOR = ['starlette>=1.10', 'uvicorn>=0.54', 'websockets>=15']
 
+# `python -m chainer_wm.inspector export` to Minari and TensorBoard.
+EXPORT = ['h5py>=3', 'tensorboard>=2.10']
+
 DEV = [
     *PROBES,
     *CAR_GYM,
@@ -73,6 +76,7 @@ setup(
         'probes': PROBES,
         'car': CAR,
         'inspector': INSPECTOR,
+        'export': EXPORT,
         'dev': DEV,
     },
 )

@@ -16,6 +16,7 @@ import dnc.runtime  # noqa: F401
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -25,12 +26,13 @@ from chainer_wm import plots
 from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import ControllerPolicy, driving_actions
-from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.agents.saved import CONTROLLERS, SavedAgent
+from chainer_wm.dream.simulator import Dream
 from chainer_wm.envs.car_racing import ENGINES, LOW, MAX_STEPS, CarRacing
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.runs import figures, report, run_folder
-from chainer_wm.runs.checks import check_held_out
+from chainer_wm.runs.checks import check_dropout, check_held_out, check_reuse
 from chainer_wm.runs.command_line import WorkersConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
 from chainer_wm.runs.matching import MatchConfig, as_large_as_dnc, check_match
@@ -45,12 +47,6 @@ REWARD_SCALE = 1.0  # unit of the reward's error in M's loss; a tile pays about 
 SCALE = 0.01  # largest scale of the random driver's weights
 RENEW = 50  # batches of games after which a worker is replaced
 UNIT = 'return of a track'
-#: Controller -> what it sees, and its hidden units, as in the paper's table.
-CONTROLLERS: dict[str, tuple[tuple[str, ...], int]] = {
-    'z': (('z',), 0),
-    'hidden': (('z',), 40),
-    'zh': (('z', 'h'), 0),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +54,7 @@ class Config(MatchConfig, WorldModelConfig, WorkersConfig):
     """CarRacing: collect, train V and M, evolve C in the game or in the dream."""
 
     engine: str = opt('gym', 'game that is learnt in', ENGINES)
+    reuse: str = opt('', 'run whose rollouts, V and codes to use')
     episodes: int = opt(10_000, 'random episodes', extends='collect', least=2)
     max_steps: int = opt(MAX_STEPS, 'of an episode')
     latent_size: int = opt(32, 'latents of V')
@@ -65,6 +62,9 @@ class Config(MatchConfig, WorldModelConfig, WorkersConfig):
     controller: str = opt('zh', 'what C is and sees', tuple(CONTROLLERS))
     learn_in: str = opt('game', 'where C is evolved', ('game', 'dream'))
     temperature: float = opt(1.0, 'tau of the dream', above=0)
+    dream_dropout: float = opt(
+        0.0, 'rate at which M loses z and h, other ones in every dream', least=0, below=1
+    )
     population: int = opt(64, 'candidates per generation', least=4)
     tracks: int = opt(16, 'per candidate; the same for all of a generation')
     patience: int = opt(0, 'steps without a new tile that end an episode of the search', least=0)
@@ -88,13 +88,18 @@ class Config(MatchConfig, WorldModelConfig, WorkersConfig):
         return '-'.join(filter(None, parts))
 
     def check(self) -> None:
-        """See that episodes are left to train on, and that a DNC is not matched to itself.
+        """See that episodes are left to train on, that a DNC is not matched to itself and learns
+        without dropout, and that the run to reuse was split alike.
 
         Raises:
-            runs.RunError: none is left, or it is.
+            runs.RunError: something of it is not so.
+            FileNotFoundError: the run to reuse has no codes.
         """
         check_match(self)
+        check_dropout(self)
         check_held_out(self.held_out, '--episodes', self.episodes)
+        folder = pathlib.Path(self.data, NAME, self.run)
+        check_reuse(SavedAgent(folder, reuse=self.reuse), self.held_out)
 
 
 # fmt: off
@@ -148,13 +153,18 @@ class RandomDriver:
 
 def saved_agent(config: Config, run: run_folder.Run) -> SavedAgent:
     """Where V, M and C are."""
-    features, hidden = CONTROLLERS[config.controller]
-    return SavedAgent(run.folder, features, config.device, hidden_units=hidden, actions='driving')
+    settings = dataclasses.asdict(config)
+    return SavedAgent.of_run(run.folder, settings, device=config.device, actions='driving')
 
 
 def make_env(config: Config, engine: str = '', patience: int = 0) -> Callable[[], CarRacing]:
     """A picklable maker of the game."""
     return functools.partial(CarRacing, engine or config.engine, config.max_steps, patience)
+
+
+def watch(config: Config, run: run_folder.SavedRun) -> tuple[CarRacing, None]:
+    """Gym's game to be watched; its player is V, M and C of the run."""
+    return CarRacing('gym', config.max_steps, render_mode='rgb_array'), None
 
 
 def split_of(config: Config, saved: SavedAgent) -> rounds.Split:
@@ -164,6 +174,8 @@ def split_of(config: Config, saved: SavedAgent) -> rounds.Split:
 
 def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
     """game -> rollouts of random drivers."""
+    if config.reuse:
+        return
     rounds.collect(
         saved_agent(config, run),
         make_env(config),
@@ -176,6 +188,8 @@ def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
 
 def train_vision(config: Config, run: run_folder.Run) -> None:
     """frames -> V."""
+    if config.reuse:
+        return
     saved = saved_agent(config, run)
     store, episodes, held_out = rounds.recorded(saved, split_of(config, saved))
     vision = ConvVAE(config.latent_size, seed=config.seed)
@@ -201,7 +215,7 @@ def train_vision(config: Config, run: run_folder.Run) -> None:
 def encode_frames(config: Config, run: run_folder.Run) -> None:
     """frames -> V -> z: the codes; damaged episodes are played again first."""
     saved = saved_agent(config, run)
-    if saved.store().missing(config.episodes):
+    if not config.reuse and saved.store().missing(config.episodes):
         collect(config, run)
     rounds.encode(saved, functools.partial(collect, config, run), run.tick)
 
@@ -251,6 +265,7 @@ def train_model(config: Config, run: run_folder.Run) -> None:
         last_learning_rate=config.model_last_learning_rate,
         seed=config.seed,
         done_weight=DONE_WEIGHT,
+        dropout=config.model_dropout,
         debug=config.debug,
         tick=run.tick,
     )
@@ -260,6 +275,11 @@ def train_model(config: Config, run: run_folder.Run) -> None:
     figures.draw_model(saved.home / 'figures', log)
     _, held_out = split_of(config, saved)(saved.store().episodes)
     figures.draw_foresight(run.path('figures'), saved, held_out[0], config.seed)
+
+
+def dream_of(config: Config, saved: SavedAgent) -> Dream:
+    """M in the place of the game."""
+    return saved.dream((config.temperature,), config.max_steps, dropout=config.dream_dropout)
 
 
 def evolve(config: Config, run: run_folder.Run) -> None:
@@ -288,7 +308,7 @@ def evolve(config: Config, run: run_folder.Run) -> None:
         )
 
     if config.learn_in == 'dream':
-        dream = saved.dream((config.temperature,), config.max_steps)
+        dream = dream_of(config, saved)
         act = controller.act
         outcome = search(evolution.in_dream(dream, act, features=saved.features, **options))
     else:
@@ -311,45 +331,51 @@ def evolve(config: Config, run: run_folder.Run) -> None:
 
 
 def evaluate(config: Config, run: run_folder.Run) -> None:
-    """The agent and random drivers on fresh tracks of gym's game; the agent in EnvPool's too."""
+    """The agent on fresh tracks of gym's game; it and fixed drivers in the one learnt in."""
     saved = saved_agent(config, run)
     space = make_env(config)().action_space
+    agent: dict[str, Callable] = {'agent': saved.agent_maker()}
     drivers: dict[str, Callable] = {
         'random driver': functools.partial(RandomDriver, config.latent_size),
         'random': functools.partial(policies.RandomActions, space),
         'no action': functools.partial(policies.NoAction, ACTIONS),
     }
 
-    def score(engine: str, **who: Callable) -> dict[str, dict]:
+    def score(engine: str, who: dict[str, Callable]) -> dict[str, dict]:
         episodes = config.test_episodes, config.seed, config.workers
         return report.score_in_game(who, make_env(config, engine), *episodes)
 
-    scores = score('gym', agent=saved.agent_maker(), **drivers)
-    others = {}
-    if config.engine != 'gym':
-        others = {config.engine: score(config.engine, agent=saved.agent_maker())['agent']}
+    scores = score(config.engine, agent | drivers)
+    engines = {config.engine: scores['agent']}
+    if config.engine != 'gym':  # so that nobody has to trust the faster one
+        engines['gym'] = scores['agent'] = score('gym', agent)['agent']
     run.add_results(
         evaluation=scores['agent'],
         random_baseline=scores['random'],
         solved=SOLVED,
         game=scores,
-        engines={'gym': scores['agent'], **others},
+        engines=engines,
         parameters={'M': saved.model().count_params(), 'C': len(saved.theta())},
-        **compared(run.results()['controller'], scores, others),
+        **compared(run.results()['controller'], scores, engines),
     )
-    for name, found in (*scores.items(), *others.items()):
-        print(f'{name:<14}{report.mean_and_std(found):>18}')
-    draw(config, run, saved, scores)
+    in_engines = {f'agent in {name}': found for name, found in engines.items()}
+    for name, found in (in_engines | {name: scores[name] for name in drivers}).items():
+        print(f'{name:<18}{report.mean_and_std(found):>14}')
+    draw(config, run, saved, scores, engines)
 
 
 def compared(
-    controller: dict[str, Any], scores: dict[str, dict], others: dict[str, dict]
+    controller: dict[str, Any], scores: dict[str, dict], engines: dict[str, dict]
 ) -> dict[str, Any]:
     """What runs are compared in, beside the score in gym's game."""
     rows = controller['evaluations']
     at, means = [row['generation'] for row in rows], [row['mean'] for row in rows]
     return {
-        'scores': {f'in {name}': {'mean': found['mean']} for name, found in others.items()},
+        'scores': {
+            f'in {name}': {'mean': found['mean']}
+            for name, found in engines.items()
+            if name != 'gym'
+        },
         'baselines': {
             name: {'evaluation': {'mean': found['mean']}}
             for name, found in scores.items()
@@ -363,7 +389,13 @@ def compared(
     }
 
 
-def draw(config: Config, run: run_folder.Run, saved: SavedAgent, scores: dict[str, dict]) -> None:
+def draw(
+    config: Config,
+    run: run_folder.Run,
+    saved: SavedAgent,
+    scores: dict[str, dict],
+    engines: dict[str, dict],
+) -> None:
     """C over the generations, returns of all tracks, and films."""
     folder = run.path('figures')
     plots.evolution(
@@ -380,7 +412,18 @@ def draw(config: Config, run: run_folder.Run, saved: SavedAgent, scores: dict[st
         solved=SOLVED,
         xlabel=UNIT,
     )
-    dream = saved.dream((config.temperature,), config.max_steps)
+    drivers = {name: found['returns'] for name, found in scores.items() if name != 'agent'}
+    plots.returns_by_episode(
+        folder / 'tracks.png',
+        {
+            name: {'agent': found['returns']} | (drivers if name == config.engine else {})
+            for name, found in engines.items()
+        },
+        solved=SOLVED,
+        xlabel="track, from the agent's worst to its best",
+        ylabel=UNIT,
+    )
+    dream = dream_of(config, saved)
     dreamer = ControllerPolicy(saved.new_controller(dream.model).act, saved.theta())
     figures.draw_films(folder, saved, make_env(config), dream, dreamer, config.seed, fps=50)
 

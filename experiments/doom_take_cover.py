@@ -35,8 +35,10 @@ from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.runs import figures, report, run_folder
 from chainer_wm.runs.checks import (
+    check_dropout,
     check_features,
     check_held_out,
+    check_reuse,
     check_temperature,
     check_vision_rounds,
 )
@@ -111,8 +113,8 @@ class Config(DreamConfig, WorldModelConfig, WorkersConfig):
     test_episodes: int = opt(100, 'final episodes', extends='evaluate')
 
     def check(self) -> None:
-        """See that temperatures are a range, that C's features are there, that rounds and the run
-        to reuse are as they were, and that episodes are left to train on.
+        """See that temperatures are a range, that M has what C sees and learns as it can, that
+        rounds and the run to reuse are as they were, and that episodes are left to train on.
 
         Raises:
             runs.RunError: they are not.
@@ -121,13 +123,15 @@ class Config(DreamConfig, WorldModelConfig, WorkersConfig):
         super().check()
         check_temperature('--temperature', self.temperature)
         check_features(self)
+        check_dropout(self)
         counts = {'--episodes': self.episodes}
         if self.rounds:
             counts['--round-episodes'] = self.round_episodes
         for flag, count in counts.items():
             check_held_out(self.held_out, flag, count)
-        check_vision_rounds(pathlib.Path(self.data, NAME, self.run), self.vision_rounds)
-        check_reuse(self)
+        folder = pathlib.Path(self.data, NAME, self.run)
+        check_vision_rounds(folder, self.vision_rounds)
+        check_reuse(SavedAgent(folder, reuse=self.reuse), self.held_out)
         if self.played_episodes and not self.agent:
             raise run_folder.RunError(
                 f'--played-episodes {self.played_episodes}: of whom? --agent says it'
@@ -178,6 +182,13 @@ def saved_agent(config: Config, run: run_folder.Run, round: int = 0) -> SavedAge
 def make_env(config: Config) -> Callable[[], TakeCover]:
     """A picklable maker of the game."""
     return functools.partial(TakeCover, settings=config.settings)
+
+
+def watch(config: Config, run: run_folder.SavedRun) -> tuple[TakeCover, None]:
+    """The game to be watched; its player is V, M and C of the run."""
+    env = make_env(config)()
+    env.render_mode = 'rgb_array'
+    return env, None
 
 
 def split_of(config: Config, saved: SavedAgent) -> rounds.Split:
@@ -322,6 +333,7 @@ def train_model(config: Config, run: run_folder.Run, round: int = 0) -> dict[str
         seed=rounds.seed_of(config.seed, round),
         patience=config.patience or None,
         done_weight=DONE_WEIGHT,
+        dropout=config.model_dropout,
         debug=config.debug,
         tick=run.tick,
     )
@@ -409,8 +421,12 @@ def play_and_refine(round: int, config: Config, run: run_folder.Run) -> None:
 def evaluate(config: Config, run: run_folder.Run) -> None:
     """The agent and fixed policies, in the game and in the dream."""
     saved = saved_agent(config, run, config.rounds)
-    threshold = config.done_threshold
-    dream = saved.dream(config.temperature, config.max_steps, done_threshold=threshold)
+    dream = saved.dream(
+        config.temperature,
+        config.max_steps,
+        done_threshold=config.done_threshold,
+        dropout=config.dream_dropout,
+    )
     dreamer = ControllerPolicy(saved.new_controller(dream.model).act, saved.theta())
     game = report.score_in_game(
         {'agent': saved.agent_maker(), **FIXED},
@@ -519,26 +535,6 @@ def stages(config: Config) -> dict[str, Callable]:
         **later,
         'evaluate': evaluate,
     }
-
-
-def check_reuse(config: Config) -> None:
-    """See that the run to reuse is there, and was split alike.
-
-    Raises:
-        FileNotFoundError: it has no codes yet.
-        run_folder.RunError: it holds out another share.
-    """
-    if not config.reuse:
-        return
-    saved = SavedAgent(pathlib.Path(config.data, NAME, config.run), reuse=config.reuse)
-    saved.check_source()
-    share = files.read_json(saved.source / 'config.json')['held_out']
-    if share != config.held_out:
-        raise run_folder.RunError(
-            f'--held-out {config.held_out}, but V of run {config.reuse} was '
-            f'trained with {share} held out, and M must hold out the same '
-            'episodes: leave the flag out'
-        )
 
 
 def script(argv=None) -> None:

@@ -239,11 +239,11 @@ def store_of(config: Config, run: run_folder.Run) -> RolloutStore:
     return store
 
 
-def folder_of(run: run_folder.Run, level: int, iteration: int) -> pathlib.Path:
+def folder_of(run: run_folder.SavedRun, level: int, iteration: int) -> pathlib.Path:
     return lifelong_summary.folder_of(run.folder, level, iteration)
 
 
-def last_of(run: run_folder.Run, level: int) -> pathlib.Path:
+def last_of(run: run_folder.SavedRun, level: int) -> pathlib.Path:
     """The folder of a level's last iteration."""
     row = lifelong_summary.after_levels(lifelong_summary.rows(run.folder))
     return folder_of(run, level, row[level]['iteration'])
@@ -397,17 +397,23 @@ def baselines(config: Config, run: run_folder.Run) -> None:
     )
 
 
-def policy_of(config: Config, run: run_folder.Run, level: int) -> ActorCritic:
+def policy_of(config: Config, run: run_folder.SavedRun, level: int) -> ActorCritic:
     """The policy as it is after a level."""
     network = new_policy(config)
     ppo.load(last_of(run, level) / 'policy', network)
     return network
 
 
-def agent_of(config: Config, run: run_folder.Run) -> NetworkPolicy:
+def agent_of(config: Config, run: run_folder.SavedRun) -> NetworkPolicy:
     """The policy as it is after the last level, as a player."""
     network = policy_of(config, run, game(config).levels - 1)
     return NetworkPolicy(network, gym.spaces.Discrete(ACTIONS))
+
+
+def watch(config: Config, run: run_folder.SavedRun) -> tuple[gym.Env, NetworkPolicy]:
+    """The last level to be watched, and who has learnt all levels."""
+    real = game(config)
+    return real.make(real.levels - 1), agent_of(config, run)
 
 
 def returns(config: Config, player: Any) -> dict[str, Any]:

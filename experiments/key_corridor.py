@@ -182,12 +182,18 @@ def marks(env: KeyCorridor) -> dict[str, tuple[int, int]]:
     return {'S': env.start, 'K': env.key, 'D': env.door}
 
 
-def evaluate(config: Config, run: run_folder.Run) -> None:
-    """How often the door is opened, and a film of one attempt."""
+def watch(config: Config, run: run_folder.SavedRun) -> tuple[KeyCorridor, NetworkPolicy]:
+    """The game to be watched, and its player."""
     made = network(config)
     ppo.load(run.path('policy'), made)
-    space = make_env(config).action_space
-    player = NetworkPolicy(made, space)
+    env = make_env(config, 'rgb_array')
+    return env, NetworkPolicy(made, env.action_space)
+
+
+def evaluate(config: Config, run: run_folder.Run) -> None:
+    """How often the door is opened, and a film of one attempt."""
+    _, player = watch(config, run)
+    space = player.action_space
     for name, one in (('evaluation', player), ('random_baseline', RandomActions(space))):
         rngs = episode_rngs(config.seed, range(config.test_episodes))
         played = play_together(functools.partial(make_env, config), one, rngs)

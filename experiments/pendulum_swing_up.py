@@ -128,6 +128,13 @@ def make_env(config: Config, observation: str = 'pixels') -> Callable[[], Pendul
     return functools.partial(Pendulum, observation, config.frame_skip, GAME_STEPS)
 
 
+def watch(config: Config, run: run_folder.SavedRun) -> tuple[Pendulum, None]:
+    """The game to be watched; its player is V, M and C of the run."""
+    env = make_env(config)()
+    env.render_mode = 'rgb_array'
+    return env, None
+
+
 def seed_of(config: Config, round: int) -> int:
     """The root of a round's streams."""
     return rounds.seed_of(config.seed, round + 1, 'iteration')

@@ -301,13 +301,18 @@ def evolve(config: Config, run: run_folder.Run) -> None:
     )
 
 
-def player(config: Config, run: run_folder.Run) -> Policy:
+def player(config: Config, run: run_folder.SavedRun) -> Policy:
     """The trained policy, which draws its actions; or the controller found."""
     if config.learner == 'cma_es':
         return LinearPolicy(np.load(run.path('search', 'theta.npy')))
     made = network(config)
     ppo.load(run.path('policy'), made)
     return NetworkPolicy(made, make_env(config).action_space)
+
+
+def watch(config: Config, run: run_folder.SavedRun) -> tuple[gym.Env, Policy]:
+    """The game to be watched, and its player."""
+    return make_env(config, 'rgb_array'), player(config, run)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,7 @@ import numpy as np
 from chainer_wm.functions.lstm_kernels import lstm_forward
 gates, c, y, staged = (np.ones((1, n)) for n in (4, 1, 1, 1))
 one = np.ones(1)
-lstm_forward(gates, np.zeros((1, 1)), one, one, c, y, staged)
+lstm_forward(gates, np.zeros((1, 1)), one, one, np.ones((1, 1)), c, y, staged)
 print(c[0, 0])
 """
 

@@ -32,6 +32,12 @@ from chainer_wm.rollouts.latents import JoinedLatents, Latents
 from chainer_wm.rollouts.splits import split_episodes
 
 STARTS = 'starts/1'  # kind of the archive of a packed agent's first frames
+#: The controllers of World Models' first table: what C sees, and its hidden units.
+CONTROLLERS: dict[str, tuple[tuple[str, ...], int]] = {
+    'z': (('z',), 0),
+    'hidden': (('z',), 40),
+    'zh': (('z', 'h'), 0),
+}
 Part = int | str  # a round, or the name of a recording
 
 
@@ -80,12 +86,15 @@ class SavedAgent:
         """The agent of a run after its last round.
 
         Args:
-            config: what its config.json holds. Of a learner 'ppo' C is the policy, with biases.
+            config: what its config.json holds. Of a learner 'ppo' C is the policy, with biases; a
+                'controller' is one of ``CONTROLLERS``.
             options: what that does not tell: 'device', 'bias' and the like.
         """
         known = ('features', 'reuse', 'vision_rounds', 'hidden_units', 'learn_recordings')
         found = {name: config[name] for name in known if name in config}
         found = {n: tuple(v) if isinstance(v, list) else v for n, v in found.items()}
+        if config.get('controller') in CONTROLLERS:
+            found['features'], found['hidden_units'] = CONTROLLERS[config['controller']]
         if config.get('learner') == 'ppo':
             found |= {'bias': True, 'actions': 'likeliest'}
         found['recordings'] = tuple(
@@ -293,6 +302,7 @@ class SavedAgent:
         origin: Mapping[str, Any],
         starts: int = 100,
         done_threshold: float = 0.5,
+        dropout: float = 0.0,
     ) -> None:
         """Write a few small files that ``PackedAgent.load`` reads, V and M in float16.
 
@@ -301,7 +311,7 @@ class SavedAgent:
                 lives on another V, this one's V goes into its own folder.
             origin: whatever should be known of the run, JSON-able.
             starts: first frames whose posteriors are kept, at most.
-            done_threshold: of the dream in which C grew up.
+            done_threshold, dropout: of the dream in which C grew up.
         """
         folder = pathlib.Path(folder)
         _pack_vision(self.vision(), folder, core)
@@ -315,6 +325,7 @@ class SavedAgent:
                 'features': self.features,
                 'temperature': temperature,
                 'done_threshold': done_threshold,
+                'dropout': dropout,
                 'origin': dict(origin),
             },
             {'mu': mu.astype(np.float16), 'ln_var': ln_var.astype(np.float16)},
@@ -407,6 +418,7 @@ class PackedAgent(NamedTuple):
             self.settings['temperature'],
             max_steps=max_steps,
             done_threshold=self.settings.get('done_threshold', 0.5),
+            dropout=self.settings.get('dropout', 0.0),
         )
 
 

@@ -7,6 +7,7 @@ one that M predicts, or else one per step survived, the dying one included.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import chainer
 import numpy as np
 
 from chainer_wm.dream.places import Places, put
+from chainer_wm.functions.dropout import Masks, check_rate
 
 Streams = np.random.Generator | Sequence[np.random.Generator]
 
@@ -84,9 +86,12 @@ class Dream:
         places: moments of recorded episodes at which dreams begin, with what M remembers there;
             None lets all begin at ``starts``.
         first_share: of the dreams that begin at ``starts`` all the same.
+        dropout: rate at which M's z and h are dropped, by masks that every dream draws anew and
+            keeps to its end: another M for each. What C sees is whole.
 
     Raises:
-        ValueError: starts do not fit the model, or the temperature is not positive.
+        ValueError: starts do not fit the model, the temperature is not positive, or the dropout no
+            rate.
     """
 
     def __init__(
@@ -99,8 +104,10 @@ class Dream:
         done_threshold: float = 0.5,
         places: Places | None = None,
         first_share: float = 0.1,
+        dropout: float = 0.0,
     ) -> None:
         self.model = model
+        self.dropout = check_rate(dropout)
         self.max_steps = max_steps
         mu, ln_var = (np.asarray(part, np.float64) for part in starts)
         if mu.ndim != 2 or mu.shape != ln_var.shape or not len(mu):
@@ -162,6 +169,7 @@ class Dream:
         self._z = self._send(z[self._stream])
         self._tau = tau[self._stream]
         self._place = place[self._stream]
+        self._masks = self._draw_masks()
         if self.places is not None:
             self._remember(self._state, self.places.state)
 
@@ -178,6 +186,7 @@ class Dream:
         self._tau[index] = tau
         self._ages[index] = 0
         self._place[index] = place
+        self._restart_masks(self._stream[index])
         sent = self.model.device.send(index)
         self._z[sent] = self._send(z)
         for field in self._state:
@@ -213,6 +222,7 @@ class Dream:
             noise=tuple(self._send(part) for part in noise),
             stream=self.model.device.send(self._stream),
             temperature=self._send(self._tau),
+            **({} if self._masks is None else {'masks': self._masks}),
         )
         self._ages = self._ages + 1
         terminated = self._ends(logit)
@@ -249,6 +259,20 @@ class Dream:
             mu[inside] = self.places.mu[place[inside]]
             sigma[inside] = np.exp(0.5 * self.places.ln_var[place[inside]])
         return mu + sigma * eps, tau, place  # z_0 ~ N(mu, sigma^2)
+
+    def _draw_masks(self, only=None) -> Masks | None:
+        """Of dropout for new episodes, (E, ...), by their streams."""
+        if not self.dropout:
+            return None
+        draw = functools.partial(self._noise.draw, 'random', only=only)
+        return self.model.draw_masks(draw, self.dropout)
+
+    def _restart_masks(self, streams: np.ndarray) -> None:
+        drawn = self._draw_masks(streams)
+        if self._masks is not None and drawn is not None:
+            rows = self.model.device.send(streams)
+            for kept, new in zip(self._masks, drawn):
+                kept[rows] = new
 
     def _remember(self, state, kept, lanes=None) -> None:
         """Let lanes (all, or some) that begin at places know what came before."""

@@ -125,6 +125,11 @@ class CarRacing(gym.Env):
             self._game.close()
         self._game, self._over = None, True
 
+    @staticmethod
+    def keys(arrows: np.ndarray) -> np.ndarray:
+        """The action of arrow keys, see ``pedals_of_keys``."""
+        return pedals_of_keys(arrows)
+
     def _begin(self, seed: int) -> np.ndarray:
         if self.engine == 'envpool':
             # an EnvPool is seeded when it is made, once for all its episodes
@@ -160,6 +165,16 @@ def pedals_of(action: np.ndarray) -> np.ndarray:
             'did the network diverge, or was it made for another game?'
         )
     return found
+
+
+def pedals_of_keys(arrows: np.ndarray) -> np.ndarray:
+    """(3,) float32: what arrow keys do.
+
+    Args:
+        arrows: (2,) in [-1, 1]: left to right steers, up is the gas, down the brake.
+    """
+    across, up = np.asarray(arrows, np.float32)
+    return np.array([across, max(up, 0), max(-up, 0)], np.float32)
 
 
 def _import(name: str) -> Any:

@@ -87,6 +87,7 @@ class GridGame(gym.Env):
     """
 
     metadata = {'render_modes': ['rgb_array'], 'render_fps': 10}  # noqa: RUF012
+    arrows = ((0, 1), (0, -1), (-1, 0), (1, 0))  # (right, up) of each action
 
     def __init__(
         self,

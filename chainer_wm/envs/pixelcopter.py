@@ -51,6 +51,7 @@ class PixelCopter(gym.Env):
     """
 
     metadata = {'render_modes': ['rgb_array'], 'render_fps': 30}  # noqa: RUF012
+    arrows = ((0, 0), (0, 1))  # (right, up) of each action
 
     def __init__(
         self,

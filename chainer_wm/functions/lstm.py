@@ -32,12 +32,14 @@ class LSTMSequence(chainer.FunctionNode):
             numbers with the cells, the inputs and the output. True computes them anew by one
             product per block of time: 3H + X
             + 1 numbers, and about a sixth more arithmetic.
+        mask: (B, H), or None, see ``recurrent.LSTM.sequence``.
     """
 
-    def __init__(self, arena: Arena, reset=None, recompute: bool = False) -> None:
+    def __init__(self, arena: Arena, reset=None, recompute: bool = False, mask=None) -> None:
         super().__init__()
         self._arena = arena
         self._reset = reset
+        self._mask = mask
         self._recompute = recompute
 
     def check_type_forward(self, in_types) -> None:
@@ -60,7 +62,7 @@ class LSTMSequence(chainer.FunctionNode):
         if self._reset is not None:
             keep[:-1] = self._reset == 0
         self._engine = engine_for(xs)(
-            W, keep, self._arena, chainer.config.enable_backprop, self._recompute
+            W, keep, self._mask, self._arena, chainer.config.enable_backprop, self._recompute
         )
         return self._engine.forward(xs, c, h)
 
@@ -85,6 +87,7 @@ class _Engine:
 
     Args:
         W: (4H, K). keep: (T + 1, B), 0 where the state is zeroed before t.
+        mask: (B, H), what the gates see of h is multiplied by; or None.
         arena: working memory for the CPU.
         taped: there will be a backward pass.
         recompute: compute the gates again in it.
@@ -97,12 +100,14 @@ class _Engine:
     gates: Any
     staged: Any
 
-    def __init__(self, W, keep, arena: Arena, taped: bool, recompute: bool) -> None:
+    def __init__(self, W, keep, mask, arena: Arena, taped: bool, recompute: bool) -> None:
         self.W, self.keep, self.arena = W, keep, arena
         self.taped, self.stored = taped, taped and not recompute
         self.steps, self.lanes = len(keep) - 1, keep.shape[1]
         self.size = len(W) // 4
         self.xp = backend.get_array_module(W)
+        self.masked = mask is not None
+        self.mask = mask if self.masked else self.xp.ones((1, self.size), W.dtype)
 
     def forward(self, xs, c, h) -> tuple[Any, Any, Any]:
         """(ys, c, h) of a sequence."""
@@ -173,14 +178,14 @@ class Steps(_Engine):
         self.staged = staged = self._empty(slots, self.lanes, self.W.shape[1])
         self.gates = gates if self.stored else None
         ys = self._empty(steps, self.lanes, size)
-        xp.multiply(h, keep[0, :, None], out=staged[0, :, :size])
+        xp.multiply(h, keep[0, :, None] * self.mask, out=staged[0, :, :size])
         staged[:, :, -1] = 1
         for t in range(steps):
             stage, gate = staged[t % slots], gates[t % len(gates)]
             stage[:, size:-1] = xs[t]
             xp.matmul(stage, self.W.T, out=gate)  # W [h; x; 1]
             after = cells[t % len(cells)], ys[t], staged[(t + 1) % slots]
-            kernels.lstm_forward(gate, c, keep[t], keep[t + 1], *after)
+            kernels.lstm_forward(gate, c, keep[t], keep[t + 1], self.mask, *after)
             c = after[0]
         if steps > 1:  # the state shall not hold on to the whole sequence
             return ys, c.copy(), ys[-1].copy()
@@ -203,6 +208,8 @@ class Steps(_Engine):
                     *(gh, gc, ga[t - start]),
                 )
                 xp.matmul(ga[t - start], W_h.T, out=gh)  # dL/dh_{t-1} = W_h^T ga_t
+                if self.masked:
+                    gh *= self.mask
             yield start, stop, ga[: stop - start].reshape(-1, 4 * self.size)
 
 
@@ -230,10 +237,10 @@ class Tiles(_Engine):
         self.gates = gates if self.stored else None
         ys = self._empty(steps, lanes, size)
         self.c[0] = c
-        np.multiply(h, keep[0, :, None], out=self.staged[0, :, :size])
+        np.multiply(h, keep[0, :, None] * self.mask, out=self.staged[0, :, :size])
         self.staged[:, :, -1] = 1
         kernels.advance(
-            *(np.ascontiguousarray(xs), keep, panels, gates, self.c, self.staged, ys),
+            *(np.ascontiguousarray(xs), keep, self.mask, panels, gates, self.c, self.staged, ys),
             *(self.stored, self._parts()),
         )
         return ys, self.c[-1].copy(), ys[-1].copy()
@@ -252,7 +259,7 @@ class Tiles(_Engine):
             block = ga[: stop - start]
             kernels.retreat(
                 self._activated(start, stop, scratch),
-                *(c[start : stop + 1], keep[start : stop + 1]),
+                *(c[start : stop + 1], keep[start : stop + 1], self.mask),
                 gys if len(gys) < self.steps else gys[start:stop],
                 *(gc, padded, block, panels, self._parts()),
             )

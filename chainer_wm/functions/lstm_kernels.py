@@ -20,7 +20,7 @@ CHUNK = 56  # lanes whose gates stay in the cache from product to activation
 
 
 @inner_njit(**OPTIONS)
-def _forward_row(gates, c_prev, keep, keep_next, c, y, staged):
+def _forward_row(gates, c_prev, keep, keep_next, mask, c, y, staged):
     one = gates.dtype.type(1)
     size = c.size
     for j in range(3 * size):
@@ -30,19 +30,25 @@ def _forward_row(gates, c_prev, keep, keep_next, c, y, staged):
         c[j] = gates[size + j] * (keep * c_prev[j]) + gates[j] * g  # c_t = f c_{t-1} + i g
     for j in range(size):
         y[j] = gates[2 * size + j] * tanh(c[j])  # h_t = o tanh c_t
-        staged[j] = keep_next * y[j]
+        staged[j] = keep_next * mask[j] * y[j]
 
 
 @cached_njit(**OPTIONS)
-def _forward(gates, c_prev, keep, keep_next, c, y, staged):
+def _forward(gates, c_prev, keep, keep_next, mask, c, y, staged):
     for n in range(gates.shape[0]):
-        _forward_row(gates[n], c_prev[n], keep[n], keep_next[n], c[n], y[n], staged[n])
+        _forward_row(
+            *(gates[n], c_prev[n], keep[n], keep_next[n], mask[n % len(mask)]),
+            *(c[n], y[n], staged[n]),
+        )
 
 
 @cached_njit(parallel=True, **OPTIONS)
-def _forward_parallel(gates, c_prev, keep, keep_next, c, y, staged):
+def _forward_parallel(gates, c_prev, keep, keep_next, mask, c, y, staged):
     for n in numba.prange(gates.shape[0]):
-        _forward_row(gates[n], c_prev[n], keep[n], keep_next[n], c[n], y[n], staged[n])
+        _forward_row(
+            *(gates[n], c_prev[n], keep[n], keep_next[n], mask[n % len(mask)]),
+            *(c[n], y[n], staged[n]),
+        )
 
 
 @inner_njit(**OPTIONS)
@@ -108,20 +114,20 @@ def _quarters(gates):
     return [gates[:, n * size : (n + 1) * size] for n in range(4)]
 
 
-def _forward_on_gpu(gates, c_prev, keep, keep_next, c, y, staged) -> None:
+def _forward_on_gpu(gates, c_prev, keep, keep_next, mask, c, y, staged) -> None:
     kernel = cuda.elementwise(
-        'T c_prev, T keep, T keep_next',
+        'T c_prev, T keep, T keep_next, T mask',
         'T in, T forget, T out, T cell, T c, T y, T staged',
         _ACTIVATE
         + """
         c = forget * (keep * c_prev) + in * cell;
         y = out * tanh(c);
-        staged = keep_next * y;
+        staged = keep_next * mask * y;
         """,
         'chainer_wm_lstm_forward',
     )
     kernel(
-        *(c_prev, keep[:, None], keep_next[:, None]),
+        *(c_prev, keep[:, None], keep_next[:, None], mask),
         *(*_quarters(gates), c, y, staged[:, : c.shape[1]]),
     )
 
@@ -155,19 +161,20 @@ def _backward_on_gpu(gates, c, c_prev, keep, keep_next, gy, gh, gc, ga) -> None:
     )
 
 
-def lstm_forward(gates, c_prev, keep, keep_next, c, y, staged) -> None:
+def lstm_forward(gates, c_prev, keep, keep_next, mask, c, y, staged) -> None:
     """One step of an LSTM from its pre-activations.
 
     Args:
         gates: (B, 4H) pre-activations of i, f, o, g; overwritten with their activations.
         c_prev: (B, H) cell of before the step.
         keep, keep_next: (B,) 0 where the lane is reset before this step, and before the next one.
+        mask: (B, H), or (1, H) for all lanes: what y is multiplied by for the next step.
         c, y: (B, H), written: cell and output.
-        staged: (B, K), K >= H; its first H columns receive keep_next * y.
+        staged: (B, K), K >= H; its first H columns receive keep_next * mask * y.
     """
     on_cpu = _forward if gates.size < PARALLEL_SIZE else _forward_parallel
     run = on_cpu if isinstance(gates, np.ndarray) else _forward_on_gpu
-    run(gates, c_prev, keep, keep_next, c, y, staged)
+    run(gates, c_prev, keep, keep_next, mask, c, y, staged)
 
 
 def lstm_activate(gates) -> None:
@@ -219,11 +226,11 @@ def _product(a, a_start, panels, c, c_start, strides, rows):
 
 
 @cached_njit(parallel=True, **OPTIONS)
-def advance(xs, keep, panels, gates, c, staged, ys, stored, parts):
+def advance(xs, keep, mask, panels, gates, c, staged, ys, stored, parts):
     """Take all lanes forward through all steps.
 
     Args:
-        xs: (T, B, X). keep: (T + 1, B). panels: of W.
+        xs: (T, B, X). keep: (T + 1, B). mask: (B or 1, H), of h. panels: of W.
         gates: (T, B, >= 4H) if ``stored``, else scratch (parts, CHUNK, >= 4H).
         c, staged: (T + 1, B, ...), or (1, B, ...) where steps take turns; the first slot of both
             holds the start, staged ends in a column of 1.
@@ -253,17 +260,17 @@ def advance(xs, keep, panels, gates, c, staged, ys, stored, parts):
                 for n in range(first, first + rows):
                     _forward_row(
                         *(rows_of_gates[base + n - first], c[now, n]),
-                        *(keep[t, n], keep[t + 1, n]),
+                        *(keep[t, n], keep[t + 1, n], mask[n % len(mask)]),
                         *(c[after, n], ys[t, n], staged[after, n]),
                     )
 
 
 @cached_njit(parallel=True, **OPTIONS)
-def retreat(gates, c, keep, gys, gc, gh, ga, panels, parts):
+def retreat(gates, c, keep, mask, gys, gc, gh, ga, panels, parts):
     """Take all gradients back through S steps.
 
     Args:
-        gates: (S, B, >= 4H) activated. c, keep: (S + 1, B, ...).
+        gates: (S, B, >= 4H) activated. c, keep: (S + 1, B, ...). mask: (B or 1, H), of h.
         gys: (S, B, H), or (1, B, H), the same for every step.
         gc: (B, H), gh: (B, >= H): gradients of the cell and of the unmasked
             h after the last step; overwritten with those of before the first.
@@ -291,3 +298,7 @@ def retreat(gates, c, keep, gys, gc, gh, ga, panels, parts):
                     *(flat_gh, first * gh.shape[1], (stride, gh.shape[1])),
                     rows,
                 )
+                for n in range(first, first + rows):
+                    seen = mask[n % len(mask)]
+                    for j in range(len(seen)):
+                        gh[n, j] *= seen[j]

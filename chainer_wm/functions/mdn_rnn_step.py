@@ -80,7 +80,7 @@ def _step(
     lanes, inputs = x.shape
     parts, depth = len(gates), staged.shape[2]
     size, stride, width = c.shape[1], gates.shape[2], out.shape[2]
-    one = c.dtype.type(1)
+    one, ones = c.dtype.type(1), np.ones(size, c.dtype)
     flat_staged, flat_h = staged.reshape(-1), h_after.reshape(-1)
     flat_gates, flat_out = gates.reshape(-1), out.reshape(-1)
     latents = z_after.shape[1]
@@ -102,7 +102,8 @@ def _step(
             for r in range(rows):
                 n = first + r
                 _forward_row(
-                    *(gates[part, r], c[n], one, one), *(c_after[n], h_after[n], staged[part, r])
+                    *(gates[part, r], c[n], one, one, ones),
+                    *(c_after[n], h_after[n], staged[part, r]),
                 )
             _product(
                 *(flat_h, first * size, head),

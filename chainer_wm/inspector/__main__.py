@@ -14,6 +14,7 @@ from typing import Any
 
 from chainer_wm import files
 from chainer_wm.inspector import folders, pictures, report, summaries
+from chainer_wm.inspector.export import export
 from chainer_wm.inspector.verify import verify
 from chainer_wm.inspector.words import size
 
@@ -52,11 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: fine, 1: --verify found something damaged, 2: wrong path, episode or flag.
     """
-    options = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    exports = argv[:1] == ['export']
+    options = None if exports else _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='replace')  # a bar on an ASCII terminal
     try:
+        if options is None:
+            export(argv[1:])
+            return OK
         return _run(options)
     except folders.InspectorError as error:
         print(f'error: {error}', file=sys.stderr)
@@ -70,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='python -m chainer_wm.inspector',
         description='Look into a rollout store, a run (data/EXPERIMENT/RUN) or a folder of runs.',
+        epilog='python -m chainer_wm.inspector export PATH --to csv, gif, png, minari or '
+        'tensorboard writes what the page shows: see export --help.',
     )
     add = parser.add_argument
     add('path', type=pathlib.Path, help='the folder to look into')

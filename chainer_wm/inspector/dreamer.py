@@ -7,28 +7,35 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
+from chainer_wm.envs.car_racing import pedals_of_keys
 from chainer_wm.inspector import folders
 from chainer_wm.inspector.episode_trace import dream_step, sigmoid
 from chainer_wm.inspector.trained import Trained
 from chainer_wm.links.conv_vae import decoded
+
+FPS = 35.0  # steps a second, unless asked for otherwise
+#: What arrow keys do where C's actions are not simply numbers from -1 to 1, by their kind.
+KEYS = {'driving': pedals_of_keys}
 
 
 class Shown(NamedTuple):
     """What is to be seen after a step.
 
     Fields:
-        frame: (64, 64, 3) uint8, as V draws the latents.
+        frame: (H, W, 3) uint8: in a dream as V draws the latents.
         steps: lived so far.
         action: (A,) that led here; zeros at the start.
-        p_done: that M predicted; 0 where it predicts no end.
-        over: the dream has ended.
+        over: the episode has ended.
+        p_done: that M predicted; 0 where it predicts no end, and in the game.
+        total: the game's return so far.
     """
 
     frame: np.ndarray
     steps: int
     action: np.ndarray
-    p_done: float
     over: bool
+    p_done: float = 0.0
+    total: float = 0.0
 
 
 class Dreamer:
@@ -36,6 +43,9 @@ class Dreamer:
 
     Args:
         trained: V and M, and C where there is one.
+
+    Attributes:
+        fps, actions, player: as of `real_game.RealGame`.
 
     Raises:
         InspectorError: there is no M, or nowhere to begin.
@@ -48,7 +58,11 @@ class Dreamer:
             raise folders.InspectorError('no codes are kept: there is no frame to begin at')
         self.trained, self.model = trained, trained.model
         self.temperature = trained.temperature
-        self.actions = self.model.action_size
+        self.fps = FPS
+        kind = trained.controller.actions if trained.controller is not None else ''
+        self._keys = KEYS.get(kind)
+        self.actions = 2 if self._keys else self.model.action_size
+        self.player = trained.controller is not None
         self._step = dream_step(self.model)
 
     def begin(self, seed: int, z: np.ndarray | None = None, state: Any = None) -> Shown:
@@ -67,7 +81,7 @@ class Dreamer:
             z = (mu[chosen] + np.exp(ln_var[chosen] / 2) * eps)[None]  # z_0 ~ N(mu, sigma^2)
         self._z = np.asarray(z, self.model.dtype)
         self._state = self.model.initial_state(1) if state is None else state
-        return self._shown(np.zeros(self.actions), 0.0)
+        return self._shown(np.zeros(self.model.action_size), 0.0)
 
     def step(self, action: np.ndarray | None) -> Shown:
         """Take a step with an action (A,), or with C's where it is None.
@@ -75,8 +89,10 @@ class Dreamer:
         Raises:
             InspectorError: M predicts a number that is not finite.
         """
-        a = np.zeros((1, self.actions)) if action is None else action[None]
-        if action is None and self.trained.controller is not None:
+        a = np.zeros((1, self.model.action_size))
+        if action is not None:
+            a = (self._keys(action) if self._keys else action)[None]
+        elif self.trained.controller is not None:
             found = self.model.features(self._state, self._z)
             seen = np.concatenate([found[name] for name in self.trained.features], axis=1)
             a = self.trained.controller.act(seen)  # a_t = C(z_t, h_t)
@@ -91,6 +107,9 @@ class Dreamer:
         self.over = p_done > self.trained.done_threshold
         return self._shown(chainer.as_array(a)[0], p_done)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def _shown(self, action: np.ndarray, p_done: float) -> Shown:
         frame = decoded(self.trained.vision, self._z)[0]
-        return Shown(frame, self.steps, action, p_done, self.over)
+        return Shown(frame, self.steps, action, self.over, p_done)

@@ -229,8 +229,14 @@ def frames_of(trained: Trained, z: np.ndarray) -> np.ndarray:
     return decoded(trained.vision, z)
 
 
-def quantised(values: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Values (T, N) as bytes (N, T) between their least and their most."""
-    low, high = float(values.min()), float(values.max())
-    scaled = (values.T - low) / max(high - low, 1e-12) * 255
-    return np.rint(scaled).astype(np.uint8), low, high
+def quantised(values: np.ndarray, shares: bool) -> tuple[np.ndarray, float, float]:
+    """Values (T, N) as bytes (N, T), and what 0 and 255 stand for.
+
+    Args:
+        shares: they lie in [0, 1], and so does their scale: a weighting that is nearly uniform
+            must not look full. Else the scale has 0 in its middle.
+    """
+    top = 1.0 if shares else max(float(np.abs(values).max()), 1e-12)
+    low = 0.0 if shares else -top
+    scaled = (values.T.clip(low, top) - low) / (top - low) * 255
+    return np.rint(scaled).astype(np.uint8), low, top

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import pathlib
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from starlette.responses import Response
 
-from chainer_wm.inspector import episode_trace, folders
+from chainer_wm.inspector import episode_trace, folders, looks
 from chainer_wm.inspector.catalog import Catalog
 from chainer_wm.inspector.episode_trace import MODES, Dreamt, Trace
 from chainer_wm.inspector.episodes import BLOCK, Episodes, Recent
 from chainer_wm.inspector.replies import Query, real, to_bytes, to_json, whole
-from chainer_wm.inspector.trained import Models, Trained
+from chainer_wm.inspector.trained import Models, Trained, parts_of
 from chainer_wm.rollouts import Rollout
 
 TEMPERATURES = 0.1, 2.0  # that a dream may have
+SPEEDS = 1.0, 140.0  # frames a second of a film
 TRACES, DREAMS = 2, 4  # held in memory
 PICTURED = ('reconstruction', 'one-step', 'dream')
 
@@ -41,6 +43,8 @@ class ModelAnswers:
             'moment': self.moment,
             'dream': self.dream,
             'pictures': self.pictures,
+            'table': self.table,
+            'film': self.film,
             'models': self.held,
         }
 
@@ -81,7 +85,7 @@ class ModelAnswers:
         what = query.get('what', '')
         if what not in maps:
             raise folders.InspectorError(f'there is no map of {what!r}, but of {", ".join(maps)}')
-        values, low, high = episode_trace.quantised(maps[what])
+        values, low, high = episode_trace.quantised(maps[what], what not in ('z', 'h'))
         return to_bytes(values, low=low, high=high)
 
     def moment(self, query: Query) -> Response:
@@ -112,6 +116,29 @@ class ModelAnswers:
         self._within(start, len(z))
         z = z[start : start + count]
         return to_bytes(self.models.run(episode_trace.frames_of, trained, z))
+
+    def table(self, query: Query) -> Response:
+        """The episode as CSV, and the dream of ``context``, ``temperature`` and ``seed``."""
+        text = looks.table(self._look(query))
+        return Response(text, media_type='text/csv; charset=utf-8')
+
+    def film(self, query: Query) -> Response:
+        """The same as a GIF, at ``fps``."""
+        fps = real(query, 'fps', 35.0, *SPEEDS)
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, 'film.gif')
+            looks.write_film(path, self._look(query), self.models, min(fps, 50.0))
+            return Response(path.read_bytes(), media_type='image/gif')
+
+    def _look(self, query: Query) -> looks.Look:
+        folder, rollout, (_, _, number) = self._episode(query)
+        if not parts_of(folder)['model']:
+            return looks.Look(rollout, number)
+        trained, found = self._trace(query)
+        if 'context' not in query:
+            return looks.Look(rollout, number, trained, found)
+        context = whole(query, 'context')
+        return looks.Look(rollout, number, trained, found, self._dream(query), context)
 
     def branch(self, query: Query) -> dict[str, Any]:
         """Where a dream goes on from step ``t`` of an episode: 'z', and M's 'state' before it."""

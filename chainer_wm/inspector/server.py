@@ -21,8 +21,10 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from chainer_wm.inspector import catalog, episodes, folders, summaries
 from chainer_wm.inspector.catalog import Catalog
 from chainer_wm.inspector.guard import LOOPBACK, Guard
+from chainer_wm.inspector.latent_answers import LatentAnswers
 from chainer_wm.inspector.live import Live
 from chainer_wm.inspector.model_answers import ModelAnswers
+from chainer_wm.inspector.real_game import script_of
 from chainer_wm.inspector.replies import to_bytes, to_json, whole
 from chainer_wm.inspector.trained import Models, parts_of
 
@@ -51,6 +53,7 @@ def make_app(path: pathlib.Path, token: str | None = None, public: bool = False)
     known, models, recorded = Catalog(path), Models(), episodes.Episodes()
     learnt = ModelAnswers(known, recorded, models)
     answers = Answers(known, recorded).all() | learnt.all()
+    answers |= LatentAnswers(known, recorded, models).all()
     routes: list[BaseRoute] = [Route('/', _page), Route('/static/{name}', _static)]
     routes += [Route(f'/api/{name}', _asked(answer)) for name, answer in answers.items()]
     routes += [Route('/api/stop', _stop(models), methods=['POST'])]
@@ -168,9 +171,9 @@ class Answers:
         """All of ``run`` but its curves."""
         folder = self._folder(query)
         if (folder / catalog.PACKED).is_file():
-            return to_json({'kind': 'agent', 'parts': parts_of(folder), 'stores': {}})
+            return to_json({'kind': 'agent', 'parts': _parts(folder), 'stores': {}})
         summary = summaries.run_summary(folder)
-        summary['parts'] = parts_of(folder)
+        summary['parts'] = _parts(folder)
         summary['running'] = catalog.at_work(folder)
         summary['stores'] = {
             name: {'problems': [], **_counted(path, summary['stores'])}
@@ -216,6 +219,11 @@ class Answers:
 
     def _store(self, query: Mapping[str, str]) -> pathlib.Path:
         return self.known.store(query.get('run', ''), query.get('store', ''))
+
+
+def _parts(folder: pathlib.Path) -> dict[str, bool]:
+    """What a run has learnt, and whether its game is known."""
+    return {**parts_of(folder), 'game': script_of(folder) is not None}
 
 
 def _counted(path: pathlib.Path, stores: list[dict[str, Any]]) -> dict[str, Any]:

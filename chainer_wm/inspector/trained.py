@@ -25,6 +25,7 @@ from chainer_wm.rollouts.latents import Latents
 
 KEPT = 3  # runs whose models are held
 STARTS = 100  # first frames that a dream may begin at
+CODES = 2000  # frames whose codes are held
 Answer = TypeVar('Answer')
 
 
@@ -39,6 +40,7 @@ class Trained(NamedTuple):
         starts: (mu, ln_var) of first frames, each (n, Z), or None without codes.
         temperature: of the dreams in which C learnt.
         done_threshold: P(done) above which these end.
+        codes: (mu, ln_var) of frames from all over the episodes, each (n, Z), or None.
     """
 
     vision: ConvVAE
@@ -48,6 +50,7 @@ class Trained(NamedTuple):
     starts: tuple[np.ndarray, np.ndarray] | None
     temperature: float
     done_threshold: float = 0.5
+    codes: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Stopped(folders.InspectorError):
@@ -135,7 +138,9 @@ def saved_agent(folder: pathlib.Path) -> SavedAgent:
     config = files.read_json(folder / 'config.json') if (folder / 'config.json').exists() else {}
     if not isinstance(config, Mapping):
         raise folders.InspectorError(f'{folder / "config.json"} holds no settings')
-    known = {name: config[name] for name in ('features', 'reuse') if config.get(name)}
+    known = {
+        name: config[name] for name in ('features', 'reuse', 'controller') if config.get(name)
+    }
     known |= {'vision_rounds': config.get('vision_rounds') or ()}
     rounds = sorted(folder.glob('rounds/*/model/model.npz'))
     one_store = bool(rounds) and not any(folder.glob('rounds/*/rollouts'))
@@ -162,30 +167,34 @@ def _packed(folder: pathlib.Path) -> Trained:
     temperature = float(np.mean(agent.settings['temperature']))
     ends = float(agent.settings.get('done_threshold', 0.5))
     models = agent.vision, agent.model, agent.controller
-    return Trained(*models, features, starts, temperature, ends)
+    return Trained(*models, features, starts, temperature, ends, starts)
 
 
 def _of_run(folder: pathlib.Path) -> Trained:
     saved, there = saved_agent(folder), parts_of(folder)
     config = files.read_json(folder / 'config.json')
+    starts, codes = _codes(saved)
     return Trained(
         saved.vision(),
         load_link(saved.model_path, MDNRNN) if there['model'] else None,
         load_controller(saved.controller_path) if there['controller'] else None,
         saved.features or FEATURES,
-        _starts(saved),
+        starts,
         float(np.mean(config.get('temperature') or 1.0)),
         float(config.get('done_threshold') or 0.5),
+        codes,
     )
 
 
-def _starts(saved: SavedAgent) -> tuple[np.ndarray, np.ndarray] | None:
+def _codes(saved: SavedAgent) -> tuple:
+    """(mu, ln_var) of first frames, and of frames from all over; None and None without codes."""
     try:
         codes = Latents(saved.codes_of(saved.parts[0]))
     except FileNotFoundError:
-        return None
+        return None, None
     mu, ln_var = (part[:STARTS] for part in codes.first())
-    return mu, ln_var
+    every = max(1, -(-len(codes.mu) // CODES))
+    return (mu, ln_var), (np.array(codes.mu[::every]), np.array(codes.ln_var[::every]))
 
 
 def encoded(vision: ConvVAE, frames: np.ndarray) -> np.ndarray:

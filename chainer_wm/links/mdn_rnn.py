@@ -19,6 +19,7 @@ import numpy as np
 from chainer import backend, initializers
 
 from chainer_wm.functions import mixture_kernels
+from chainer_wm.functions.dropout import Masks, draw_masks
 from chainer_wm.functions.mdn_rnn_step import PackedStep
 from chainer_wm.functions.mixture import (
     Mixture,
@@ -53,6 +54,13 @@ def split_mixture(out, mixtures: int, latent_size: int) -> Mixture:
     # logits of pi, mu, ln sigma
     fields = (F.reshape(out[..., n * size : (n + 1) * size], shape) for n in range(3))
     return Mixture(*fields)
+
+
+def _dropped(z, state, masks: Masks | None, stream):
+    """z and state as a core reads them under dropout; each lane has the masks of its stream."""
+    if masks is None:
+        return z, state
+    return z * masks.z[stream], state._replace(h=state.h * masks.h[stream])
 
 
 class RewardHead(L.Linear):
@@ -188,6 +196,11 @@ class MDNRNN(chainer.Chain):
         found = self.features(self.initial_state(1))
         return {'z': self.latent_size} | {name: value.shape[1] for name, value in found.items()}
 
+    def draw_masks(self, draw: Callable[[int], np.ndarray], rate: float) -> Masks:
+        """Masks of dropout, of M's dtype and on its device, see ``dropout.draw_masks``."""
+        found = draw_masks(draw, rate, self.latent_size, self.initial_state(1).h.shape[1])
+        return Masks(*(self.device.send(part.astype(self.dtype)) for part in found))
+
     def initial_state(self, batch: int):
         """The core's state at an episode's start: zeros."""
         return self.core.initial_state(batch)
@@ -243,7 +256,7 @@ class MDNRNN(chainer.Chain):
         ys, state = self.core.sequence(self.inputs(z, a, reset), state, reset)
         return self.predict(ys), state
 
-    def sample(self, z, a, state, restart, noise, stream, temperature):
+    def sample(self, z, a, state, restart, noise, stream, temperature, masks=None):
         """One step of a dream: draw the next z. Arrays, without gradients.
 
         Args:
@@ -251,10 +264,12 @@ class MDNRNN(chainer.Chain):
             noise: (u, eps), each (E, Z), see ``mixture.draw_noise``.
             stream: (B,) integers: the row of the noise that each lane uses.
             temperature: (B,).
+            masks: of dropout, (E, ...) and the rows that lanes use those of the noise; or None.
 
         Returns:
             (z, done_logit, state): (B, Z), (B,) or None, and the new state.
         """
+        z, state = _dropped(z, state, masks, stream)
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
             inputs = self.inputs(z, a, restart)
             y, state = self.core.step(inputs, state)
@@ -280,8 +295,9 @@ class MDNRNN(chainer.Chain):
         W, head, bias = (parameter.array for parameter in (self.core.W, self.head.W, self.head.b))
         step = PackedStep(W, head, bias, self.latent_size, self.mixtures)
 
-        def sample(z, a, state, restart, noise, stream, temperature):
+        def sample(z, a, state, restart, noise, stream, temperature, masks=None):
             self._check(z, a)
+            z, state = _dropped(z, state, masks, stream)
             if not self.predict_done:
                 restart = None
             z, logit, c, h = step(
@@ -298,7 +314,17 @@ class MDNRNN(chainer.Chain):
         return self.xp.concatenate(parts, axis=1)
 
     def loss(
-        self, z, a, z_next, mask, done, state, reset=None, done_weight: float = 10.0, reward=None
+        self,
+        z,
+        a,
+        z_next,
+        mask,
+        done,
+        state,
+        reset=None,
+        done_weight: float = 10.0,
+        reward=None,
+        masks=None,
     ):
         """The loss of a sequence; ``chainer.report`` gets its parts.
 
@@ -310,6 +336,8 @@ class MDNRNN(chainer.Chain):
                 Unused unless M predicts death.
             done_weight: weight of a death in the mean over all known steps.
             reward: (T, B), NaN where not known; if M predicts rewards.
+            masks: of dropout, the same for all steps, see ``dropout.Masks``; or None. Only an LSTM
+                learns with them.
 
         Returns:
             (loss, state): the mean negative log-likelihood in nats per latent dimension over the
@@ -321,8 +349,13 @@ class MDNRNN(chainer.Chain):
         weight, entropy = nll_weight(mask, self.latent_size, self.dtype), None
         if self.predict_done:
             entropy = entropy_weight(done, done_weight, self.dtype)
+        dropout = {}
+        if masks is not None:
+            if not isinstance(self.core, LSTM):
+                raise ValueError('masks of dropout for a DNC: only an LSTM learns with them')
+            z, dropout = z * masks.z, {'mask': masks.h}
         inputs = self.inputs(z, a, reset)
-        ys, state = self.core.sequence(inputs, state, reset)
+        ys, state = self.core.sequence(inputs, state, reset, **dropout)
         done = (done > 0).astype(self.dtype) if self.predict_done else None
         if self.engine == 'fused':
             node = MixtureLoss(z_next, weight, entropy, done)

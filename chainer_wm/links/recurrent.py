@@ -114,7 +114,7 @@ class LSTM(chainer.Chain):
         h = o * F.tanh(c)  # h' = o tanh c'
         return h, LSTMState(c, h)
 
-    def sequence(self, xs, state: LSTMState, reset=None):
+    def sequence(self, xs, state: LSTMState, reset=None, mask=None):
         """All steps of a sequence.
 
         Args:
@@ -122,6 +122,8 @@ class LSTM(chainer.Chain):
             state: of before the first step.
             reset: (T, B) of 0 and 1, or None; 1 zeroes the lane's state
                 BEFORE step t, because an episode starts there.
+            mask: (B, H) of dropout, or None: what the gates see of h in every step is multiplied
+                by it; ys and the state are whole.
 
         Returns:
             (ys, state): ys (T, B, H), and the state of after the last step.
@@ -131,17 +133,18 @@ class LSTM(chainer.Chain):
         """
         check_sequence(xs, reset, len(state.c), self.input_size, self.W.dtype)
         if self.engine == 'fused':
-            return self._fused(xs, state, reset)
+            return self._fused(xs, state, reset, mask)
         ys = []
         for t in range(xs.shape[0]):
             if reset is not None:
                 state = reset_state(state, reset[t])
-            y, state = self.step(xs[t], state)
+            seen = state if mask is None else state._replace(h=state.h * mask)
+            y, state = self.step(xs[t], seen)
             ys.append(y)
         return F.stack(ys), state
 
-    def _fused(self, xs, state: LSTMState, reset=None):
-        ys, c, h = LSTMSequence(self._arena, reset, self.recompute).apply(
+    def _fused(self, xs, state: LSTMState, reset=None, mask=None):
+        ys, c, h = LSTMSequence(self._arena, reset, self.recompute, mask).apply(
             (xs, state.c, state.h, self.W)
         )
         return ys, LSTMState(c, h)

@@ -12,7 +12,7 @@ from chainer_wm.plots.films import Animation, gif, side_by_side
 from chainer_wm.plots.frames import grid
 from chainer_wm.plots.matrices import matrices
 from chainer_wm.plots.memory import MEMORY_NAMES, memory_trace
-from chainer_wm.plots.scores import returns_histogram, seed_scores, table
+from chainer_wm.plots.scores import returns_by_episode, returns_histogram, seed_scores, table
 from chainer_wm.plots.sheets import contact_sheet
 from chainer_wm.plots.strips import film_rows, open_loop, reconstructions
 from chainer_wm.plots.style import COLOURS, colours
@@ -37,6 +37,7 @@ __all__ = [
     'open_loop',
     'reconstructions',
     'reliability',
+    'returns_by_episode',
     'returns_histogram',
     'seed_scores',
     'side_by_side',

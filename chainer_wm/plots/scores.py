@@ -133,6 +133,48 @@ def returns_histogram(
     style.save(path, chart)
 
 
+def returns_by_episode(
+    path: str | os.PathLike,
+    panels: Mapping[str, Mapping[str, np.ndarray]],
+    solved: float | None = None,
+    title: str = '',
+    xlabel: str = 'episode, from the worst to the best of the first',
+    ylabel: str = 'return of an episode',
+) -> None:
+    """What policies score in the same episodes, each a dot; a panel for each set of episodes.
+
+    Args:
+        panels: name -> policy -> (episodes,), as many for all of a panel. The first policy of a
+            panel gives the order.
+        solved: a line in all of them; None: no line.
+
+    Raises:
+        ValueError: policies of a panel played other numbers of episodes, none, or one whose return
+            is not finite.
+    """
+    chart = style.figure(7.4, 0.8 + 2.4 * len(panels))
+    every = chart.subplots(len(panels), 1, squeeze=False)[:, 0]
+    names = dict.fromkeys(name for rows in panels.values() for name in rows)
+    colours = dict(zip(names, style.colours(names)))
+    for axes, (panel, rows) in zip(every, panels.items()):
+        values = {name: _checked(name, each) for name, each in rows.items()}
+        counts = {name: len(each) for name, each in values.items()}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f'episodes of {panel!r} are {counts}, but must be the same for all')
+        order = np.argsort(next(iter(values.values())), kind='stable')
+        style.dress(axes, panel, ylabel=ylabel)
+        for name, each in values.items():
+            label = f'{name}: {each.mean():.0f}'
+            axes.plot(each[order], 'o', color=colours[name], markersize=4, label=label)
+        if solved is not None:
+            style.limit(axes, solved)
+        style.legend(axes, loc='upper left')
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    every[-1].set_xlabel(xlabel, fontsize=style.LABEL, color=style.INK)
+    style.heading(chart, title)
+    style.save(path, chart)
+
+
 def _checked(name: str, returns: np.ndarray) -> np.ndarray:
     values = np.asarray(returns, float).reshape(-1)
     if not len(values) or not np.isfinite(values).all():

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from chainer_wm import devices
+from chainer_wm import devices, files
 from chainer_wm.runs import run_folder
 
 
@@ -45,6 +45,19 @@ def _check_number(field: dataclasses.Field, number: float) -> None:
         raise run_folder.RunError(
             f'{flag_of(field)} {number}: expected a number '
             f'{" and ".join(bounds)} ({field.metadata["help"]})'
+        )
+
+
+def check_dropout(config: Any) -> None:
+    """See that M can learn under dropout, if it shall.
+
+    Raises:
+        runs.RunError: it cannot.
+    """
+    if config.model_dropout and config.model != 'lstm':
+        raise run_folder.RunError(
+            f'--model-dropout {config.model_dropout}: only --model lstm learns with masks on its '
+            f'h, not {config.model} (--dream-dropout is for both)'
         )
 
 
@@ -127,6 +140,27 @@ def check_vision_rounds(folder: pathlib.Path, rounds: Sequence[int]) -> None:
             f'--vision-rounds {sorted(asked)}, but in this run V was trained '
             f'on in {sorted(made)} of the rounds {sorted(begun)}: add rounds, '
             'from 1, that are still to come, or give another --run'
+        )
+
+
+def check_reuse(saved: Any, held_out: float) -> None:
+    """See that the run to reuse is there, and was split alike.
+
+    Args:
+        saved: a ``SavedAgent`` that may reuse another run's V.
+
+    Raises:
+        FileNotFoundError: that run has no codes yet.
+        runs.RunError: it holds out another share.
+    """
+    if not saved.reuse:
+        return
+    saved.check_source()
+    share = files.read_json(saved.source / 'config.json')['held_out']
+    if share != held_out:
+        raise run_folder.RunError(
+            f'--held-out {held_out}, but V of run {saved.reuse} was trained with {share} held '
+            'out, and M must hold out the same episodes: leave the flag out'
         )
 
 

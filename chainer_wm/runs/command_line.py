@@ -213,13 +213,21 @@ def _saved_config(config_class: type, given: dict, experiment: str) -> dict:
     path = folder / 'config.json'
     if not given.get('run') or not path.exists():
         return {}
-    known = {field.name: field for field in dataclasses.fields(config_class)}
-    saved = {**defaults(config_class), **files.read_json(path)}
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in saved.items()
-        if name in known and not known[name].metadata['free']
-    }
+    free = {field.name for field in dataclasses.fields(config_class) if field.metadata['free']}
+    saved = dataclasses.asdict(config_of(config_class, files.read_json(path)))
+    return {name: value for name, value in saved.items() if name not in free}
+
+
+def config_of(config_class: type, saved: Mapping[str, Any]) -> Any:
+    """A Config of what config.json holds; of a setting that is not there, the default."""
+    known = {field.name for field in dataclasses.fields(config_class)}
+    return config_class(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in saved.items()
+            if name in known
+        }
+    )
 
 
 def open_run(config: Any, experiment: str, stages: Sequence[str]) -> run_folder.Run:

@@ -45,6 +45,9 @@ class DreamConfig(MemoryConfig, TrainingConfig):
     temperature: tuple[float, ...] = opt((1.15,), 'tau, or its range')
     max_steps: int = opt(2100, 'cap of a dream')
     done_threshold: float = opt(0.5, 'a dream ends where P(done) exceeds it', above=0, below=1)
+    dream_dropout: float = opt(
+        0.0, 'rate at which M loses z and h, other ones in every dream', least=0, below=1
+    )
     dream_starts: str = opt(
         'first', 'where C learns in dreams: from first frames, or anywhere', ('first', 'anywhere')
     )
@@ -112,6 +115,7 @@ def learning_dream(config: DreamConfig, saved: SavedAgent, places: Places | None
         done_threshold=config.done_threshold,
         places=places if config.dream_starts == 'anywhere' else None,
         first_share=config.first_share,
+        dropout=config.dream_dropout,
     )
 
 

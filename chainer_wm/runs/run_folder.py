@@ -26,7 +26,39 @@ class RunError(ValueError):
     """A run's folder does not fit what is asked of it."""
 
 
-class Run:
+class SavedRun:
+    """A run's folder, to be read.
+
+    Args:
+        folder: where it is.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = pathlib.Path(folder)
+
+    def path(self, *parts: str) -> pathlib.Path:
+        """A path inside the run's folder."""
+        return self.folder.joinpath(*parts)
+
+    def done(self, stage: str) -> bool:
+        """Whether ``stage`` is complete."""
+        return bool(self._stage_table().get(stage, {}).get('done'))
+
+    def seconds(self) -> dict[str, float]:
+        """Wall seconds of every stage, interrupted attempts included."""
+        return {stage: row['seconds'] for stage, row in self._stage_table().items()}
+
+    def results(self) -> dict[str, Any]:
+        """What ``results.json`` holds; empty before the first result."""
+        path = self.path('results.json')
+        return files.read_json(path) if path.exists() else {}
+
+    def _stage_table(self) -> dict[str, dict]:
+        path = self.path('stages.json')
+        return files.read_json(path) if path.exists() else {}
+
+
+class Run(SavedRun):
     """One run's folder, held by one process at a time.
 
     Args:
@@ -56,7 +88,7 @@ class Run:
         defaults: Mapping[str, Any] | None = None,
         idle: Collection[str] = (),
     ):
-        self.folder = pathlib.Path(folder)
+        super().__init__(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._release = weakref.finalize(self, os.close, _lock(self.folder))
         self.stages = stages
@@ -66,17 +98,9 @@ class Run:
         self.config = config
         files.write_json(self.path('config.json'), config)
 
-    def path(self, *parts: str) -> pathlib.Path:
-        """A path inside the run's folder."""
-        return self.folder.joinpath(*parts)
-
     def close(self) -> None:
         """Let another process work on this run."""
         self._release()
-
-    def done(self, stage: str) -> bool:
-        """Whether ``stage`` is complete."""
-        return bool(self._stage_table().get(stage, {}).get('done'))
 
     @contextlib.contextmanager
     def working_on(self, stage: str) -> Iterator[None]:
@@ -97,20 +121,11 @@ class Run:
         """Note the stage's wall time so far: a killed run loses little."""
         self._note_time(done=False)
 
-    def seconds(self) -> dict[str, float]:
-        """Wall seconds of every stage, interrupted attempts included."""
-        return {stage: row['seconds'] for stage, row in self._stage_table().items()}
-
     def log(self, **values: Any) -> None:
         """Append one line to ``log.jsonl``."""
         line = json.dumps({'time': round(time.time(), 3), **values}, default=files.to_plain)
         with open(self.path('log.jsonl'), 'a') as file:
             file.write(line + '\n')
-
-    def results(self) -> dict[str, Any]:
-        """What ``results.json`` holds; empty before the first result."""
-        path = self.path('results.json')
-        return files.read_json(path) if path.exists() else {}
 
     def add_results(self, **values: Any) -> None:
         """Add to (or replace in) ``results.json``."""
@@ -123,10 +138,6 @@ class Run:
         table = self._stage_table()
         table[stage] = {'done': done, 'seconds': round(spent + time.monotonic() - start, 2)}
         files.write_json(self.path('stages.json'), table)
-
-    def _stage_table(self) -> dict[str, dict]:
-        path = self.path('stages.json')
-        return files.read_json(path) if path.exists() else {}
 
     def _refuse_unknown(self, config: dict, idle: Collection[str]) -> None:
         path = self.path('config.json')

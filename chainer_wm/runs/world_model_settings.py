@@ -28,4 +28,7 @@ class WorldModelConfig(MemoryConfig, TrainingConfig):
     model_last_learning_rate: float = opt(
         1.0, "M's Adam falls to this in a line, if lower", least=0
     )
+    model_dropout: float = opt(
+        0.0, 'rate at which M, an LSTM, loses z and h as it learns', least=0, below=1
+    )
     untrained_model: bool = opt(False, 'control: M keeps its first weights')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import pathlib
@@ -33,6 +34,7 @@ def train(
     patience: int | None = None,
     measure_every: int = 100,
     done_weight: float = 1.0,
+    dropout: float = 0.0,
     debug: bool = False,
     tick: Callable[[], None] = lambda: None,
     label: str = 'model',
@@ -52,6 +54,8 @@ def train(
         patience: measurements without a new best before training stops.
         measure_every: updates between two measurements; the end is one too.
         done_weight: of a death in the loss, see ``MDNRNN.loss``.
+        dropout: rate at which z and h are dropped, by masks that every lane draws anew for a
+            window and keeps for all its steps; held-out losses are without.
 
     Returns:
         The log: a row of losses per 20 updates.
@@ -62,6 +66,9 @@ def train(
     def loss(number: int, state: Any):
         rng = stream(seed, 'model z', number)
         batch = _batch(model, sequences, number, rng)
+        if dropout:
+            draw = functools.partial(_uniform, seed, number, sequences.batch_size)
+            batch['masks'] = model.draw_masks(draw, dropout)
         return model.loss(**batch, state=state, done_weight=done_weight)
 
     updates = math.ceil(epochs * sequences.windows_per_epoch)
@@ -98,6 +105,10 @@ def _batch(model: Any, sequences: LatentSequences, number: int, rng: np.random.G
         done=window.done,
         reset=window.reset,
     )
+
+
+def _uniform(seed: int, number: int, lanes: int, size: int) -> np.ndarray:
+    return stream(seed, 'model dropout', number).random((lanes, size))
 
 
 def _drawn(mu: np.ndarray, ln_var: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -6,18 +6,27 @@ import types
 
 import numpy as np
 import pytest
+from PIL import Image
 from ppo_script_case import check_picture, numbers, start
 
 from chainer_wm.agents.controller import load_controller
-from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.agents.saved import PackedAgent, SavedAgent
+from chainer_wm.envs.car_racing import CarRacing
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.runs.run_folder import RunError
-from experiments import car_racing
+from experiments import car_racing, play
 
 TINY = (
     *('--preset', 'smoke', '--workers', 0, '--episodes', 3, '--max-steps', 10, '--window', 5),
     *('--vision-epochs', 0.5, '--test-episodes', 1, '--evaluate-episodes', 1),
 )
+
+
+class Short(CarRacing):
+    """The game, over soon."""
+
+    def __init__(self, **options):
+        super().__init__(max_steps=10, **options)
 
 
 def config(preset, **options):
@@ -57,6 +66,8 @@ def test_a_matched_lstm_has_as_many_parameters_as_the_dnc():
     assert matched == pytest.approx(dnc, rel=0.005)
     with pytest.raises(RunError, match='--match is for --model lstm'):
         config('smoke', match=True, model='dnc').check()
+    with pytest.raises(RunError, match='only --model lstm learns with masks'):
+        config('smoke', model_dropout=0.1, model='dnc').check()
 
 
 def test_random_drivers_press_within_ranges_and_each_has_weights_of_its_own():
@@ -79,11 +90,12 @@ def test_random_drivers_press_within_ranges_and_each_has_weights_of_its_own():
 def test_whole_run(finished):
     data, results = finished
     folder = data / car_racing.NAME / 'whole'
-    for name in ('evolution', 'returns', 'reconstructions', 'foresight'):
+    for name in ('evolution', 'returns', 'tracks', 'reconstructions', 'foresight'):
         check_picture(folder / 'figures' / f'{name}.png')
     assert results['evaluation']['episodes'] == 1
     assert set(results['game']) == {'agent', 'random driver', 'random', 'no action'}
     assert results['engines'] == {'gym': results['evaluation']}
+    assert results['scores'] == {}  # no other engine than gym's
     store = RolloutStore(folder / 'rollouts')
     assert len(store) == 3
     assert store.read(0).actions.shape == (10, 3)
@@ -122,8 +134,75 @@ def test_evolved_in_the_dream(finished, tmp_path):
     folder = tmp_path / 'data' / car_racing.NAME / 'dreamt'
     shutil.copytree(data / car_racing.NAME / 'whole/rollouts', folder / 'rollouts')
     flags = ('--learn-in', 'dream', '--controller', 'hidden')
+    flags += '--model-dropout', '0.2', '--dream-dropout', '0.3'
     results = start(car_racing, tmp_path / 'data', 'dreamt', *TINY, *flags)
     model = SavedAgent(folder).model()
     assert model.config['predict_reward'] and model.config['predict_done']
     assert results['controller']['steps'] == 0  # none in the game
+    settings = config('smoke', learn_in='dream', dream_dropout=0.3)
+    assert car_racing.dream_of(settings, SavedAgent(folder)).dropout == 0.3
     assert load_controller(folder / 'controller/controller.npz').sizes == (8, 40, 3)
+
+
+def test_a_run_on_anothers_v_plays_no_random_episode_and_needs_its_codes(finished, tmp_path):
+    data, _ = finished
+    shutil.copytree(data / car_racing.NAME / 'whole', tmp_path / car_racing.NAME / 'whole')
+    flags = (*TINY, '--reuse', 'whole', '--untrained-model', '--controller', 'z')
+    start(car_racing, tmp_path, 'alone', *flags)
+    folder = tmp_path / car_racing.NAME / 'alone'
+    assert not (folder / 'rollouts').exists() and not (folder / 'vision').exists()
+    assert load_controller(folder / 'controller/controller.npz').sizes == (8, 3)
+    with pytest.raises(RunError, match='must hold out the same'):
+        start(car_racing, tmp_path, 'split', *flags, '--held-out', '0.4')
+    with pytest.raises(FileNotFoundError, match='has no codes yet'):
+        start(car_racing, tmp_path, 'none', *TINY, '--reuse', 'missing')
+
+
+def test_learnt_in_envpool_and_scored_in_both_games(finished, tmp_path):
+    pytest.importorskip('envpool', reason='the extra car-envpool brings it')
+    flags = (*TINY, '--engine', 'envpool')
+    results = start(car_racing, tmp_path, 'pool', *flags)
+    assert results['evaluation'] == results['engines']['gym'] == results['game']['agent']
+    assert set(results['engines']) == {'gym', 'envpool'}
+    assert results['scores']['in envpool']['mean'] == results['engines']['envpool']['mean']
+
+
+def test_a_packed_agent_drives_as_its_run_does(finished, tmp_path, capsys, monkeypatch):
+    data, _ = finished
+    run = data / car_racing.NAME / 'whole'
+    game = play.GAMES['car_racing']._replace(make=Short, max_steps=5)
+    monkeypatch.setitem(play.GAMES, 'car_racing', game)
+    monkeypatch.chdir(tmp_path)
+    play.script(['--pack', str(run), '--agents', str(tmp_path), '--score', '1', '--workers', '0'])
+    said = capsys.readouterr().out
+    assert 'game: 10 steps' in said and '(return) over 1 episodes' in said
+    with Image.open(tmp_path / 'play.gif') as picture:
+        assert picture.is_animated
+    packed = PackedAgent.load(tmp_path, 'lstm')
+    assert packed.settings['features'] == ['z', 'h'] and packed.controller.actions == 'driving'
+    seen = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    saved = car_racing.saved_agent(config('smoke'), types.SimpleNamespace(folder=run))
+    actions = []
+    for agent in (packed.agent(), saved.agent_maker()()):
+        actions.append(agent.act(seen, agent.start([np.random.default_rng(1)]))[0])
+    np.testing.assert_allclose(*actions, atol=0.01)  # weights in float16
+
+
+def test_the_inspectors_player_drives_with_the_arrow_keys(finished):
+    pytest.importorskip('starlette', reason='the page needs the extra "inspector"')
+    from chainer_wm.inspector import dreamer, real_game, trained
+
+    data, _ = finished
+    run = data / car_racing.NAME / 'whole'
+    learnt = trained.Models().of(run)
+    assert learnt.features == ('z', 'h')
+    game, dream = real_game.RealGame(run, learnt), dreamer.Dreamer(learnt)
+    for place in (game, dream):
+        assert place.player and place.actions == 2
+        place.begin(0)
+        for arrows, pedals in (([-1, 1], [-1, 1, 0]), ([0, -1], [0, 0, 1]), ([0, 0], [0, 0, 0])):
+            assert place.step(np.array(arrows, float)).action.tolist() == pedals
+        own = place.step(None).action
+        assert own.shape == (3,) and (own[1:] >= 0).all()
+    assert game.fps == 50
+    game.close()

@@ -32,6 +32,9 @@ export async function bytesOf(path, query, options) {
   };
 }
 
+/** A file that the server makes. */
+export const blobOf = async (path, query) => (await answered(path, query)).blob();
+
 /** What changes something: the token goes along. */
 export const post = async (path, query) => (await answered(
   path, query, { method: 'POST', headers: { 'X-Token': token } })).json();

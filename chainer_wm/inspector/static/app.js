@@ -1,13 +1,15 @@
 // Which page is shown: the address behind # says all of it, so that a link opens the same view.
 
+import { get, post } from './api.js';
 import { dreamPage } from './dream.js';
+import { latentPage } from './latent.js';
 import { el, fault, say, theme } from './dom.js';
 import { comparePage, runsPage } from './runs.js';
 import { runPage } from './run.js';
 import { rolloutsPage } from './rollouts.js';
 
 const PAGES = { runs: runsPage, compare: comparePage, run: runPage, rollouts: rolloutsPage,
-  dream: dreamPage };
+  dream: dreamPage, latent: latentPage };
 const current = { page: '', leave: () => {} };
 
 /** {page, query} of an address. */
@@ -62,6 +64,19 @@ function crumbs(page, query) {
   return found;
 }
 
+/** The button that lets the models go, where some are in memory. */
+async function held() {
+  const stop = document.getElementById('stop');
+  const models = await get('models').then(found => found.models, () => []);
+  stop.hidden = !models.length;
+  stop.title = `In memory: ${models.join(', ')}. Whoever plays or looks in another tab is stopped.`;
+}
+
+document.getElementById('stop').addEventListener('click', async () => {
+  await post('stop').then(() => say('The models were stopped.'), error => say(error.message));
+  held();
+});
+setInterval(held, 3000);
 document.getElementById('skip').addEventListener('click', event => {
   event.preventDefault();  // the address is for pages
   document.getElementById('main').focus();

@@ -1,12 +1,14 @@
-// Play inside the dream: the newest frame is drawn, keys go back, C plays where nobody does.
+// Play inside the dream, or the game: the newest frame is drawn, keys go back, and where nobody
+// plays the run's own player does.
 
 import { get, token } from './api.js';
 import { note } from './app.js';
-import { el, fault, number } from './dom.js';
+import { bytes, el, fault, number } from './dom.js';
 import { paintFrame } from './frames.js';
 import { tabs } from './run.js';
+import { download } from './save.js';
 
-const HEAD = 20;  // bytes before the pixels, as live.py packs them
+const HEAD = 32;  // bytes before the pixels, as live.py packs them
 const KEYS = { ArrowLeft: [0, -1], a: [0, -1], ArrowRight: [0, 1], d: [0, 1],
   ArrowDown: [1, -1], s: [1, -1], ArrowUp: [1, 1], w: [1, 1] };
 
@@ -14,7 +16,8 @@ export async function dreamPage(node, query, signal) {
   const { run } = query;
   const summary = await get('run', { run }, { signal });
   node.append(tabs(run, 'dream', summary));
-  if (!summary.parts?.model) throw new Error('This run has no M yet: there is no dream to play.');
+  if (!summary.parts?.model && !summary.parts?.game)
+    throw new Error('This run has no M yet, and its game is not known: there is nothing to play.');
   const player = new Player(query, signal);
   node.append(player.node);
   player.connect();
@@ -22,10 +25,11 @@ export async function dreamPage(node, query, signal) {
 
 class Player {
   constructor(query, signal) {
-    Object.assign(this, { query, signal, pressed: new Map(), times: [], paused: false });
+    Object.assign(this, { query, signal, pressed: new Map(), times: [], paused: false,
+      place: query.place });
     this.seed = +(query.seed || 0);
     this.canvas = el('canvas', { width: 64, height: 64, class: 'screen', tabIndex: 0,
-      role: 'application', 'aria-label': 'the dream: arrow keys play, G gives back to the '
+      role: 'application', 'aria-label': 'the screen: arrow keys play, G gives back to the '
         + 'controller, R starts again, space pauses' });
     this.words = el('output', { class: 'now' });
     this.rate = el('span', { class: 'pale small' });
@@ -38,6 +42,12 @@ class Player {
         this.noted();
       } } });
     this.degrees = el('output', { class: 'small' });
+    this.heat = el('div', { class: 'bar' }, el('span', { text: 'temperature' }), this.temperature,
+      this.degrees);
+    this.places = el('div', { class: 'bar', role: 'group', 'aria-label': 'where you play' });
+    this.recording = el('button', { type: 'button', text: 'Record a GIF', on: { click: () =>
+      this.send({ record: !this.recorded }) } });
+    this.film = el('span', { class: 'small' });
     this.number = el('input', { type: 'number', min: 0, value: this.seed, 'aria-label': 'seed',
       style: { width: '84px' }, on: { change: () => this.restart(+this.number.value) } });
     this.fps = el('select', { 'aria-label': 'frames per second', on: { change: () =>
@@ -50,10 +60,10 @@ class Player {
     this.problem = el('div');
     this.node = el('div', {}, this.problem, el('div', { class: 'player' },
       el('div', {}, this.canvas, this.pads()),
-      el('div', {}, this.words, el('div', { class: 'bar' }, this.who, this.hold, again, other),
-        el('div', { class: 'bar' }, el('span', { text: 'temperature' }), this.temperature,
-          this.degrees), el('div', { class: 'bar' }, el('label', {}, 'seed ', this.number),
-          this.fps, this.rate),
+      el('div', {}, this.places, this.words,
+        el('div', { class: 'bar' }, this.who, this.hold, again, other), this.heat,
+        el('div', { class: 'bar' }, el('label', {}, 'seed ', this.number), this.fps, this.rate),
+        el('div', { class: 'bar' }, this.recording, this.film),
         el('p', { class: 'pale small', text: 'Arrow keys (or A D W S) take over and play; G gives '
           + 'back to the controller; R starts again; space pauses. Nothing pressed is no '
           + 'action.' }),
@@ -71,7 +81,7 @@ class Player {
         pointerup: release, pointerleave: release, pointercancel: release } });
     };
     return el('div', { class: 'pads' }, pad('◀', 'ArrowLeft', 'left'),
-      pad('▶', 'ArrowRight', 'right'));
+      pad('▲', 'ArrowUp', 'up'), pad('▼', 'ArrowDown', 'down'), pad('▶', 'ArrowRight', 'right'));
   }
 
   listen() {
@@ -104,15 +114,17 @@ class Player {
 
   connect() {
     const { run, store, episode, t } = this.query;
-    const given = Object.entries({ run, store, episode, t, seed: this.seed, token })
+    const given = Object.entries({ run, store, episode, t, seed: this.seed, place: this.place,
+      token })
       .filter(([, value]) => value !== undefined);
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     this.socket = new WebSocket(`${scheme}://${location.host}/api/live?${
       new URLSearchParams(given)}`);
     this.socket.binaryType = 'arraybuffer';
-    this.words.textContent = 'The models are being loaded …';
+    this.words.textContent = 'It is being loaded …';
     this.socket.onmessage = ({ data }) => {
       if (typeof data === 'string') this.told(JSON.parse(data));
+      else if (!new DataView(data).getUint32(0, true)) this.filmed(data.slice(HEAD));
       else {
         this.newest = data;
         this.due ||= requestAnimationFrame(() => this.draw());
@@ -120,7 +132,7 @@ class Player {
     };
     this.socket.onclose = () => {
       if (this.signal.aborted) return;
-      this.words.replaceChildren('The dream is cut off. ', el('button', { type: 'button',
+      this.words.replaceChildren('The connection is cut off. ', el('button', { type: 'button',
         text: 'Connect again', on: { click: () => {
           this.problem.replaceChildren();
           this.connect();
@@ -128,30 +140,59 @@ class Player {
     };
   }
 
-  /** What the server says at the start, or what is wrong. */
-  told({ error, temperature, actions }) {
-    if (error) { this.problem.replaceChildren(fault(error)); return; }
-    this.actions = actions;
-    if (this.query.temperature) this.send({ temperature: +this.temperature.value });
-    else this.temperature.value = temperature;
-    this.degrees.textContent = (+this.temperature.value).toFixed(2);
+  /** What the server says of a place, or what is wrong. */
+  told({ error, problem, place, places, temperature, actions, fps, player }) {
+    this.problem.replaceChildren(...(error || problem ? [fault(error || problem)] : []));
+    if (!place) return;
+    Object.assign(this, { actions, place, player });
+    this.who.disabled = !player;
+    this.places.replaceChildren(...places.map(each => el('button', { type: 'button', text: each,
+      'aria-pressed': String(each === place), on: { click: () => this.go(each) } })));
+    this.heat.classList.toggle('hidden', place !== 'dream');
+    this.canvas.classList.toggle('real', place === 'game');
+    if (place === 'dream') {
+      if (this.query.temperature) this.send({ temperature: +this.temperature.value });
+      else this.temperature.value = temperature;
+    }
+    if (![...this.fps.options].some(each => +each.value === fps))
+      this.fps.append(el('option', { value: fps, text: `${fps}/s` }));
+    this.fps.value = fps;
     if (this.paused) this.pause();
+    this.noted();
+  }
+
+  go(place) {
+    this.canvas.focus();
+    this.send({ place });
+  }
+
+  /** A film has come: offer it, and save it. */
+  filmed(data) {
+    const name = `${this.query.run.replaceAll('/', '-')}-${this.place}-${this.seed}.gif`;
+    download(new Blob([data], { type: 'image/gif' }), name);
+    this.film.textContent = `${name}, ${bytes(data.byteLength)}`;
   }
 
   draw() {
     this.due = null;
     const view = new DataView(this.newest);
     const [count, steps] = [view.getUint32(0, true), view.getUint32(4, true)];
-    const [action, ends, flags] = [8, 12, 16].map(at => view.getFloat32(at, true));
-    paintFrame(this.canvas, { data: new Uint8Array(this.newest, HEAD), high: 64, wide: 64 });
+    const [action, ends, total] = [8, 12, 16].map(at => view.getFloat32(at, true));
+    const [flags, high, wide] = [20, 24, 28].map(at => view.getUint32(at, true));
+    paintFrame(this.canvas, { data: new Uint8Array(this.newest, HEAD), high, wide });
+    this.canvas.style.setProperty('aspect-ratio', `${wide} / ${high}`);
     this.send({ seen: count });
     this.taken = (flags & 2) > 0;
     this.who.textContent = this.taken ? 'Give back' : 'Take over';
     this.who.setAttribute('aria-pressed', String(this.taken));
     this.steps = steps;
-    this.words.textContent = `${flags & 1 ? 'The dream ended after' : 'lived'} ${steps} steps, ${
-      this.taken ? 'you play' : 'the controller plays'}: action ${number(action, 2)}, P(done) ${
-      number(ends, 2)}`;
+    const real = this.place === 'game';
+    this.words.textContent = `${flags & 1 ? `The ${this.place} ended after` : 'lived'} ${
+      steps} steps, ${this.taken ? 'you play' : 'the controller plays'}: action ${
+      number(action, 2)}, ${real ? `return ${number(total, 4)}` : `P(done) ${number(ends, 2)}`}`;
+    this.recorded = (flags & 4) > 0;
+    this.recording.textContent = this.recorded ? 'End and save the GIF' : 'Record a GIF';
+    this.recording.setAttribute('aria-pressed', String(this.recorded));
     const now = performance.now();
     this.times = [...this.times.filter(each => now - each < 1000), now];
     this.rate.textContent = `${this.times.length} frames/s`;
@@ -192,6 +233,7 @@ class Player {
 
   noted() {
     this.degrees.textContent = (+this.temperature.value).toFixed(2);
-    note('dream', { ...this.query, seed: this.seed, temperature: this.temperature.value });
+    note('dream', { ...this.query, seed: this.seed, place: this.place,
+      temperature: this.temperature.value });
   }
 }

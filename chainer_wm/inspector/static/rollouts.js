@@ -6,6 +6,7 @@ import { css, el, fault, number, say } from './dom.js';
 import { EpisodeList } from './episodes.js';
 import { film, Frames } from './frames.js';
 import { tabs } from './run.js';
+import { save, savePicture } from './save.js';
 import { TraceView } from './trace.js';
 import { lines, Tracks } from './tracks.js';
 
@@ -60,7 +61,8 @@ class Desk {
     } } }, SPEEDS.map(each => el('option', { value: each, text: `${each}/s`,
       selected: each === 35 })));
     this.node = el('div', {}, el('div', { class: 'bar' }, this.title), this.films,
-      el('div', { class: 'transport' }, this.button, this.slider, this.speed), this.now,
+      el('div', { class: 'transport' }, this.button, this.slider, this.speed, this.exports()),
+      this.now,
       this.tracks.node, el('p', { class: 'pale small', text: 'Drag in a track or use ← → (with '
         + 'shift: 10 steps) to move, space plays. The address opens this view again.' }));
     const keys = event => this.key(event);
@@ -71,6 +73,27 @@ class Desk {
       this.frames?.close();
       this.view?.close();
     });
+  }
+
+  /** Buttons that save what is shown. */
+  exports() {
+    const name = kind => `${this.run.replaceAll('/', '-')}-${this.episode.episode}.${kind}`;
+    const file = (kind, path, more = {}) => el('button', { type: 'button', text: kind,
+      title: `save the episode as ${kind}`, on: { click: async event => {
+        if (!this.episode) return;
+        const button = event.currentTarget;
+        button.disabled = true;
+        say(`The ${kind} is being made …`);
+        const where = { run: this.run, store: this.store, episode: this.episode.episode };
+        const dream = this.view ? this.settings : {};
+        await save(name(kind.toLowerCase()), path, { ...where, ...dream, ...more })
+          .then(() => say(''), error => say(error.message));
+        button.disabled = false;
+      } } });
+    return el('div', { class: 'bar exports', role: 'group', 'aria-label': 'save as' },
+      el('button', { type: 'button', text: 'PNG', title: 'save what is on the screen',
+        on: { click: () => this.episode && savePicture(this.node, name('png')) } }),
+      file('GIF', 'film'), file('CSV', 'table'));
   }
 
   say(text) {

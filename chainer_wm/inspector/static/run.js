@@ -14,7 +14,9 @@ export function tabs(run, page, summary) {
   const found = [['run', 'overview']];
   const stores = Object.keys(summary.stores || {});
   if (stores.length) found.push(['rollouts', 'rollouts']);
-  if (summary.parts?.model) found.push(['dream', 'dream player']);
+  if (summary.parts?.vision) found.push(['latent', 'latent space']);
+  if (summary.parts?.model || summary.parts?.game)
+    found.push(['dream', summary.parts.model ? 'dream player' : 'game']);
   return el('nav', { class: 'tabs', 'aria-label': 'pages of this run' }, found.map(([to, text]) =>
     el('a', { href: link(to, { run }), text, 'aria-current': to === page ? 'page' : null })));
 }

@@ -50,7 +50,10 @@ export class TraceView {
       location.hash = link('dream', { ...this.where, t: this.desk.t,
         temperature: this.settings.temperature });
     } } });
-    return el('div', { class: 'bar' }, here, play, context, temperature, seed, this.of);
+    const move = el('button', { type: 'button', text: 'Its latents', on: { click: () => {
+      location.hash = link('latent', { ...this.where, t: this.desk.t });
+    } } });
+    return el('div', { class: 'bar' }, here, play, move, context, temperature, seed, this.of);
   }
 
   /** Ask for the trace, and put it beside the game. */
@@ -123,9 +126,9 @@ export class TraceView {
     const names = [['z', 'z', `${this.found.latents} latents`],
       ['h', 'h', `${this.found.hidden} units`]];
     if (dnc) {
-      names.push(['usage', 'usage', `${dnc.slots} slots`], ['write', 'written', 'slot by slot']);
+      names.push(['usage', 'usage', `${dnc.slots} slots`], ['write', 'written', 'slots']);
       for (let head = 0; head < dnc.heads; head += 1)
-        names.push([`read-${head}`, `read ${head + 1}`, 'slot by slot']);
+        names.push([`read-${head}`, `read ${head + 1}`, 'slots']);
     }
     for (const [what, name, unit] of names) {
       const map = await bytesOf('map', { ...this.where, what }, { signal: this.desk.signal });
@@ -133,7 +136,9 @@ export class TraceView {
       this.maps[what] = map;
       const high = Math.max(36, Math.min(96, map.shape[0] * 4));
       const colour = what === 'z' || what === 'h' ? null : css('dnc');
-      this.desk.tracks.add({ name, unit, high, draw: heat(map, colour) });
+      const ends = ['Low', 'High'].map(end => number(+map.headers.get(`X-${end}`), 2));
+      this.desk.tracks.add({ name, unit: `${unit}, ${ends.join(' to ')}`, high,
+        draw: heat(map, colour) });
     }
     if (!dnc) return;
     this.spots = this.desk.tracks.add({ name: 'slot', unit: 'click one below', high: 30,
@@ -149,10 +154,13 @@ export class TraceView {
       const head = /^read-(\d+)$/.exec(what);
       if (what !== 'write' && !head) continue;
       pen.fillStyle = head ? HEADS[head[1] % HEADS.length] : css('ink');
-      for (let t = 0; t < shape[1]; t += 1)
-        if (data[this.slot * shape[1] + t] > 127)
+      for (let t = 0; t < shape[1]; t += 1) {
+        pen.globalAlpha = data[this.slot * shape[1] + t] / 255;
+        if (pen.globalAlpha > 0.05)
           pen.fillRect(x(t) - 0.75, head ? high / 2 + 1 : 2, 1.5, high / 2 - 3);
+      }
     }
+    pen.globalAlpha = 1;
   }
 
   /** The memory after the step at the cursor; one question at a time, the newest wins. */
@@ -193,8 +201,8 @@ export class TraceView {
         } } })));
     this.memory.replaceChildren(el('h2', { text: `The memory after t ${t}` }),
       el('div', { class: 'moment' },
-        matrix('memory M', slots[1], true), here.link ? matrix('link L', here.link) : null,
-        matrix('usage, written, read', [here.usage, here.write_weights, ...here.read_weights]),
+        matrix('memory M', slots[1]), here.link ? matrix('link L', here.link, 1) : null,
+        matrix('usage, written, read', [here.usage, here.write_weights, ...here.read_weights], 1),
         el('table', { class: 'gates' }, el('tbody', {}, rows))),
       el('p', { class: 'small pale', text: 'Slots: one that is chosen marks the steps that '
         + 'wrote it (dark) and read it (a colour for each head).' }), used);
@@ -226,20 +234,20 @@ export class TraceView {
 }
 
 /** A picture of values in bytes (N, T), stretched over a track. */
-function heat({ data, shape: [rows, steps] }, colour) {
+export function heat({ data, shape: [rows, steps] }, colour) {
   return (draw, x, wide, high) => {
     draw.imageSmoothingEnabled = steps > wide;
     draw.drawImage(picture(data, rows, steps, colour), 0, 0, wide, high);
   };
 }
 
-/** A named matrix as a small picture with its ends in words. */
-function matrix(name, rows, signed = false) {
+/** A named matrix as a small picture with its ends in words: from 0 to `most`, or around 0. */
+export function matrix(name, rows, most = null) {
   const flat = rows.flat();
-  const top = Math.max(...flat.map(Math.abs), 1e-9);
-  const low = signed ? -top : 0;
+  const top = most ?? Math.max(...flat.map(Math.abs), 1e-9);
+  const low = most ? 0 : -top;
   const data = Uint8Array.from(flat, each => (each - low) / (top - low) * 255);
-  const canvas = picture(data, rows.length, rows[0].length, signed ? null : css('dnc'));
+  const canvas = picture(data, rows.length, rows[0].length, most ? css('dnc') : null);
   canvas.setAttribute('role', 'img');
   canvas.setAttribute('aria-label', `${name}, ${rows.length} by ${rows[0].length}`);
   return el('figure', {}, canvas, el('figcaption', { class: 'small' }, name,

@@ -164,6 +164,56 @@ def test_a_higher_temperature_spreads_more():
     assert spread[1] > 1.3 * spread[0]
 
 
+def masks_of(dream, steps, restart=()):
+    """The masks that M gets in every step, (steps, lanes, Z + H), by lanes."""
+    found, sample = [], dream.model.sampler()
+
+    def spy(*arguments, stream, masks, **rest):
+        found.append(np.concatenate([masks.z[stream], masks.h[stream]], axis=1))
+        return sample(*arguments, stream=stream, masks=masks, **rest)
+
+    dream._sample = spy
+    for step in range(steps):
+        if step in restart:
+            dream.restart([1])
+        dream.step(np.zeros((dream.lanes, A)))
+    return np.stack(found)
+
+
+@CORES
+def test_a_dream_keeps_its_masks_and_a_new_one_draws_others(core):
+    dream = make_dream(make_model(core), dropout=0.3)
+    dream.reset(4, np.random.default_rng(0))
+    masks = masks_of(dream, 6, restart=(3,))
+    assert (masks == masks[0]).all(axis=(0, 2)).tolist() == [True, False, True, True]
+    assert (masks[:3, 1] == masks[0, 1]).all() and (masks[3:, 1] == masks[5, 1]).all()
+    assert len(np.unique(masks[0], axis=0)) == 4
+    dream.reset(4, np.random.default_rng(1))
+    assert (masks_of(dream, 1)[0] != masks[0]).any()
+
+
+def test_copies_of_a_dream_share_its_masks_and_dropped_lanes_take_none_away():
+    dream = make_dream(dropout=0.3)
+    dream.reset(3, np.random.default_rng(0), repeats=2)
+    masks = masks_of(dream, 1)[0]
+    np.testing.assert_array_equal(masks[:3], masks[3:])
+    dream.keep(np.array([4, 2]))
+    np.testing.assert_array_equal(masks_of(dream, 1)[0], masks[[4, 2]])
+
+
+def test_masks_are_drawn_last_and_rate_0_draws_none():
+    model, found = make_model(dtype=np.float64), []
+    for rate in (0.0, 1e-12, 0.3):
+        dream = make_dream(model, temperature=(0.5, 1.5), dropout=rate)
+        dream.reset(3, [np.random.default_rng(n) for n in range(3)])
+        found.append((dream.features()['z'], dream._tau, dream.step(np.zeros((3, A))).z))
+    for start, tau, _ in found[1:]:
+        np.testing.assert_array_equal(start, found[0][0])
+        np.testing.assert_array_equal(tau, found[0][1])
+    assert (found[0][2] != found[2][2]).all()
+    assert dream.features()['h'].all()  # C sees all of h
+
+
 def slow_evaluate(model, thetas, episodes, seed):
     """One candidate at a time, no lane ever dropped."""
     out = np.zeros((len(thetas), episodes))
@@ -247,6 +297,7 @@ def test_a_number_that_is_not_finite_is_no_score():
         ({'temperature': 0.0}, 'temperature'),
         ({'temperature': (1.5, 0.5)}, 'temperature'),
         ({'done_threshold': 1.0}, 'done_threshold'),
+        ({'dropout': 1.0}, 'dropout rate'),
     ],
 )
 def test_bad_settings_are_refused(options, words):

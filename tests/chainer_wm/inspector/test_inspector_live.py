@@ -69,16 +69,17 @@ def until(socket, fits):
 
 def test_the_controller_plays_until_a_key_takes_over_and_gives_back(client, app):
     with connect(client, app) as socket:
-        assert socket.receive_json() == {'temperature': 1.2, 'actions': 1}
+        said = socket.receive_json()
+        assert (said['place'], said['temperature'], said['actions']) == ('dream', 1.2, 1)
         socket.send_json({'fps': 60})
         assert frame(socket)[1] == 0
         assert until(socket, lambda head: head[1] > 5)[4] == 0
         socket.send_json({'keys': [-1], 'take': True})
-        until(socket, lambda head: head[4] == 2 and head[2] == -1)
+        until(socket, lambda head: head[5] == 2 and head[2] == -1)
         socket.send_json({'keys': None})
-        until(socket, lambda head: head[4] == 2 and head[2] == 0)
+        until(socket, lambda head: head[5] == 2 and head[2] == 0)
         socket.send_json({'take': False})
-        until(socket, lambda head: head[4] == 0)
+        until(socket, lambda head: head[5] == 0)
         socket.send_json({'restart': 3})
         until(socket, lambda head: head[1] == 0)
 

@@ -226,8 +226,8 @@ def test_bad_sizes_are_named():
 
 @CORES
 @pytest.mark.parametrize('predict_done', [True, False])
-@pytest.mark.parametrize('lanes', [1, 5, 300])
-def test_every_way_to_sample_gives_the_same(core, predict_done, lanes):
+@pytest.mark.parametrize(('lanes', 'rate'), [(1, 0.0), (5, 0.3), (300, 0.0), (300, 0.3)])
+def test_every_way_to_sample_gives_the_same(core, predict_done, lanes, rate):
     models = [
         make(core, predict_done=predict_done, engine=engine) for engine in ('fused', 'reference')
     ]
@@ -240,6 +240,8 @@ def test_every_way_to_sample_gives_the_same(core, predict_done, lanes):
         'stream': rng.integers(4, size=lanes),
         'temperature': rng.uniform(0.5, 1.5, lanes),
     }
+    if rate:
+        rest['masks'] = models[0].draw_masks(lambda n: rng.random((4, n)), rate)
     found = []
     for sample in (models[0].sampler(), models[0].sample, models[1].sample):
         state = models[0].initial_state(lanes)
@@ -273,3 +275,30 @@ def test_targets_that_do_not_fit_are_named(change, words):
 def test_an_lstm_may_recompute_its_gates():
     model = make(recompute=True)
     assert model.core.recompute and model.config['recompute']
+
+
+@ENGINES
+def test_the_loss_under_dropout_is_that_of_masked_inputs_and_h(engine):
+    model = make(engine=engine)
+    z, a, z_next, mask, done, reset = batch()
+    masks = model.draw_masks(lambda n: np.random.default_rng(0).random((3, n)), 0.4)
+    assert (masks.z.shape, masks.h.shape) == ((3, 3), (3, 6))
+    state = model.initial_state(3)
+    loss, last = model.loss(z, a, z_next, mask, done, state, reset, masks=masks)
+    seen, ys = state, []
+    for t in range(5):
+        kept = 1 - reset[t][:, None]
+        seen = type(seen)(*(part * kept for part in seen))
+        x = model.inputs(z[t] * masks.z, a[t], reset[t])
+        y, seen = model.core.step(x, seen._replace(h=seen.h * masks.h))
+        ys.append(y.array)
+    nll, bce = slow_loss(model.predict(np.stack(ys)), z_next, mask, done, 10.0)
+    assert float(loss.array) == pytest.approx(nll + bce, rel=1e-11)
+    np.testing.assert_allclose(last.h.array, seen.h.array, rtol=1e-11)
+
+
+def test_a_dnc_does_not_learn_under_dropout():
+    model = make('dnc')
+    masks = model.draw_masks(lambda n: np.zeros((3, n)), 0.4)
+    with pytest.raises(ValueError, match='only an LSTM'):
+        model.loss(*batch()[:5], model.initial_state(3), masks=masks)

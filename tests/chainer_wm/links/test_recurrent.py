@@ -157,3 +157,36 @@ def test_a_reset_mask_that_does_not_fit():
 def test_an_unknown_engine():
     with pytest.raises(ValueError, match='engine'):
         LSTM(1, 1, engine='fast')
+
+
+@ENGINES
+@pytest.mark.parametrize('recompute', [False, True])
+def test_a_mask_drops_what_the_gates_see_of_h_alone(engine, recompute):
+    link, xs, state, reset = setting(engine, lanes=3, steps=4)
+    link.recompute = recompute
+    mask = np.random.default_rng(1).choice([0.0, 1.25], size=(3, 5))
+    ys, last = link.sequence(xs, state, reset, mask)
+    seen = state
+    for t in range(4):  # by steps that see h masked
+        seen = reset_state(seen, reset[t])
+        _, seen = link.step(xs[t], seen._replace(h=seen.h * mask))
+        np.testing.assert_allclose(ys.array[t], seen.h.array, rtol=1e-12)
+    np.testing.assert_allclose(last.c.array, seen.c.array, rtol=1e-12)
+    np.testing.assert_array_equal(last.h.array, ys.array[-1])
+    ones = link.sequence(xs, state, reset, np.ones((3, 5)))[0].array
+    np.testing.assert_array_equal(ones, link.sequence(xs, state, reset)[0].array)
+    assert abs(ones - ys.array).max() > 1e-3
+
+    def function(xs, c, h, *_):
+        ys, last = link.sequence(xs, LSTMState(c, h), reset, mask)
+        return ys, last.c, last.h
+
+    gradient_check.check_backward(
+        function,
+        (xs, *state),
+        tuple(
+            np.random.default_rng(2).normal(size=shape) for shape in ((4, 3, 5), (3, 5), (3, 5))
+        ),
+        params=tuple(link.params()),
+        **{'dtype': np.float64, 'eps': 1e-5, 'atol': 1e-7, 'rtol': 1e-6},
+    )

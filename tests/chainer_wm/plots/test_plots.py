@@ -47,6 +47,9 @@ EVERY_FIGURE = {
     'returns_histogram': lambda path: plots.returns_histogram(
         path, {'agent': [1, 2, 3], 'random': [1]}, title='Doom'
     ),
+    'returns_by_episode': lambda path: plots.returns_by_episode(
+        path, {'gym': {'agent': [3, 1], 'random': [1, 2]}, 'envpool': {'agent': [5]}}
+    ),
     'calibration': lambda path: plots.calibration(
         path,
         [{'name': 'no action', 'dream': SCORE, 'game': SCORE}],

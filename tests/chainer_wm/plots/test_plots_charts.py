@@ -171,6 +171,20 @@ def test_returns_must_be_there_and_finite(tmp_path, wrong):
         plots.returns_histogram(tmp_path / 'a.png', {'agent': wrong})
 
 
+def test_returns_of_the_same_episodes_stand_above_each_other(tmp_path, charts):
+    rows = {'agent': [300, 100, 200], 'random': [3, 1, 2]}
+    plots.returns_by_episode(
+        tmp_path / 'a.png', {'gym': rows, 'other': {'agent': [7]}}, solved=250
+    )
+    first, second = charts[0].axes
+    heights = {line.get_label(): list(line.get_ydata()) for line in first.lines[:2]}
+    assert heights == {'agent: 200': [100, 200, 300], 'random: 2': [1, 2, 3]}
+    assert list(second.lines[0].get_ydata()) == [7]
+    for wrong, words in (({'a': [1], 'b': [1, 2]}, 'same for all'), ({'a': []}, 'finite')):
+        with pytest.raises(ValueError, match=words):
+            plots.returns_by_episode(tmp_path / 'a.png', {'gym': wrong})
+
+
 def test_wilson_intervals_by_hand():
     # z = 2: middle (1/4 + 4/8) / (1 + 1), half 2 sqrt(3/64 + 4/64) / (1 + 1)
     assert plots.wilson(1, 4, z=2) == pytest.approx((0.375 - 7**0.5 / 8, 0.375 + 7**0.5 / 8))

@@ -219,3 +219,14 @@ def test_z_of_a_batch_has_the_deviation_of_the_posterior(latents):
         off = batch[name][..., 1:] - latents.mu[rows][..., 1:]
         assert off.std() == pytest.approx(0.5, rel=0.05)
         assert off.mean() == pytest.approx(0, abs=0.03)
+
+
+def test_m_learns_under_masks_that_the_seed_fixes(latents, tmp_path):
+    found = []
+    for n, rate in enumerate((0.0, 0.5, 0.5)):
+        model = MDNRNN(3, 2, 4)
+        windows = LatentSequences(latents, 2, 5, 0, HELD_OUT)
+        stage.train(tmp_path / str(n), model, windows, windows, epochs=1.0, seed=3, dropout=rate)
+        found.append(model.core.W.array)
+    assert (found[0] != found[1]).any()
+    np.testing.assert_array_equal(found[1], found[2])

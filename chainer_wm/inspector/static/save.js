@@ -1,0 +1,53 @@
+// Files of what is shown: pictures of a part of the page, and what the server makes.
+
+import { blobOf } from './api.js';
+import { css, el } from './dom.js';
+
+/** Have the browser keep a blob under a name; the link that did it. */
+export function download(blob, name) {
+  const link = el('a', { href: URL.createObjectURL(blob), download: name, text: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  return link;
+}
+
+export const save = async (name, path, query) => download(await blobOf(path, query), name);
+
+/** The canvases and words of a node, where they stand on the page, as a PNG. */
+export function savePicture(node, name) {
+  const ratio = window.devicePixelRatio || 1;
+  const home = node.getBoundingClientRect();
+  const canvas = el('canvas', { width: home.width * ratio, height: home.height * ratio });
+  const draw = canvas.getContext('2d');
+  draw.scale(ratio, ratio);
+  draw.translate(-home.left, -home.top);
+  draw.fillStyle = css('paper');
+  draw.fillRect(home.left, home.top, home.width, home.height);
+  for (const each of node.querySelectorAll('*')) {
+    const box = each.getBoundingClientRect();
+    if (!box.width || each.matches('button, select, option, input, label')) continue;
+    const style = getComputedStyle(each);
+    if (each.matches('canvas')) {
+      draw.imageSmoothingEnabled = style.imageRendering !== 'pixelated';
+      draw.drawImage(each, box.left, box.top, box.width, box.height);
+    } else if (each.matches('.cursor')) {
+      draw.fillStyle = each.matches('.context') ? css('dream') : css('mark');
+      draw.fillRect(box.left, box.top, 1, box.height);
+    } else words(draw, each, style);
+  }
+  canvas.toBlob(blob => download(blob, name));
+}
+
+/** The lines of an element's own text. */
+function words(draw, node, style) {
+  draw.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+  draw.fillStyle = style.color;
+  draw.textBaseline = 'middle';
+  for (const text of node.childNodes) {
+    if (text.nodeType !== Node.TEXT_NODE || !text.textContent.trim()) continue;
+    const part = document.createRange();
+    part.selectNodeContents(text);
+    const [box] = part.getClientRects();
+    if (box) draw.fillText(text.textContent.trim(), box.left, box.top + box.height / 2);
+  }
+}
