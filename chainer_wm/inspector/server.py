@@ -26,6 +26,7 @@ from chainer_wm.inspector.live import Live
 from chainer_wm.inspector.model_answers import ModelAnswers
 from chainer_wm.inspector.real_game import script_of
 from chainer_wm.inspector.replies import to_bytes, to_json, whole
+from chainer_wm.inspector.task_answers import TaskAnswers, task_of
 from chainer_wm.inspector.trained import Models, parts_of
 
 STATIC = pathlib.Path(__file__).with_name('static')
@@ -53,7 +54,7 @@ def make_app(path: pathlib.Path, token: str | None = None, public: bool = False)
     known, models, recorded = Catalog(path), Models(), episodes.Episodes()
     learnt = ModelAnswers(known, recorded, models)
     answers = Answers(known, recorded).all() | learnt.all()
-    answers |= LatentAnswers(known, recorded, models).all()
+    answers |= LatentAnswers(known, recorded, models).all() | TaskAnswers(known, models).all()
     routes: list[BaseRoute] = [Route('/', _page), Route('/static/{name}', _static)]
     routes += [Route(f'/api/{name}', _asked(answer)) for name, answer in answers.items()]
     routes += [Route('/api/stop', _stop(models), methods=['POST'])]
@@ -95,6 +96,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # who asks while the server begins, waits
     except (OSError, OverflowError) as error:
         listener.close()
         raise folders.InspectorError(
@@ -222,8 +224,9 @@ class Answers:
 
 
 def _parts(folder: pathlib.Path) -> dict[str, bool]:
-    """What a run has learnt, and whether its game is known."""
-    return {**parts_of(folder), 'game': script_of(folder) is not None}
+    """What a run has learnt, and whether its game is known, or its task."""
+    known = {'game': script_of(folder) is not None, 'task': task_of(folder) is not None}
+    return {**parts_of(folder), **known}
 
 
 def _counted(path: pathlib.Path, stores: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,15 @@
 // Asks the server; what is wrong becomes an Error with the server's own words.
 
-export const token = document.querySelector('meta[name="token"]').content;
+const meta = document.querySelector('meta[name="token"]');
+
+export const token = () => meta.content;
+
+/** A server that was started again has another token: ask for its page. */
+export async function renewToken() {
+  const text = await fetch('/').then(answer => answer.text(), () => '');
+  const page = new DOMParser().parseFromString(text, 'text/html');
+  meta.content = page.querySelector('meta[name="token"]')?.content || meta.content;
+}
 
 export const address = (path, query = {}) => {
   const given = Object.entries(query).filter(([, value]) => value !== undefined);
@@ -37,4 +46,4 @@ export const blobOf = async (path, query) => (await answered(path, query)).blob(
 
 /** What changes something: the token goes along. */
 export const post = async (path, query) => (await answered(
-  path, query, { method: 'POST', headers: { 'X-Token': token } })).json();
+  path, query, { method: 'POST', headers: { 'X-Token': token() } })).json();

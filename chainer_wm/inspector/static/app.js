@@ -7,9 +7,10 @@ import { el, fault, say, theme } from './dom.js';
 import { comparePage, runsPage } from './runs.js';
 import { runPage } from './run.js';
 import { rolloutsPage } from './rollouts.js';
+import { taskPage } from './task.js';
 
 const PAGES = { runs: runsPage, compare: comparePage, run: runPage, rollouts: rolloutsPage,
-  dream: dreamPage, latent: latentPage };
+  dream: dreamPage, latent: latentPage, task: taskPage };
 const current = { page: '', leave: () => {} };
 
 /** {page, query} of an address. */

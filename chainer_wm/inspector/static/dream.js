@@ -1,7 +1,7 @@
 // Play inside the dream, or the game: the newest frame is drawn, keys go back, and where nobody
 // plays the run's own player does.
 
-import { get, token } from './api.js';
+import { get, renewToken, token } from './api.js';
 import { note } from './app.js';
 import { bytes, el, fault, number } from './dom.js';
 import { paintFrame } from './frames.js';
@@ -115,7 +115,7 @@ class Player {
   connect() {
     const { run, store, episode, t } = this.query;
     const given = Object.entries({ run, store, episode, t, seed: this.seed, place: this.place,
-      token })
+      token: token() })
       .filter(([, value]) => value !== undefined);
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     this.socket = new WebSocket(`${scheme}://${location.host}/api/live?${
@@ -132,9 +132,12 @@ class Player {
     };
     this.socket.onclose = () => {
       if (this.signal.aborted) return;
+      cancelAnimationFrame(this.due);  // in a hidden tab one is still due
+      this.due = null;
       this.words.replaceChildren('The connection is cut off. ', el('button', { type: 'button',
-        text: 'Connect again', on: { click: () => {
+        text: 'Connect again', on: { click: async () => {
           this.problem.replaceChildren();
+          await renewToken();
           this.connect();
         } } }));
     };

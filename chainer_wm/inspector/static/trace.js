@@ -179,14 +179,6 @@ export class TraceView {
   }
 
   drawMoment(here, t) {
-    const gate = (name, value) => el('tr', {}, el('th', { scope: 'row', text: name }),
-      el('td', { class: 'number', text: number(value, 2) }));
-    const rows = [gate('write gate', here.write_gate[0]),
-      gate('allocation gate', here.allocation_gate[0])];
-    here.free_gates.forEach((value, head) => rows.push(gate(`free gate ${head + 1}`, value)));
-    here.read_modes.forEach((modes, head) => rows.push(el('tr', {},
-      el('th', { scope: 'row', text: `read ${head + 1}` }), el('td', { class: 'number nowrap',
-        text: modes.map((value, at) => `${here.modes[at]} ${number(value, 2)}`).join(' · ') }))));
     const slots = [[...here.memory[0].keys()], here.memory];
     const focus = this.memory.contains(document.activeElement);
     const used = el('div', { class: 'slots', role: 'group', 'aria-label': 'slots: choose one' },
@@ -203,7 +195,7 @@ export class TraceView {
       el('div', { class: 'moment' },
         matrix('memory M', slots[1]), here.link ? matrix('link L', here.link, 1) : null,
         matrix('usage, written, read', [here.usage, here.write_weights, ...here.read_weights], 1),
-        el('table', { class: 'gates' }, el('tbody', {}, rows))),
+        gates(here)),
       el('p', { class: 'small pale', text: 'Slots: one that is chosen marks the steps that '
         + 'wrote it (dark) and read it (a colour for each head).' }), used);
     if (focus && this.slot !== null) used.children[this.slot].focus();
@@ -231,6 +223,19 @@ export class TraceView {
     Object.values(this.frames || {}).forEach(each => each.close());
     for (const node of [this.controls, this.memory, this.legend]) node?.remove();
   }
+}
+
+/** The gates of a DNC and the modes of its read heads as a table. */
+export function gates(here) {
+  const gate = (name, value) => el('tr', {}, el('th', { scope: 'row', text: name }),
+    el('td', { class: 'number', text: number(value, 2) }));
+  const rows = [gate('write gate', here.write_gate[0]),
+    gate('allocation gate', here.allocation_gate[0])];
+  here.free_gates.forEach((value, head) => rows.push(gate(`free gate ${head + 1}`, value)));
+  here.read_modes.forEach((modes, head) => rows.push(el('tr', {},
+    el('th', { scope: 'row', text: `read ${head + 1}` }), el('td', { class: 'number nowrap',
+      text: modes.map((value, at) => `${here.modes[at]} ${number(value, 2)}`).join(' · ') }))));
+  return el('table', { class: 'gates' }, el('tbody', {}, rows));
 }
 
 /** A picture of values in bytes (N, T), stretched over a track. */
