@@ -17,6 +17,7 @@ import dnc.runtime  # noqa: F401
 import dataclasses
 import functools
 import pathlib
+import resource
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -282,11 +283,21 @@ def dream_of(config: Config, saved: SavedAgent) -> Dream:
     return saved.dream((config.temperature,), config.max_steps, dropout=config.dream_dropout)
 
 
+def peak_memory() -> dict[str, float]:
+    """MB that this process and the largest of the workers that left have held at most."""
+    kinds = {'mb': resource.RUSAGE_SELF, 'workers_mb': resource.RUSAGE_CHILDREN}
+    return {name: resource.getrusage(kind).ru_maxrss / 1024 for name, kind in kinds.items()}
+
+
 def evolve(config: Config, run: run_folder.Run) -> None:
     """C by CMA-ES, in the game or in the dream: where the search ended, and scores on the way."""
     saved = saved_agent(config, run)
     controller = saved.new_controller(saved.model())
     options = dict(episodes=config.tracks, seed=config.seed)
+
+    def tick() -> None:
+        run.tick()
+        run.log(event='memory', stage='controller', **peak_memory())
 
     def search(fitness: evolution.Fitness) -> evolution.Evolution:
         return evolution.evolve(
@@ -304,7 +315,7 @@ def evolve(config: Config, run: run_folder.Run) -> None:
                 saved, make_env(config), config.evaluate_episodes, config.seed, config.workers
             ),
             evaluate_every=config.evaluate_every,
-            tick=run.tick,
+            tick=tick,
         )
 
     if config.learn_in == 'dream':

@@ -186,15 +186,13 @@ def draw_foresight(
     length = rows.stop - rows.start
     first = max(0, length - most)
     context = min(context, length - first - 1)
+    model = saved.model()
     seen = foresee(
-        saved.model(),
-        latents.mu[rows],
-        latents.actions[rows],
-        first + context,
-        stream(seed, 'foresight'),
+        model, latents.mu[rows], latents.actions[rows], first + context, stream(seed, 'foresight')
     )
     rollout = saved.at(0).store().read(episode)
     died = length - first - 1 if rollout.terminated[-1] else None
+    ends = {'one-step': seen.p_done_one_step[first:], 'open-loop': seen.p_done_dreamed[first:]}
     plots.open_loop(
         folder / 'foresight.png',
         rollout.observations[first:],
@@ -202,14 +200,14 @@ def draw_foresight(
         decoded(vision, seen.dreamed[first:]),
         context,
         reconstruction=decoded(vision, latents.mu[rows][first:]),
-        done={'one-step': seen.p_done_one_step[first:], 'open-loop': seen.p_done_dreamed[first:]},
+        done=ends if model.predict_done else None,
         died_at=died,
         first_step=first,
         title=f'M along held-out episode {episode}',
     )
     draw_model_memory(
         folder / 'memory.png',
-        saved.model(),
+        model,
         latents.mu[rows],
         latents.actions[rows],
         f'The memory of M along held-out episode {episode}',

@@ -102,6 +102,9 @@ def test_whole_run(finished):
     assert results['controller']['steps'] == 2 * 4 * 10  # generations, candidates, steps
     theta = load_controller(folder / 'controller/controller.npz').get_theta()
     assert theta.shape == ((8 + 16 + 1) * 3,) and theta.any()
+    log = map(json.loads, (folder / 'log.jsonl').read_text().splitlines())
+    memory = [row['mb'] for row in log if row['event'] == 'memory']
+    assert memory and min(memory) > 10
 
 
 def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(finished, tmp_path, monkeypatch):
