@@ -42,12 +42,8 @@ from collections.abc import Iterable
 
 _PASSIVE_WAITING = {'OMP_WAIT_POLICY': 'passive', 'GOMP_SPINCOUNT': '0'}
 _BLAS_WAITING = {'OPENBLAS_THREAD_TIMEOUT': '20'}
-_SINGLE_THREAD = (
-    'OMP_NUM_THREADS',
-    'OPENBLAS_NUM_THREADS',
-    'MKL_NUM_THREADS',
-    'NUMBA_NUM_THREADS',
-)
+CHOICES = (*_PASSIVE_WAITING, *_BLAS_WAITING)  # environment variables that are set here
+SINGLE_THREAD = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'NUMBA_NUM_THREADS')
 # OpenBLAS's names for its kernels, and the features that they use.
 _KERNELS = {
     'SkylakeX': ('avx512f', 'avx512cd', 'avx512bw', 'avx512dq', 'avx512vl'),
@@ -107,7 +103,7 @@ def single_thread() -> None:
     It overrides what the user set for the whole. The libraries of this process have read their
     settings when they loaded: its own pools stay as they are.
     """
-    os.environ.update(dict.fromkeys(_SINGLE_THREAD, '1'))
+    os.environ.update(dict.fromkeys(SINGLE_THREAD, '1'))
 
 
 def cuda_wheel_libraries(folders: Iterable[str | os.PathLike]) -> list[pathlib.Path]:

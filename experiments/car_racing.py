@@ -183,7 +183,7 @@ def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
         functools.partial(RandomDriver, config.latent_size),
         (config.episodes, 0),
         config.seed,
-        config.workers,
+        config.pool,
     )
 
 
@@ -312,7 +312,7 @@ def evolve(config: Config, run: run_folder.Run) -> None:
             fitness,
             generations=config.generations,
             evaluate=report.validation(
-                saved, make_env(config), config.evaluate_episodes, config.seed, config.workers
+                saved, make_env(config), config.evaluate_episodes, config.seed, config.pool
             ),
             evaluate_every=config.evaluate_every,
             tick=tick,
@@ -326,7 +326,7 @@ def evolve(config: Config, run: run_folder.Run) -> None:
         game = make_env(config, patience=config.patience)
         agent = saved.agent_maker(np.zeros(controller.n_params))
         with evolution.InGame(
-            game, agent, workers=config.workers, tasks_per_worker=RENEW, **options
+            game, agent, workers=config.pool, tasks_per_worker=RENEW, **options
         ) as fitness:
             outcome = search(fitness)
     controller.set_theta(outcome.theta)
@@ -353,7 +353,7 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
     }
 
     def score(engine: str, who: dict[str, Callable]) -> dict[str, dict]:
-        episodes = config.test_episodes, config.seed, config.workers
+        episodes = config.test_episodes, config.seed, config.pool
         return report.score_in_game(who, make_env(config, engine), *episodes)
 
     scores = score(config.engine, agent | drivers)

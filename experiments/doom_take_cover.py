@@ -209,7 +209,7 @@ def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
             functools.partial(policies.HeldRandom, config.hold),
             (config.episodes, config.round_episodes),
             config.seed,
-            config.workers,
+            config.pool,
             config.min_length,
         )
     if not round:
@@ -218,7 +218,7 @@ def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
         if config.agent:
             other = load_teacher(config.agent, config.model).make_agent
             players['played'] = other, config.played_episodes
-        rounds.record(saved, players, make_env(config), config.seed, config.workers)
+        rounds.record(saved, players, make_env(config), config.seed, config.pool)
 
 
 def train_vision(config: Config, run: run_folder.Run, round: int = 0) -> None:
@@ -367,7 +367,7 @@ def train_controller(config: Config, run: run_folder.Run, round: int = 0) -> dic
     dream = learning_dream(config, saved, places)
     controller = saved.new_controller(dream.model)
     game = report.validation(
-        saved, make_env(config), config.evaluate_episodes, config.seed, config.workers
+        saved, make_env(config), config.evaluate_episodes, config.seed, config.pool
     )
     options: dict[str, Any] = dict(evaluate=game, choose=config.choose, tick=run.tick)
     search = config, saved.home / 'controller', dream, controller
@@ -433,7 +433,7 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
         make_env(config),
         config.test_episodes,
         config.seed,
-        config.workers,
+        config.pool,
     )
     inside = report.score_in_dream(
         {'agent': dreamer} | {name: make() for name, make in FIXED.items()},

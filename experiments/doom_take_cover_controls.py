@@ -338,7 +338,7 @@ def score(
     players = {'agent': dreamer} | {name: make() for name, make in RANDOM.items()}
     episodes = config.test_episodes, config.seed
     game = report.score_in_game(
-        {'agent': agent_maker(control, saved, theta)}, make_env, *episodes, config.workers
+        {'agent': agent_maker(control, saved, theta)}, make_env, *episodes, config.pool
     )
     return {
         'dream': report.score_in_dream(players, dream, *episodes, control.features),
@@ -372,7 +372,7 @@ def work(control: Control, base: Base, config: Config, run: run_folder.Run) -> N
 def baseline(base: Base, config: Config, run: run_folder.Run) -> None:
     """Policies that see nothing, over the same episodes."""
     game = report.score_in_game(
-        RANDOM | PACING, base.game, config.test_episodes, config.seed, config.workers
+        RANDOM | PACING, base.game, config.test_episodes, config.seed, config.pool
     )
     random = game.pop('random')
     run.add_results(base=base.config, random_baseline=random, pacing=game)

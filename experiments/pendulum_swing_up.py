@@ -152,7 +152,7 @@ def collect(config: Config, run: run_folder.Run, round: int) -> None:
         functools.partial(policies.HeldRandom, config.hold),
         (config.first_episodes, config.episodes),
         config.seed,
-        config.workers,
+        config.pool,
         search='explorer' if config.curiosity else 'controller',
         population=True,
         noise=config.noise,
@@ -291,7 +291,7 @@ def score(config: Config, run: run_folder.Run, round: int) -> None:
         {'agent': saved.agent_maker()},
         config.test_episodes,
         config.seed,
-        workers=config.workers,
+        workers=config.pool,
         label=f'iteration {round + 1} in the game',
     )
     dreamt = evaluate_population(

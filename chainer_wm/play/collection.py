@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +18,8 @@ import tqdm
 
 from chainer_wm.agents.policies import Policy, describe
 from chainer_wm.play import lanes
-from chainer_wm.play.workers import run_tasks
+from chainer_wm.play.cluster import Cluster
+from chainer_wm.play.workers import Workers, count_of, label_of, portable, run_tasks
 from chainer_wm.rollouts import Rollout, RolloutStore
 from chainer_wm.seeds import stream
 
@@ -25,6 +27,7 @@ MakeEnv = Callable[[], gym.Env]
 MakePolicy = Callable[[], Any]
 
 _MOST_ATTEMPTS = 1000
+_DATA = 'data'  # the file of an episode, on its way
 GROUP = 32  # episodes of a task, where a policy plays several together
 
 
@@ -68,18 +71,23 @@ class _Setup:
 
     make_env: MakeEnv
     make_policy: MakePolicy
-    path: str
+    path: str  # of the store; '' where a worker does not see it
     seed: int
     min_length: int
     max_steps: int | None
 
     def __call__(self) -> tuple:
-        return (self, lanes.Envs(self.make_env), self.make_policy(), RolloutStore(self.path))
+        folder = None if self.path else tempfile.TemporaryDirectory(prefix='episodes-')
+        store = RolloutStore(folder.name if folder else self.path)
+        return self, lanes.Envs(self.make_env), self.make_policy(), store, folder
 
 
 def _collect_some(context: tuple, episodes: Sequence[int]) -> list[dict[str, Any]]:
-    """Play episodes and write their files; only their lines are sent back."""
-    setup, envs, policy, store = context
+    """Play episodes and write their files; their lines are sent back.
+
+    Where the store is out of sight, the compressed files go with them.
+    """
+    setup, envs, policy, store, _ = context
     entries, missing = [], list(episodes)
     for attempt in range(_MOST_ATTEMPTS):
         rngs = [stream(setup.seed, 'collect', e, attempt) for e in missing]
@@ -91,6 +99,8 @@ def _collect_some(context: tuple, episodes: Sequence[int]) -> list[dict[str, Any
             rollout.info.update(episode=missing[number], attempt=attempt)
             line = store.write(missing[number], rollout)
             entries.append({**line, 'attempt': attempt})
+            if not setup.path:
+                entries[-1][_DATA] = store.take(line)
         if not short:
             return sorted(entries, key=lambda entry: entry['episode'])
         missing = sorted(episode for episode, _ in short)
@@ -131,7 +141,7 @@ def collect(
     make_policy: MakePolicy,
     episodes: int,
     seed: int,
-    workers: int = 1,
+    workers: Workers = 1,
     min_length: int | None = None,
     max_steps: int | None = None,
     progress: bool = True,
@@ -141,13 +151,12 @@ def collect(
     Episode i is the same, to the byte, whatever the number of workers and however often the
     collection was interrupted: its randomness is named by (seed, 'collect', i, attempt). What the
     store holds is verified first, and what is damaged is set aside and played again. Frames stay
-    in the worker
-    that played them: it writes the file, this process lists it.
+    in the worker that played them: it writes the file, this process lists it.
 
     Args:
         make_env, make_policy: picklable; called once in every worker, and
             once here to describe the game in the manifest.
-        workers: processes; 0 plays in this one.
+        workers: processes, 0 for this one; or a cluster, whose episodes this process writes.
         min_length: play an episode again, with its next attempt's randomness, until it lasts so
             many steps (the paper's data: 100).
         max_steps: end episodes after so many steps, as truncated.
@@ -167,8 +176,11 @@ def collect(
     store.remove_unfinished()
     missing = store.missing(episodes)
     most = GROUP if lanes.lanes_of(policy) > 1 else 1
-    tasks = lanes.groups(missing, workers, most)
-    results = run_tasks(_collect_some, tasks, workers=min(workers, len(tasks)), setup=setup)
+    tasks = lanes.groups(missing, count_of(workers), most)
+    if isinstance(workers, Cluster):
+        maker = portable(make_policy, workers)
+        setup = dataclasses.replace(setup, make_policy=maker, path='')
+    results = run_tasks(_collect_some, tasks, workers=workers, setup=setup)
     frames, start = 0, time.perf_counter()
     with (
         contextlib.closing(results),
@@ -182,9 +194,12 @@ def collect(
     ):
         for _, entries in results:
             for entry in entries:
+                if _DATA in entry:
+                    store.put(entry, entry.pop(_DATA))
                 store.append(entry)
                 frames += entry['length']
             rate = frames / (time.perf_counter() - start)
-            bar.set_postfix_str(f'{rate:.0f} frames/s', refresh=False)
+            where = filter(None, (f'{rate:.0f} frames/s', label_of(workers)))
+            bar.set_postfix_str(', '.join(where), refresh=False)
             bar.update(len(entries))
     return missing

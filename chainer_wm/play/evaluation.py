@@ -15,7 +15,7 @@ import tqdm
 from chainer_wm.agents.policies import Policy
 from chainer_wm.play import lanes
 from chainer_wm.play.lanes import Played
-from chainer_wm.play.workers import run_tasks
+from chainer_wm.play.workers import Workers, count_of, label_of, portable, run_tasks
 from chainer_wm.seeds import stream
 
 MakeEnv = Callable[[], gym.Env]
@@ -116,7 +116,7 @@ def evaluate(
     episodes: int,
     seed: int,
     purpose: str = 'evaluate',
-    workers: int = 1,
+    workers: Workers = 1,
     max_steps: int | None = None,
     label: str = 'evaluate',
 ) -> dict[str, np.ndarray]:
@@ -128,6 +128,7 @@ def evaluate(
     Args:
         make_env: picklable; called once in every worker.
         policies: name -> picklable maker, called once in every worker.
+        workers: processes, 0 for this one; or a cluster.
 
     Returns:
         name -> (episodes,) float64.
@@ -139,14 +140,11 @@ def evaluate(
     tasks = [
         (name, seed, purpose, group, max_steps)
         for name in policies
-        for group in lanes.groups(range(episodes), workers)
+        for group in lanes.groups(range(episodes), count_of(workers))
     ]
-    results = run_tasks(
-        _play_task,
-        tasks,
-        workers=workers,
-        setup=functools.partial(_setup, make_env, dict(policies)),
-    )
+    makers = {name: portable(make, workers) for name, make in policies.items()}
+    setup = functools.partial(_setup, make_env, makers)
+    results = run_tasks(_play_task, tasks, workers=workers, setup=setup)
     with (
         contextlib.closing(results),  # on an error, workers end at once
         tqdm.tqdm(
@@ -156,6 +154,7 @@ def evaluate(
         for index, values in results:
             name, _, _, group, _ = tasks[index]
             returns[name][list(group)] = values
+            bar.set_postfix_str(label_of(workers), refresh=False)
             bar.update(len(group))
     return returns
 

@@ -162,6 +162,18 @@ class RolloutStore:
             'truncated': bool(rollout.truncated[-1]),
         }
 
+    def take(self, entry: Mapping[str, Any]) -> bytes:
+        """The file that ``write`` made, which is then gone: another store is to ``put`` it."""
+        path = self.path / entry['file']
+        data = path.read_bytes()
+        path.unlink()
+        return data
+
+    def put(self, entry: Mapping[str, Any], data: bytes) -> None:
+        """Put a file that another store took on disk. It is NOT yet listed."""
+        with files.atomic_write(self.path / entry['file']) as file:
+            file.write(data)
+
     def append(self, entry: Mapping[str, Any]) -> None:
         """List an episode whose file is written; only one process may."""
         jsonlines.append_line(self.path / 'episodes.jsonl', entry)

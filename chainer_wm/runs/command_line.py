@@ -15,6 +15,8 @@ from chainer_wm import devices, files
 from chainer_wm.devices import DeviceError
 from chainer_wm.functions.non_finite import NonFiniteError
 from chainer_wm.links.recurrent import CORES
+from chainer_wm.play.cluster import Cluster, ClusterError
+from chainer_wm.play.workers import Workers
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.checks import check, flag_of
 
@@ -103,6 +105,14 @@ class WorkersConfig(CommonConfig):
     """For scripts that play games in processes of their own."""
 
     workers: int = opt(2, 'processes that play games', free=True, least=0)
+    cluster: str = opt(
+        '', 'Ray cluster that plays them instead: auto, HOST:PORT of its head, or local', free=True
+    )
+
+    @property
+    def pool(self) -> Workers:
+        """Who plays: so many processes, or a cluster."""
+        return Cluster(self.cluster) if self.cluster else self.workers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -305,11 +315,14 @@ def _wanted(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
     return wanted
 
 
+EXPECTED = (run_folder.RunError, DeviceError, NonFiniteError, FileNotFoundError, ClusterError)
+
+
 def main(script: Callable[[], Any]) -> None:
     """Run an experiment; expected errors are one line, not a traceback."""
     try:
         script()
-    except (run_folder.RunError, DeviceError, NonFiniteError, FileNotFoundError) as error:
+    except EXPECTED as error:
         sys.exit(f'error: {error}')
     except KeyboardInterrupt:
         sys.exit('\ninterrupted: repeat the command to go on from here')

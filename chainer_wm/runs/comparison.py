@@ -49,6 +49,7 @@ FREE = {
         'stages',
         'device',
         'workers',
+        'cluster',
         'data',
         'debug',
         'memory_mb',

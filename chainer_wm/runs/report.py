@@ -10,6 +10,7 @@ import numpy as np
 from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.dream.simulator import FEATURES, Dream, rollout
 from chainer_wm.play import evaluation
+from chainer_wm.play.workers import Workers
 from chainer_wm.seeds import stream
 
 UNIT = 'time steps survived'  # of every score here
@@ -21,7 +22,7 @@ def score_in_game(
     make_env: Callable,
     episodes: int,
     seed: int,
-    workers: int,
+    workers: Workers,
     max_steps: int | None = None,
     purpose: str = 'evaluate',
 ) -> dict[str, dict]:
@@ -33,7 +34,7 @@ def score_in_game(
 
 
 def validation(
-    saved: SavedAgent, make_env: Callable, episodes: int, seed: int, workers: int
+    saved: SavedAgent, make_env: Callable, episodes: int, seed: int, workers: Workers
 ) -> Callable[[np.ndarray, int], dict]:
     """What ``evolution.evolve`` is told of a C in the game, in episodes of their own."""
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.world_model import AgentState, WorldModelAgent
 from chainer_wm.dream.simulator import Dream, evaluate_population
 from chainer_wm.play import lanes
-from chainer_wm.play.workers import WorkerPool
+from chainer_wm.play.workers import Workers, label_of, make_pool, portable
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
 
@@ -118,7 +119,84 @@ def in_dream(
     return fitness
 
 
-class InGame:
+class _ByWorkers:
+    """Workers that stay up from one generation to the next."""
+
+    def __init__(
+        self,
+        function: Callable,
+        workers: Workers,
+        setup: Callable[[], Any],
+        tasks_per_worker: int | None = None,
+    ) -> None:
+        self._workers = workers
+        self._pool = make_pool(function, workers, setup, tasks_per_worker=tasks_per_worker)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.close()
+
+    def _where(self) -> str:
+        label = label_of(self._workers)
+        return f', {label}' if label else ''
+
+
+class InShards(_ByWorkers):
+    """The mean return of every candidate in a dream that workers share; a ``Fitness``.
+
+    The dreams of a candidate are those of ``in_dream``, wherever a generation is cut. Sums of
+    another number of lanes round otherwise in their last bits, so the cut belongs to the settings
+    of a run; the number of workers changes nothing.
+
+    Args:
+        dream, act, episodes, seed, features: see ``in_dream``; the first two are picklable.
+        shard: candidates that are dreamt together.
+        workers: processes, 0 for this one; or a cluster.
+    """
+
+    def __init__(
+        self,
+        dream: Dream,
+        act: Callable,
+        *,
+        episodes: int,
+        seed: int,
+        features: Sequence[str],
+        shard: int,
+        workers: Workers,
+    ) -> None:
+        super().__init__(_dream_shard, workers, functools.partial(_dreams, dream, act))
+        self.episodes, self.seed, self.features, self.shard = episodes, seed, features, shard
+
+    def __call__(
+        self, candidates: np.ndarray, generation: int, show: Callable[[str], None]
+    ) -> Scored:
+        starts = range(0, len(candidates), self.shard)
+        tasks = [
+            (candidates[at : at + self.shard], self.seed, generation, self.episodes, self.features)
+            for at in starts
+        ]
+        returns = np.full((len(candidates), self.episodes), np.nan)
+        for done, (index, found) in enumerate(self._pool.run(tasks), 1):
+            returns[starts[index] : starts[index] + self.shard] = found
+            show(f'{done} of {len(tasks)} shards{self._where()}')
+        return Scored(returns.mean(axis=1))
+
+
+def _dreams(dream: Dream, act: Callable) -> tuple[Dream, Callable]:
+    return dream, act
+
+
+def _dream_shard(context: tuple[Dream, Callable], task: tuple) -> np.ndarray:
+    """Returns (P, E) of some candidates of a generation."""
+    candidates, seed, generation, episodes, features = task
+    rng = stream(seed, 'dream', generation)  # noise of E streams, however many candidates
+    return evaluate_population(*context, candidates, episodes, features=features, rng=rng)
+
+
+class InGame(_ByWorkers):
     """The mean return of every candidate in the real game; a ``Fitness``.
 
     Workers load V and M once and stay up from one generation to the next. What a candidate is
@@ -128,7 +206,7 @@ class InGame:
         make_env: a picklable maker of the game.
         make_agent: a picklable maker of the agent, whose lanes may each have a C of their own.
         episodes: per candidate, shared by all of a generation.
-        workers: processes; 0 plays in this one.
+        workers: processes, 0 for this one; or a cluster.
         tasks_per_worker: replace a worker after so many batches of games, for games that leak.
     """
 
@@ -138,18 +216,12 @@ class InGame:
         make_agent: Callable[[], WorldModelAgent],
         episodes: int,
         seed: int,
-        workers: int,
+        workers: Workers,
         tasks_per_worker: int | None = None,
     ) -> None:
+        setup = functools.partial(_games, make_env, portable(make_agent, workers))
+        super().__init__(_play, workers, setup, tasks_per_worker)
         self.episodes, self.seed = episodes, seed
-        setup = functools.partial(_games, make_env, make_agent)
-        self._pool = WorkerPool(_play, workers, setup, tasks_per_worker=tasks_per_worker)
-
-    def __enter__(self) -> InGame:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._pool.close()
 
     def __call__(
         self, candidates: np.ndarray, generation: int, show: Callable[[str], None]
@@ -161,13 +233,14 @@ class InGame:
             for batch in batches
         ]
         returns = np.full((len(candidates), self.episodes), np.nan)
-        steps = done = 0
+        steps, done, start = 0, 0, time.perf_counter()
         for index, played in self._pool.run(tasks):
             for (n, e), (total, length) in zip(batches[index], played):
                 returns[n, e] = total
                 steps += length
             done += len(played)
-            show(f'{done} of {len(pairs)} episodes')
+            rate = steps / (time.perf_counter() - start)
+            show(f'{done} of {len(pairs)} episodes, {rate:.0f} steps/s{self._where()}')
         return Scored(returns.mean(axis=1), steps)  # f(theta) = mean R, all on the same tracks
 
 

@@ -19,6 +19,7 @@ from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.agents.world_model import Player
 from chainer_wm.dream.simulator import Dream
 from chainer_wm.play import collection, evaluation
+from chainer_wm.play.workers import Workers
 from chainer_wm.rollouts import JoinedStores
 from chainer_wm.rollouts.sequences import LatentSequences
 from chainer_wm.seeds import derived_seed, stream
@@ -41,7 +42,7 @@ def collect(
     beginner: Callable[[], Any],
     episodes: tuple[int, int],
     seed: int,
-    workers: int,
+    workers: Workers,
     min_length: int | None = None,
     **candidates: Any,
 ) -> None:
@@ -82,7 +83,7 @@ def record(
     players: Mapping[str, tuple[Callable[[], Any], int]],
     make_env: Callable,
     seed: int,
-    workers: int,
+    workers: Workers,
 ) -> None:
     """Play the recordings of round 0; goes on where it stopped.
 

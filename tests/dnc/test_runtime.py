@@ -133,10 +133,10 @@ def test_names_that_numpy_removed_are_back_without_a_warning():
 
 
 def test_single_thread_overrides(monkeypatch):
-    for name in runtime._SINGLE_THREAD:
+    for name in runtime.SINGLE_THREAD:
         monkeypatch.setenv(name, '7')
     runtime.single_thread()
-    for name in runtime._SINGLE_THREAD:
+    for name in runtime.SINGLE_THREAD:
         assert os.environ[name] == '1'
 
 

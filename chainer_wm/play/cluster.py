@@ -1,0 +1,443 @@
+"""The tasks of ``play.workers`` on a Ray cluster: one actor per CPU, one thread each.
+
+What an actor needs (the function, and the game and player that its setup makes) goes to the object
+store once and is passed by reference. Ray starts an actor again that died, and repeats its task; a
+task may so be done twice, but each answer carries its key and is taken once. Where a whole node is
+lost, its tasks go to others; a node that joins is used as soon as there is work for it.
+
+Numbers are the same wherever they are computed only if the nodes are alike: versions, sources and
+the processor's kernels are compared, and a node that differs is refused.
+
+Ray is imported here alone, and only when a cluster is asked for.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
+
+import chainer
+import llvmlite.binding
+
+import dnc
+from chainer_wm import devices
+from dnc import runtime
+
+#: Distributions that must be the same on all nodes, games too; one may be absent from all.
+PACKAGES = (
+    *('ray', 'numpy', 'numba', 'chainer', 'gym'),
+    *('vizdoom', 'envpool', 'box2d', 'pygame', 'pygame-ce'),
+)
+_LOOK = 2.0  # seconds between looks for nodes that joined
+_KERNELS = ('OPENBLAS_CORETYPE', 'NUMBA_CPU_NAME')
+
+
+class ClusterError(RuntimeError):
+    """The cluster cannot be used: no Ray, nobody at that address, or nodes that differ."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster, in the place of a number of processes.
+
+    Attributes:
+        address: ``auto`` for the one that this machine belongs to, ``HOST:PORT`` of its head, or
+            ``local`` to start one here.
+    """
+
+    address: str
+
+    def join(self) -> Nodes:
+        """Connect, unless this process has, and compare the nodes.
+
+        Raises:
+            ClusterError: see there.
+        """
+        try:
+            import ray
+        except ImportError as error:
+            raise ClusterError(
+                f"--cluster {self.address} needs Ray, the extra 'cluster': "
+                'EXTRAS=dev,cluster sh setup.sh'
+            ) from error
+        if not ray.is_initialized():
+            options: dict[str, Any] = {'logging_level': 'warning', 'log_to_driver': False}
+            if self.address == 'local':
+                options['include_dashboard'] = False
+            try:
+                ray.init(address=self.address, **options)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise ClusterError(
+                    f'--cluster {self.address}: no Ray cluster answers there ({error}); '
+                    '`ray start --head` begins one'
+                ) from error
+        return _nodes(ray.get_runtime_context().get_job_id())
+
+
+@functools.lru_cache(maxsize=1)
+def _nodes(job: str) -> Nodes:
+    nodes = Nodes()
+    nodes.refresh(strict=True)
+    print(nodes.table(), file=sys.stderr)
+    return nodes
+
+
+def versions() -> dict[str, str]:
+    """What must be the same for the same numbers, on this machine."""
+    found = {'python': platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = 'absent'
+    found['sources'] = _sources()
+    found['kernels'] = os.environ.get(_KERNELS[0], 'chosen by OpenBLAS')
+    found['processor'] = os.environ.get(_KERNELS[1]) or llvmlite.binding.get_host_cpu_name()
+    return found
+
+
+def _sources() -> str:
+    """A digest of this project's sources."""
+    digest = hashlib.sha256()
+    for package in (pathlib.Path(__file__).parents[1], pathlib.Path(dnc.__file__).parent):
+        for path in sorted(package.rglob('*.py')):
+            digest.update(f'{path.relative_to(package.parent)}\n'.encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
+    """Texts such as ``numpy 1.26.4, here 1.26.3``; none where both are alike."""
+    names = dict.fromkeys([*ours, *theirs])
+    return [
+        f'{name} {theirs.get(name, "unknown")}, here {ours.get(name, "unknown")}'
+        for name in names
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+@dataclasses.dataclass
+class Node:
+    """One machine of the cluster."""
+
+    id: str
+    name: str
+    cpus: int
+
+
+class Nodes:
+    """The machines that play: all that are alive and like this one."""
+
+    def __init__(self) -> None:
+        self.ours = versions()
+        self.used: dict[str, Node] = {}
+        self.refused: set[str] = set()
+        self._looked = 0.0
+
+    @property
+    def cpus(self) -> int:
+        """Of all nodes in use."""
+        return sum(node.cpus for node in self.used.values())
+
+    def refresh(self, strict: bool = False) -> None:
+        """See who has joined, and who is gone; at most every few seconds.
+
+        Args:
+            strict: refuse by an exception, not by a line on stderr.
+        """
+        import ray
+
+        now = time.monotonic()
+        if now - self._looked < _LOOK and not strict:
+            return
+        self._looked = now
+        alive = {}
+        for row in ray.nodes():
+            cpus = int(row.get('Resources', {}).get('CPU', 0))
+            if row['Alive'] and cpus:
+                name = f'{row["NodeManagerHostname"]} ({row["NodeManagerAddress"]})'
+                alive[row['NodeID']] = Node(row['NodeID'], name, cpus)
+        new = [n for key, n in alive.items() if key not in self.used and key not in self.refused]
+        bad = [text for node in new if (text := self._differs(node))]
+        self.used = {
+            key: self.used.get(key, node) for key, node in alive.items() if key not in self.refused
+        }
+        if bad and strict:
+            raise ClusterError('\n'.join(bad))
+        for line in bad:
+            print(line, file=sys.stderr)
+
+    def _differs(self, node: Node) -> str:
+        """Why a node is refused; '' if it is not."""
+        import ray
+
+        probe = ray.remote(num_cpus=0, max_retries=0, **_on(node.id))(versions)
+        try:
+            theirs = ray.get(probe.remote(), timeout=120)
+        except ray.exceptions.RayError as error:
+            wrong = str(error).strip().splitlines()[-1]
+        else:
+            wrong = '; '.join(differences(self.ours, theirs))
+        if not wrong:
+            return ''
+        self.refused.add(node.id)
+        return f'node {node.name} is refused, its numbers could differ: {wrong}'
+
+    def table(self) -> str:
+        """Nodes, CPUs and versions, for the terminal."""
+        rows = [f'  {node.name}: {node.cpus} CPUs' for node in self.used.values()]
+        alike = ', '.join(f'{k} {v}' for k, v in self.ours.items() if v != 'absent')
+        return '\n'.join([f'cluster: {self}', *rows, f'  on each: {alike}'])
+
+    def __str__(self) -> str:
+        return f'{len(self.used)} node(s), {self.cpus} CPUs'
+
+
+def _on(node: str) -> dict[str, Any]:
+    """Options of a task or actor: on this node, with this process's environment for numbers."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    names = (*runtime.CHOICES, *_KERNELS)
+    chosen = {name: os.environ[name] for name in names if name in os.environ}
+    chosen.update(dict.fromkeys(runtime.SINGLE_THREAD, '1'))
+    return {
+        'scheduling_strategy': NodeAffinitySchedulingStrategy(node, soft=False),
+        'runtime_env': {'env_vars': chosen},
+    }
+
+
+class _Player:
+    """An actor: it sets up once, then does one task after the other."""
+
+    def __init__(self, work: tuple[Callable, Callable | None], dtype: str) -> None:
+        self._work, self._dtype = work, dtype
+        self._call: Callable[[Any], Any] | None = None
+
+    def ready(self) -> None:
+        """Answers as soon as the process is there."""
+
+    def do(self, key: tuple[int, int], task: Any) -> tuple[tuple[int, int], str, Any]:
+        """(Key, 'done', result), or the traceback of what 'raised' or had 'no setup'."""
+        if self._call is None:
+            from chainer_wm.play.workers import bind
+
+            try:
+                devices.use(dtype=self._dtype)
+                self._call = bind(*self._work)
+            except BaseException:
+                return key, 'no setup', traceback.format_exc()
+        try:
+            return key, 'done', self._call(task)
+        except BaseException:
+            return key, 'raised', traceback.format_exc()
+
+
+class _Handle:
+    """The driver's side of an actor.
+
+    Attributes:
+        index: the number of the task in its hands, or None.
+        pending: what it is asked, until it answers.
+    """
+
+    def __init__(self, node: Node, work: Any, retries: int) -> None:
+        import ray
+
+        self.node = node
+        self.index: int | None = None
+        self.deadline: float | None = None
+        self.tasks_done = 0
+        options: dict[str, Any] = dict(
+            num_cpus=1, max_restarts=-1, max_task_retries=retries, **_on(node.id)
+        )
+        actor: Any = ray.remote(**options)(_Player)
+        self._actor = actor.remote(work, chainer.get_dtype().name)
+        self.pending: Any = self._actor.ready.remote()
+
+    def give(self, key: tuple[int, int], task: Any, timeout: float | None) -> None:
+        self.index = key[1]
+        self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.pending = self._actor.do.remote(key, task)
+
+    def kill(self) -> None:
+        import ray
+
+        ray.kill(self._actor)
+
+
+class RayPool:
+    """``workers.WorkerPool`` on a cluster; the same arguments and answers."""
+
+    def __init__(
+        self,
+        function: Callable,
+        cluster: Cluster,
+        setup: Callable[[], Any] | None = None,
+        retries: int = 2,
+        timeout: float | None = None,
+        tasks_per_worker: int | None = None,
+    ) -> None:
+        import ray
+
+        self.nodes = cluster.join()
+        self.retries, self.timeout = retries, timeout
+        self.tasks_per_worker = tasks_per_worker
+        self.actors: list[_Handle] = []
+        self.work = ray.put((function, setup))
+        self.batches = 0
+
+    def __enter__(self) -> RayPool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all actors."""
+        while self.actors:
+            self.actors.pop().kill()
+
+    def run(self, tasks: Sequence[Any]) -> Generator[tuple[int, Any], None, None]:
+        """Yield (index, result) of every task, in the order they finish.
+
+        Raises:
+            WorkerError: a task kept failing; carries the actor's traceback.
+        """
+        self.batches += 1
+        return _Run(self, tasks, self.batches).results()
+
+    def start(self, most: int) -> None:
+        """Have an actor for every CPU of every node, but no more than ``most``."""
+        self.nodes.refresh()
+        counts = collections.Counter(actor.node.id for actor in self.actors)
+        for node in self.nodes.used.values():
+            for _ in range(node.cpus - counts[node.id]):
+                if len(self.actors) >= most:
+                    return
+                self.actors.append(_Handle(node, self.work, self.retries))
+
+
+class _Run:
+    """One batch of tasks on its way through the cluster."""
+
+    def __init__(self, pool: RayPool, tasks: Sequence[Any], batch: int) -> None:
+        self.pool, self.tasks, self.batch = pool, tasks, batch
+        self.queue = collections.deque(range(len(tasks)))
+        self.raised: collections.Counter[int] = collections.Counter()
+        self.late: collections.Counter[int] = collections.Counter()
+        self.done: set[int] = set()
+
+    def results(self) -> Generator[tuple[int, Any], None, None]:
+        try:
+            while len(self.done) < len(self.tasks):
+                self._hand_out()
+                for actor in self._wait():
+                    answer = self._answer(actor)
+                    if answer is not None:
+                        yield answer
+                self._stop_the_late()
+        finally:
+            for actor in [a for a in self.pool.actors if a.index is not None]:
+                self._remove(actor)
+
+    def _hand_out(self) -> None:
+        if self.queue:
+            self.pool.start(len(self.tasks) - len(self.done))
+        for actor in self.pool.actors:
+            if actor.pending is None and self.queue:
+                index = self.queue.popleft()
+                actor.give((self.batch, index), self.tasks[index], self.pool.timeout)
+
+    def _wait(self) -> list[_Handle]:
+        """Actors that have answered, or are lost."""
+        import ray
+
+        asked = {a.pending: a for a in self.pool.actors if a.pending is not None}
+        if not asked:  # every node is gone: one may come back
+            time.sleep(_LOOK)
+            return []
+        limits = [a.deadline for a in asked.values() if a.deadline]
+        patience = min([_LOOK, *(max(limit - time.monotonic(), 0) for limit in limits)])
+        answered, _ = ray.wait(list(asked), timeout=patience)
+        return [asked[ref] for ref in answered]
+
+    def _answer(self, actor: _Handle) -> tuple[int, Any] | None:
+        """(Index, result) if it is one, and the first of this task."""
+        import ray
+
+        pending, actor.pending = actor.pending, None
+        try:
+            answer = ray.get(pending)
+        except ray.exceptions.RayError as error:
+            self._lost(actor, error)
+            return None
+        index, actor.index, actor.deadline = actor.index, None, None
+        if index is None:
+            return None  # it is ready
+        key, kind, value = answer
+        actor.tasks_done += 1
+        if kind != 'done':
+            self._failed(index, kind, value)
+        if actor.tasks_done == self.pool.tasks_per_worker:
+            self._remove(actor)
+        if kind != 'done' or key != (self.batch, index) or index in self.done:
+            return None
+        self.done.add(index)
+        return index, value
+
+    def _lost(self, actor: _Handle, error: Exception) -> None:
+        """Ray has given an actor up, after it had repeated the task as often as it may."""
+        import ray
+
+        index = actor.index
+        self._remove(actor)
+        alive = any(n['NodeID'] == actor.node.id and n['Alive'] for n in ray.nodes())
+        if alive and index is not None:
+            died = isinstance(error, ray.exceptions.RayActorError)
+            times = self.pool.retries + 1 if died else 1
+            self._give_up(index, f'{times} time(s): its worker died' if died else 'once', error)
+        if index is not None:
+            self.queue.appendleft(index)
+
+    def _failed(self, index: int, kind: str, text: str) -> None:
+        """Queue a task that raised again, once."""
+        from chainer_wm.play.workers import WorkerError
+
+        if kind == 'no setup':
+            raise WorkerError(f'a worker could not be set up:\n{text}')
+        self.raised[index] += 1
+        if self.raised[index] > min(self.pool.retries, 1):
+            self._give_up(index, f'{self.raised[index]} time(s), the last time: raised', text)
+        self.queue.appendleft(index)
+
+    def _stop_the_late(self) -> None:
+        now = time.monotonic()
+        for actor in [a for a in self.pool.actors if a.deadline and a.deadline < now]:
+            index = actor.index
+            assert index is not None
+            self._remove(actor)
+            self.late[index] += 1
+            if self.late[index] > self.pool.retries:
+                times = f'{self.late[index]} time(s), the last time: too late'
+                self._give_up(index, times, f'took more than {self.pool.timeout} s')
+            self.queue.appendleft(index)
+
+    def _give_up(self, index: int, how: str, text: object) -> None:
+        from chainer_wm.play.workers import WorkerError, shown
+
+        raise WorkerError(f'task {index}, {shown(self.tasks[index])}, failed {how}\n{text}')
+
+    def _remove(self, actor: _Handle) -> None:
+        self.pool.actors.remove(actor)
+        actor.kill()

@@ -1,0 +1,251 @@
+"""The same tasks on Ray as in processes: same numbers, whoever dies."""
+
+import functools
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import gym
+import numpy as np
+import pytest
+
+from chainer_wm.agents.controller import LinearController
+from chainer_wm.agents.policies import HeldRandom
+from chainer_wm.agents.world_model import WorldModelAgent
+from chainer_wm.dream.simulator import Dream
+from chainer_wm.links.conv_vae import ConvVAE
+from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.play import cluster, evaluation
+from chainer_wm.play.cluster import Cluster, ClusterError, differences, versions
+from chainer_wm.play.collection import collect
+from chainer_wm.play.workers import WorkerError, make_pool, run_tasks
+from chainer_wm.rollouts import RolloutStore
+from chainer_wm.training import evolution
+
+HERE = str(pathlib.Path(__file__).parent)
+FEATURES = ('z', 'h')
+
+
+@pytest.fixture(scope='module')
+def local():
+    """A Ray of two CPUs in processes of this machine."""
+    ray = pytest.importorskip('ray', reason="Ray is not installed: the extra 'cluster' brings it")
+    path = os.pathsep.join([HERE, os.getcwd(), *filter(None, [os.environ.get('PYTHONPATH')])])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PYTHONPATH', path)
+        patch.setenv('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
+        ray.init(
+            address='local',
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level='error',
+            object_store_memory=100 * 2**20,
+        )
+        yield Cluster('local')
+        ray.shutdown()
+
+
+class Game(gym.Env):
+    """Pictures of noise; ends by chance; kills the process of whoever plays it first."""
+
+    observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, crash_file=None):
+        self._crash_file = crash_file
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._seen(), {}
+
+    def step(self, action):
+        if self._crash_file and first_time(self._crash_file):
+            os.kill(os.getpid(), signal.SIGKILL)
+        dead = bool(self.np_random.random() < 0.2)
+        return self._seen(), float(action[0]), dead, False, {}
+
+    def _seen(self):
+        return self.np_random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+def first_time(path):
+    try:
+        pathlib.Path(path).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def agent(theta=None):
+    model = MDNRNN(4, 1, 4)
+    controller = LinearController(8, 1, bias=False)
+    controller.set_theta(np.linspace(-1, 1, 8) if theta is None else theta)
+    return WorldModelAgent(ConvVAE(4), model, controller, FEATURES)
+
+
+def square(task):
+    return task * task
+
+
+def environment(task):
+    import numba
+
+    return os.environ.get('OPENBLAS_NUM_THREADS'), numba.get_num_threads()
+
+
+def raise_once(folder, task):
+    if first_time(pathlib.Path(folder, str(task))):
+        raise OSError('the first time fails')
+    return task
+
+
+def raise_always(task):
+    raise KeyError('the lost key')
+
+
+def die(task):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def broken_setup():
+    raise RuntimeError('no such network file')
+
+
+def hang_once(folder, task):
+    if task == 1 and first_time(pathlib.Path(folder, 'hung')):
+        time.sleep(60)
+    return task
+
+
+def bytes_of(store):
+    return {path.name: path.read_bytes() for path in store.path.glob('episodes/*')}
+
+
+def test_every_task_is_answered_once_by_workers_of_one_thread(local):
+    assert sorted(run_tasks(square, range(5), local)) == [(i, i * i) for i in range(5)]
+    assert list(run_tasks(environment, [0], local)) == [(0, ('1', 1))]
+
+
+def test_a_task_that_raises_is_repeated_once(local, tmp_path):
+    task = functools.partial(raise_once, str(tmp_path))
+    assert sorted(run_tasks(task, range(3), local)) == [(i, i) for i in range(3)]
+    with pytest.raises(WorkerError, match='failed 2 time') as caught:
+        list(run_tasks(raise_always, [7], local))
+    assert 'the lost key' in str(caught.value) and 'test_cluster.py' in str(caught.value)
+
+
+def test_what_cannot_be_set_up_or_dies_again_and_again_stops_the_run(local):
+    with pytest.raises(WorkerError, match='no such network file'):
+        list(run_tasks(square, [1], local, setup=broken_setup))
+    with pytest.raises(WorkerError, match='failed 2 time.*its worker died'):
+        list(run_tasks(die, [1], local, retries=1))
+
+
+def test_a_task_that_is_late_is_given_to_another(local, tmp_path):
+    task = functools.partial(hang_once, str(tmp_path))
+    found = run_tasks(task, range(3), local, timeout=5.0)
+    assert sorted(found) == [(i, i) for i in range(3)]
+
+
+def test_a_pool_goes_on_after_a_batch_that_was_left(local):
+    with make_pool(square, local, tasks_per_worker=2) as pool:
+        next(pool.run(range(4)))
+        assert sorted(pool.run(range(4))) == [(i, i * i) for i in range(4)]
+
+
+def test_collection_gives_the_same_bytes_and_an_actor_is_killed(local, tmp_path):
+    stores = [RolloutStore(tmp_path / name) for name in ('processes', 'ray')]
+    crash_file = tmp_path / 'crashed'
+    options = dict(episodes=6, seed=3, min_length=3, progress=False)
+    collect(stores[0], Game, HeldRandom, workers=2, **options)
+    game = functools.partial(Game, str(crash_file))
+    collect(stores[1], game, HeldRandom, workers=local, **options)
+    assert crash_file.exists()
+    assert len(bytes_of(stores[0])) == 6 and bytes_of(stores[0]) == bytes_of(stores[1])
+    assert stores[0].episodes == stores[1].episodes
+    assert [stores[0].entry(n) for n in range(6)] == [stores[1].entry(n) for n in range(6)]
+
+
+def test_evaluation_gives_the_same_returns_and_an_actor_is_killed(local, tmp_path):
+    crash_file = tmp_path / 'crashed'
+    games = Game, functools.partial(Game, str(crash_file))
+    two, ray = (
+        evaluation.evaluate(game, {'agent': agent}, 6, seed=1, workers=workers)['agent']
+        for game, workers in zip(games, (2, local))
+    )
+    assert crash_file.exists() and len(set(two)) > 1
+    np.testing.assert_array_equal(two, ray)
+
+
+def test_evolution_in_the_game_gives_the_same_fitness(local):
+    candidates = np.random.default_rng(5).normal(size=(9, 8))
+    found = []
+    for workers in (2, local):
+        with evolution.InGame(Game, agent, 4, seed=3, workers=workers) as fitness:
+            said = []
+            found.append([fitness(candidates, g, said.append) for g in (0, 1)])
+    for two, ray in zip(*found):
+        np.testing.assert_array_equal(two.fitness, ray.fitness)
+        assert two.steps == ray.steps
+    assert '1 node(s), 2 CPUs' in said[-1]
+
+
+def dream():
+    starts = np.random.default_rng(2).normal(size=(2, 7, 4))
+    return Dream(MDNRNN(4, 1, 4, predict_done=True), starts, max_steps=20)
+
+
+def dreamt(shard, workers, candidates):
+    options = dict(episodes=5, seed=3, features=FEATURES)
+    act = LinearController(8, 1, bias=False).act
+    if not shard:
+        return evolution.in_dream(dream(), act, **options)(candidates, 2, lambda text: None)
+    with evolution.InShards(dream(), act, shard=shard, workers=workers, **options) as fitness:
+        return fitness(candidates, 2, lambda text: None)
+
+
+@pytest.mark.parametrize('shard', [1, 3, 7])
+def test_a_generation_may_be_cut_anywhere_and_meets_the_same_dreams(shard):
+    candidates = np.random.default_rng(5).normal(size=(7, 8))
+    whole, cut = dreamt(0, 0, candidates), dreamt(shard, 0, candidates)
+    assert len(set(whole.fitness)) > 1
+    np.testing.assert_allclose(cut.fitness, whole.fitness, rtol=1e-5)
+
+
+def test_evolution_in_the_dream_gives_the_same_fitness(local):
+    candidates = np.random.default_rng(5).normal(size=(7, 8))
+    two, ray = (dreamt(3, workers, candidates) for workers in (2, local))
+    np.testing.assert_array_equal(two.fitness, ray.fitness)
+
+
+def test_nodes_that_differ_are_named(local, monkeypatch):
+    ours = versions()
+    assert differences(ours, ours) == []
+    assert differences(ours, {**ours, 'numpy': '1.0'}) == [f'numpy 1.0, here {ours["numpy"]}']
+    monkeypatch.setattr(cluster.platform, 'python_version', lambda: '2.7')
+    with pytest.raises(ClusterError, match=r'is refused.*python 3\..*, here 2\.7'):
+        cluster.Nodes().refresh(strict=True)
+
+
+def test_nobody_at_the_address():
+    script = (
+        'from chainer_wm.play.cluster import Cluster, ClusterError\n'
+        'try:\n    Cluster("auto").join()\n'
+        'except ClusterError as error:\n    print(error)\n'
+    )
+    env = {**os.environ, 'RAY_ADDRESS': '', 'RAY_TMPDIR': '/nowhere'}
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, env=env)
+    assert '--cluster auto' in done.stdout and done.returncode == 0, done.stderr
+
+
+def test_nothing_imports_ray_unless_asked():
+    script = (
+        'import sys, experiments.car_racing, chainer_wm.play.workers\n'
+        'print(sorted(name for name in sys.modules if name.split(".")[0] == "ray"))'
+    )
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert done.stdout.strip() == '[]', done.stderr
