@@ -34,7 +34,7 @@ from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.runs import figures, report, run_folder
 from chainer_wm.runs.checks import check_dropout, check_held_out, check_reuse
-from chainer_wm.runs.command_line import WorkersConfig, main, opt, parse, run_stages
+from chainer_wm.runs.command_line import DREAM_SHARD, WorkersConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
 from chainer_wm.runs.matching import MatchConfig, as_large_as_dnc, check_match
 from chainer_wm.runs.world_model_settings import WorldModelConfig
@@ -66,6 +66,7 @@ class Config(MatchConfig, WorldModelConfig, WorkersConfig):
     dream_dropout: float = opt(
         0.0, 'rate at which M loses z and h, other ones in every dream', least=0, below=1
     )
+    dream_shard: int = opt(0, DREAM_SHARD, least=0)
     population: int = opt(64, 'candidates per generation', least=4)
     tracks: int = opt(16, 'per candidate; the same for all of a generation')
     patience: int = opt(0, 'steps without a new tile that end an episode of the search', least=0)
@@ -321,7 +322,9 @@ def evolve(config: Config, run: run_folder.Run) -> None:
     if config.learn_in == 'dream':
         dream = dream_of(config, saved)
         act = controller.act
-        outcome = search(evolution.in_dream(dream, act, features=saved.features, **options))
+        cut = dict(shard=config.dream_shard, workers=config.pool, features=saved.features)
+        with evolution.dreaming(dream, act, **cut, **options) as fitness:
+            outcome = search(fitness)
     else:
         game = make_env(config, patience=config.patience)
         agent = saved.agent_maker(np.zeros(controller.n_params))

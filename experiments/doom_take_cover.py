@@ -387,7 +387,7 @@ def train_controller(config: Config, run: run_folder.Run, round: int = 0) -> dic
             row['begin'] = rounds.hand_on(saved, dream, config.population, config.seed)
         more = round * config.round_generations
         options['evaluate_every'] = config.evaluate_every
-        outcome = search_by_evolution(*search, saved.features, more, **options)
+        outcome = search_by_evolution(*search, saved.features, more, config.pool, **options)
     controller.set_theta(outcome.theta)
     controller.save(saved.controller_path)
     before = round * config.updates if ppo else 0

@@ -32,6 +32,7 @@ import llvmlite.binding
 
 import dnc
 from chainer_wm import devices
+from chainer_wm.play.workers import WorkerError, bind, shown
 from dnc import runtime
 
 #: Distributions that must be the same on all nodes, games too; one may be absent from all.
@@ -230,8 +231,6 @@ class _Player:
     def do(self, key: tuple[int, int], task: Any) -> tuple[tuple[int, int], str, Any]:
         """(Key, 'done', result), or the traceback of what 'raised' or had 'no setup'."""
         if self._call is None:
-            from chainer_wm.play.workers import bind
-
             try:
                 devices.use(dtype=self._dtype)
                 self._call = bind(*self._work)
@@ -412,8 +411,6 @@ class _Run:
 
     def _failed(self, index: int, kind: str, text: str) -> None:
         """Queue a task that raised again, once."""
-        from chainer_wm.play.workers import WorkerError
-
         if kind == 'no setup':
             raise WorkerError(f'a worker could not be set up:\n{text}')
         self.raised[index] += 1
@@ -434,8 +431,6 @@ class _Run:
             self.queue.appendleft(index)
 
     def _give_up(self, index: int, how: str, text: object) -> None:
-        from chainer_wm.play.workers import WorkerError, shown
-
         raise WorkerError(f'task {index}, {shown(self.tasks[index])}, failed {how}\n{text}')
 
     def _remove(self, actor: _Handle) -> None:

@@ -19,7 +19,7 @@ import tqdm
 from chainer_wm.agents.policies import Policy, describe
 from chainer_wm.play import lanes
 from chainer_wm.play.cluster import Cluster
-from chainer_wm.play.workers import Workers, count_of, label_of, portable, run_tasks
+from chainer_wm.play.engines import Workers, count_of, label_of, portable, run_tasks
 from chainer_wm.rollouts import Rollout, RolloutStore
 from chainer_wm.seeds import stream
 

@@ -14,8 +14,8 @@ import tqdm
 
 from chainer_wm.agents.policies import Policy
 from chainer_wm.play import lanes
+from chainer_wm.play.engines import Workers, count_of, label_of, portable, run_tasks
 from chainer_wm.play.lanes import Played
-from chainer_wm.play.workers import Workers, count_of, label_of, portable, run_tasks
 from chainer_wm.seeds import stream
 
 MakeEnv = Callable[[], gym.Env]

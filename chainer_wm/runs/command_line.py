@@ -16,7 +16,7 @@ from chainer_wm.devices import DeviceError
 from chainer_wm.functions.non_finite import NonFiniteError
 from chainer_wm.links.recurrent import CORES
 from chainer_wm.play.cluster import Cluster, ClusterError
-from chainer_wm.play.workers import Workers
+from chainer_wm.play.engines import Workers
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.checks import check, flag_of
 
@@ -24,6 +24,9 @@ from chainer_wm.runs.checks import check, flag_of
 PRESETS = {'smoke': 'minutes', 'laptop': 'hours on 2 cores', 'paper': 'what the paper ran'}
 #: Flags of earlier versions that named folders of comparisons.
 FOLDERS = ('summary', 'results', 'out')
+
+#: Help of --dream-shard. Sums of another number of lanes round otherwise: it is a setting.
+DREAM_SHARD = 'candidates that a worker dreams together; 0: all of them, in this process'
 
 
 def opt(

@@ -17,9 +17,10 @@ from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.dream.gym_envs import ChoiceVectorEnv
 from chainer_wm.dream.places import Places
 from chainer_wm.dream.simulator import SEEABLE, Dream
+from chainer_wm.play.engines import Workers
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.checks import check_minibatches
-from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, opt
+from chainer_wm.runs.command_line import DREAM_SHARD, MemoryConfig, TrainingConfig, opt
 from chainer_wm.training import dream_policy, evolution
 
 REWARDS = {'death': (0.0, -1.0), 'survival': (1.0, 0.0)}  # of a step, and what a death adds
@@ -48,6 +49,7 @@ class DreamConfig(MemoryConfig, TrainingConfig):
     dream_dropout: float = opt(
         0.0, 'rate at which M loses z and h, other ones in every dream', least=0, below=1
     )
+    dream_shard: int = opt(0, DREAM_SHARD, least=0)
     dream_starts: str = opt(
         'first', 'where C learns in dreams: from first frames, or anywhere', ('first', 'anywhere')
     )
@@ -126,6 +128,7 @@ def search_by_evolution(
     controller: Controller,
     features: tuple[str, ...],
     more: int = 0,
+    workers: Workers = 0,
     **options: Any,
 ) -> evolution.Evolution:
     """CMA-ES, from a C of zeros or from where the folder's search is.
@@ -133,23 +136,28 @@ def search_by_evolution(
     Args:
         controller: C at its start.
         more: generations beyond those of the settings.
+        workers: who dreams, where the settings cut a generation into shards.
         options: see ``evolution.evolve``.
     """
-    return evolution.evolve(
-        folder,
-        CMAES(
-            np.zeros(controller.n_params),
-            config.sigma,
-            config.population,
-            seed=config.seed,
-            separable=config.separable,
-        ),
-        evolution.in_dream(
-            dream, controller.act, episodes=config.dreams, seed=config.seed, features=features
-        ),
-        generations=config.generations + more,
-        **options,
+    es = CMAES(
+        np.zeros(controller.n_params),
+        config.sigma,
+        config.population,
+        seed=config.seed,
+        separable=config.separable,
     )
+    with evolution.dreaming(
+        dream,
+        controller.act,
+        shard=config.dream_shard,
+        workers=workers,
+        episodes=config.dreams,
+        seed=config.seed,
+        features=features,
+    ) as fitness:
+        return evolution.evolve(
+            folder, es, fitness, generations=config.generations + more, **options
+        )
 
 
 def search_by_ppo(

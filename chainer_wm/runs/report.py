@@ -10,7 +10,7 @@ import numpy as np
 from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.dream.simulator import FEATURES, Dream, rollout
 from chainer_wm.play import evaluation
-from chainer_wm.play.workers import Workers
+from chainer_wm.play.engines import Workers
 from chainer_wm.seeds import stream
 
 UNIT = 'time steps survived'  # of every score here

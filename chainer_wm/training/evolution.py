@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -18,7 +19,7 @@ from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.world_model import AgentState, WorldModelAgent
 from chainer_wm.dream.simulator import Dream, evaluate_population
 from chainer_wm.play import lanes
-from chainer_wm.play.workers import Workers, label_of, make_pool, portable
+from chainer_wm.play.engines import Workers, label_of, make_pool, portable
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
 
@@ -183,6 +184,15 @@ class InShards(_ByWorkers):
             returns[starts[index] : starts[index] + self.shard] = found
             show(f'{done} of {len(tasks)} shards{self._where()}')
         return Scored(returns.mean(axis=1))
+
+
+def dreaming(
+    dream: Dream, act: Callable, *, shard: int = 0, workers: Workers = 0, **options: Any
+) -> contextlib.AbstractContextManager[Fitness]:
+    """``in_dream`` where ``shard`` is 0, in this process; ``InShards`` else."""
+    if shard:
+        return InShards(dream, act, shard=shard, workers=workers, **options)
+    return contextlib.nullcontext(in_dream(dream, act, **options))
 
 
 def _dreams(dream: Dream, act: Callable) -> tuple[Dream, Callable]:

@@ -19,7 +19,7 @@ from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.agents.world_model import Player
 from chainer_wm.dream.simulator import Dream
 from chainer_wm.play import collection, evaluation
-from chainer_wm.play.workers import Workers
+from chainer_wm.play.engines import Workers
 from chainer_wm.rollouts import JoinedStores
 from chainer_wm.rollouts.sequences import LatentSequences
 from chainer_wm.seeds import derived_seed, stream

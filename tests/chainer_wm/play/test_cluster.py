@@ -21,7 +21,8 @@ from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.play import cluster, evaluation
 from chainer_wm.play.cluster import Cluster, ClusterError, differences, versions
 from chainer_wm.play.collection import collect
-from chainer_wm.play.workers import WorkerError, make_pool, run_tasks
+from chainer_wm.play.engines import make_pool, run_tasks
+from chainer_wm.play.workers import WorkerError
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.training import evolution
 
@@ -125,11 +126,24 @@ def bytes_of(store):
     return {path.name: path.read_bytes() for path in store.path.glob('episodes/*')}
 
 
+def test_nobody_at_the_address():  # before the fixture starts a Ray, which would be found
+    script = (
+        'from chainer_wm.play.cluster import Cluster, ClusterError\n'
+        'try:\n    Cluster("auto").join()\n'
+        'except ClusterError as error:\n    print(error)\n'
+    )
+    env = {**os.environ, 'RAY_TMPDIR': '/nowhere'}
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, env=env)
+    assert '--cluster auto' in done.stdout and done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow  # every pool starts processes
 def test_every_task_is_answered_once_by_workers_of_one_thread(local):
     assert sorted(run_tasks(square, range(5), local)) == [(i, i * i) for i in range(5)]
     assert list(run_tasks(environment, [0], local)) == [(0, ('1', 1))]
 
 
+@pytest.mark.slow  # every pool starts processes
 def test_a_task_that_raises_is_repeated_once(local, tmp_path):
     task = functools.partial(raise_once, str(tmp_path))
     assert sorted(run_tasks(task, range(3), local)) == [(i, i) for i in range(3)]
@@ -138,6 +152,7 @@ def test_a_task_that_raises_is_repeated_once(local, tmp_path):
     assert 'the lost key' in str(caught.value) and 'test_cluster.py' in str(caught.value)
 
 
+@pytest.mark.slow  # every pool starts processes
 def test_what_cannot_be_set_up_or_dies_again_and_again_stops_the_run(local):
     with pytest.raises(WorkerError, match='no such network file'):
         list(run_tasks(square, [1], local, setup=broken_setup))
@@ -145,18 +160,21 @@ def test_what_cannot_be_set_up_or_dies_again_and_again_stops_the_run(local):
         list(run_tasks(die, [1], local, retries=1))
 
 
+@pytest.mark.slow  # every pool starts processes
 def test_a_task_that_is_late_is_given_to_another(local, tmp_path):
     task = functools.partial(hang_once, str(tmp_path))
     found = run_tasks(task, range(3), local, timeout=5.0)
     assert sorted(found) == [(i, i) for i in range(3)]
 
 
+@pytest.mark.slow  # every pool starts processes
 def test_a_pool_goes_on_after_a_batch_that_was_left(local):
     with make_pool(square, local, tasks_per_worker=2) as pool:
         next(pool.run(range(4)))
         assert sorted(pool.run(range(4))) == [(i, i * i) for i in range(4)]
 
 
+@pytest.mark.slow  # every pool starts processes
 def test_collection_gives_the_same_bytes_and_an_actor_is_killed(local, tmp_path):
     stores = [RolloutStore(tmp_path / name) for name in ('processes', 'ray')]
     crash_file = tmp_path / 'crashed'
@@ -170,6 +188,7 @@ def test_collection_gives_the_same_bytes_and_an_actor_is_killed(local, tmp_path)
     assert [stores[0].entry(n) for n in range(6)] == [stores[1].entry(n) for n in range(6)]
 
 
+@pytest.mark.slow  # every pool starts processes
 def test_evaluation_gives_the_same_returns_and_an_actor_is_killed(local, tmp_path):
     crash_file = tmp_path / 'crashed'
     games = Game, functools.partial(Game, str(crash_file))
@@ -181,6 +200,7 @@ def test_evaluation_gives_the_same_returns_and_an_actor_is_killed(local, tmp_pat
     np.testing.assert_array_equal(two, ray)
 
 
+@pytest.mark.slow  # every pool starts processes
 def test_evolution_in_the_game_gives_the_same_fitness(local):
     candidates = np.random.default_rng(5).normal(size=(9, 8))
     found = []
@@ -216,12 +236,14 @@ def test_a_generation_may_be_cut_anywhere_and_meets_the_same_dreams(shard):
     np.testing.assert_allclose(cut.fitness, whole.fitness, rtol=1e-5)
 
 
+@pytest.mark.slow  # every pool starts processes
 def test_evolution_in_the_dream_gives_the_same_fitness(local):
     candidates = np.random.default_rng(5).normal(size=(7, 8))
     two, ray = (dreamt(3, workers, candidates) for workers in (2, local))
     np.testing.assert_array_equal(two.fitness, ray.fitness)
 
 
+@pytest.mark.slow  # every pool starts processes
 def test_nodes_that_differ_are_named(local, monkeypatch):
     ours = versions()
     assert differences(ours, ours) == []
@@ -229,17 +251,6 @@ def test_nodes_that_differ_are_named(local, monkeypatch):
     monkeypatch.setattr(cluster.platform, 'python_version', lambda: '2.7')
     with pytest.raises(ClusterError, match=r'is refused.*python 3\..*, here 2\.7'):
         cluster.Nodes().refresh(strict=True)
-
-
-def test_nobody_at_the_address():
-    script = (
-        'from chainer_wm.play.cluster import Cluster, ClusterError\n'
-        'try:\n    Cluster("auto").join()\n'
-        'except ClusterError as error:\n    print(error)\n'
-    )
-    env = {**os.environ, 'RAY_ADDRESS': '', 'RAY_TMPDIR': '/nowhere'}
-    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, env=env)
-    assert '--cluster auto' in done.stdout and done.returncode == 0, done.stderr
 
 
 def test_nothing_imports_ray_unless_asked():

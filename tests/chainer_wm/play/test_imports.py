@@ -12,7 +12,7 @@ from chainer_wm.files.archives import save_link
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.play import evaluation
-from chainer_wm.play.workers import run_tasks
+from chainer_wm.play.engines import run_tasks
 
 FORBIDDEN = ('matplotlib', 'chainer_wm.plots', 'chainer_wm.runs', 'chainer_wm.training')
 

@@ -15,7 +15,8 @@ import chainer.links as L
 import numpy as np
 import pytest
 
-from chainer_wm.play.workers import WorkerError, WorkerPool, run_tasks
+from chainer_wm.play.engines import run_tasks
+from chainer_wm.play.workers import WorkerError, WorkerPool
 
 
 def square(x):
@@ -284,7 +285,7 @@ def test_the_main_script_is_loaded_only_for_what_it_defines(tmp_path):
     path.write_text(
         textwrap.dedent("""
         import operator, os
-        from chainer_wm.play.workers import run_tasks
+        from chainer_wm.play.engines import run_tasks
 
         print(__name__)
 
@@ -315,7 +316,7 @@ def parent_program(tmp_path):
     path.write_text(
         textwrap.dedent("""
         import os, pathlib, signal, subprocess, time
-        from chainer_wm.play.workers import run_tasks
+        from chainer_wm.play.engines import run_tasks
 
         def work(task):
             child = subprocess.Popen(['sleep', '60'])
