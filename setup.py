@@ -52,9 +52,9 @@ INSPECTOR = ['starlette>=1.10', 'uvicorn>=0.54', 'websockets>=15']
 
 # `python -m chainer_wm.inspector export` to Minari and TensorBoard.
 EXPORT = ['h5py>=3', 'tensorboard>=2.10']
+
 # Beyond one machine: --cluster plays on Ray.
 CLUSTER = ['ray>=2.40']
-
 
 DEV = [
     *PROBES,
