@@ -322,7 +322,9 @@ def evolve(config: Config, run: run_folder.Run) -> None:
     if config.learn_in == 'dream':
         dream = dream_of(config, saved)
         act = controller.act
-        cut = dict(shard=config.dream_shard, workers=config.pool, features=saved.features)
+        cut: dict[str, Any] = dict(
+            shard=config.dream_shard, workers=config.pool, features=saved.features
+        )
         with evolution.dreaming(dream, act, **cut, **options) as fitness:
             outcome = search(fitness)
     else:
