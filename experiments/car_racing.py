@@ -26,7 +26,7 @@ import numpy as np
 from chainer_wm import plots
 from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
-from chainer_wm.agents.controller import ControllerPolicy, driving_actions
+from chainer_wm.agents.controller import Controller, ControllerPolicy, driving_actions
 from chainer_wm.agents.saved import CONTROLLERS, SavedAgent
 from chainer_wm.dream.simulator import Dream
 from chainer_wm.envs.car_racing import ENGINES, LOW, MAX_STEPS, CarRacing
@@ -290,18 +290,28 @@ def peak_memory() -> dict[str, float]:
     return {name: resource.getrusage(kind).ru_maxrss / 1024 for name, kind in kinds.items()}
 
 
+def judged(config: Config, saved: SavedAgent, controller: Controller) -> Any:
+    """What judges candidates, to be entered: tracks of the game, or dreams."""
+    options: dict[str, Any] = dict(episodes=config.tracks, seed=config.seed, workers=config.pool)
+    if config.learn_in == 'dream':
+        cut: dict[str, Any] = dict(shard=config.dream_shard, features=saved.features)
+        return evolution.dreaming(dream_of(config, saved), controller.act, **cut, **options)
+    game = make_env(config, patience=config.patience)
+    agent = saved.agent_maker(np.zeros(controller.n_params))
+    return evolution.InGame(game, agent, tasks_per_worker=RENEW, **options)
+
+
 def evolve(config: Config, run: run_folder.Run) -> None:
     """C by CMA-ES, in the game or in the dream: where the search ended, and scores on the way."""
     saved = saved_agent(config, run)
     controller = saved.new_controller(saved.model())
-    options = dict(episodes=config.tracks, seed=config.seed)
 
     def tick() -> None:
         run.tick()
         run.log(event='memory', stage='controller', **peak_memory())
 
-    def search(fitness: evolution.Fitness) -> evolution.Evolution:
-        return evolution.evolve(
+    with judged(config, saved, controller) as fitness:
+        outcome = evolution.evolve(
             saved.home / 'controller',
             CMAES(
                 np.zeros(controller.n_params),
@@ -318,22 +328,6 @@ def evolve(config: Config, run: run_folder.Run) -> None:
             evaluate_every=config.evaluate_every,
             tick=tick,
         )
-
-    if config.learn_in == 'dream':
-        dream = dream_of(config, saved)
-        act = controller.act
-        cut: dict[str, Any] = dict(
-            shard=config.dream_shard, workers=config.pool, features=saved.features
-        )
-        with evolution.dreaming(dream, act, **cut, **options) as fitness:
-            outcome = search(fitness)
-    else:
-        game = make_env(config, patience=config.patience)
-        agent = saved.agent_maker(np.zeros(controller.n_params))
-        with evolution.InGame(
-            game, agent, workers=config.pool, tasks_per_worker=RENEW, **options
-        ) as fitness:
-            outcome = search(fitness)
     controller.set_theta(outcome.theta)
     controller.save(saved.controller_path)
     run.add_results(
