@@ -415,6 +415,7 @@ def draw(
         SOLVED,
         f'C in the {config.learn_in}, M with {config.model.upper()}',
         f'score ({UNIT})',
+        'dream' if config.learn_in == 'dream' else 'search',
     )
     plots.returns_histogram(
         folder / 'returns.png',

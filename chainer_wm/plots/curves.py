@@ -210,17 +210,19 @@ def evolution(
     solved: float | None = None,
     title: str = '',
     ylabel: str = 'score',
+    searched: str = 'dream',
 ) -> None:
     """CMA-ES over its generations, and what its mean scores in the game.
 
     Args:
         history: one row per generation: 'generation', and 'mean', 'std', 'min', 'max' of the
-            population's fitness (in the dream).
+            population's fitness.
         evaluations: rows of the controller in the real game: 'generation', 'mean', 'std',
             'episodes'; the bars are standard errors.
         baseline: the random policy in the game: its mean, or
             {'mean', 'std', 'episodes'}.
         solved: the score that counts as solved.
+        searched: where the population's fitness is from.
     """
     if not len(history):
         raise ValueError('the history holds no generation yet')
@@ -231,7 +233,7 @@ def evolution(
         np.array([row[key] for row in history], float)
         for key in ('generation', 'mean', 'std', 'min', 'max')
     )
-    _population(axes, at, mean, std, low, high)
+    _population(axes, at, mean, std, low, high, searched)
     if len(evaluations):
         _evaluations(axes, evaluations)
     _levels(axes, baseline, solved)
@@ -241,7 +243,7 @@ def evolution(
     style.save(path, chart)
 
 
-def _population(axes: Axes, at, mean, std, low, high) -> None:
+def _population(axes: Axes, at, mean, std, low, high, searched: str) -> None:
     """Two bands and two lines over the generations, each array (G,)."""
     colour = style.COLOURS['dream']
     axes.fill_between(
@@ -251,7 +253,7 @@ def _population(axes: Axes, at, mean, std, low, high) -> None:
         color=colour,
         alpha=0.14,
         linewidth=0,
-        label='dream: worst to best candidate',
+        label=f'{searched}: worst to best candidate',
     )
     axes.fill_between(
         at,
@@ -260,10 +262,10 @@ def _population(axes: Axes, at, mean, std, low, high) -> None:
         color=colour,
         alpha=0.28,
         linewidth=0,
-        label='dream: mean ± std of the population',
+        label=f'{searched}: mean ± std of the population',
     )
-    axes.plot(at, high, color=colour, linewidth=1.0, label='dream: best')
-    axes.plot(at, mean, color=colour, linewidth=2.2, label='dream: mean')
+    axes.plot(at, high, color=colour, linewidth=1.0, label=f'{searched}: best')
+    axes.plot(at, mean, color=colour, linewidth=2.2, label=f'{searched}: mean')
 
 
 def _evaluations(axes: Axes, rows: Rows) -> None:

@@ -162,7 +162,8 @@ def returns_by_episode(
         if len(set(counts.values())) > 1:
             raise ValueError(f'episodes of {panel!r} are {counts}, but must be the same for all')
         order = np.argsort(next(iter(values.values())), kind='stable')
-        style.dress(axes, panel, ylabel=ylabel)
+        style.dress(axes, ylabel=ylabel)
+        axes.set_title(panel, fontsize=style.LABEL, loc='left', color=style.INK)
         for name, each in values.items():
             label = f'{name}: {each.mean():.0f}'
             axes.plot(each[order], 'o', color=colours[name], markersize=4, label=label)

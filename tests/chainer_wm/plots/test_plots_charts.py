@@ -177,6 +177,7 @@ def test_returns_of_the_same_episodes_stand_above_each_other(tmp_path, charts):
         tmp_path / 'a.png', {'gym': rows, 'other': {'agent': [7]}}, solved=250
     )
     first, second = charts[0].axes
+    assert [axes.get_title(loc='left') for axes in charts[0].axes] == ['gym', 'other']
     heights = {line.get_label(): list(line.get_ydata()) for line in first.lines[:2]}
     assert heights == {'agent: 200': [100, 200, 300], 'random: 2': [1, 2, 3]}
     assert list(second.lines[0].get_ydata()) == [7]
