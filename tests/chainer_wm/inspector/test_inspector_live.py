@@ -1,6 +1,7 @@
 """Dreams over a WebSocket: who plays, how fast, and who may."""
 
 import json
+import os
 import time
 
 import numpy as np
@@ -51,8 +52,10 @@ def connect(client, app, **query):
 
 
 def frame(socket):
-    """(number, steps, action, P(done), flags) of the next frame, which is then seen."""
+    """What `live.HEAD` holds of the next frame, which is then seen; a film is passed over."""
     data = socket.receive_bytes()
+    while data.startswith(b'\0' * live.HEAD.size):
+        data = socket.receive_bytes()
     assert len(data) == live.HEAD.size + 64 * 64 * 3
     head = live.HEAD.unpack(data[: live.HEAD.size])
     socket.send_json({'seen': head[0]})
@@ -161,35 +164,72 @@ def test_other_pages_may_not_play(client, app, headers):
 def words(rng):
     """A message that nobody should send."""
     keys = ['keys', 'take', 'temperature', 'fps', 'paused', 'restart', 'seen', 'x']
+    keys += ['place', 'record']
     values = [None, -1, 1e308, 'x', [], [1e999], [[1]], {}, True, 2**80, [1, 2], '1', -(2**70)]
     said = {str(rng.choice(keys)): values[rng.integers(len(values))] for _ in range(3)}
     text = json.dumps(said)
     return [text, text[:-3], '[' * 500, '"' + 'x' * 5000, '{}', 'null'][rng.integers(6)]
 
 
-def test_no_message_breaks_a_dream(client, app):
+MANY = pytest.mark.parametrize('count', [300, pytest.param(10_000, marks=pytest.mark.slow)])
+
+
+def megabytes():
+    """Memory of this process."""
+    with open('/proc/self/statm') as file:
+        return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
+
+
+@MANY
+def test_no_message_breaks_a_dream(client, app, count):
     rng = np.random.default_rng(0)
     with connect(client, app) as socket:
         socket.receive_json()
-        for _ in range(300):
+        before = 0.0
+        for number in range(count):
+            if number == count // 5:
+                before = megabytes()
             if rng.random() < 0.2:
                 socket.send_bytes(rng.bytes(20))
             else:
                 socket.send_text(words(rng))
         socket.send_json({'paused': False, 'fps': 60, 'seen': 10**6, 'restart': 0})
+        socket.send_json({'record': False})
         until(socket, lambda head: head[1] == 2)
+    assert megabytes() < before + 100
 
 
-def test_no_request_breaks_the_server(client):
+@MANY
+def test_no_request_breaks_the_server(client, count):
     rng = np.random.default_rng(1)
     paths = ['runs', 'run', 'curves', 'figure', 'episodes', 'episode', 'frames', 'trace', 'map']
-    paths += ['moment', 'dream', 'pictures', 'models', 'stop', '../runs', '%00', 'x' * 300]
+    paths += [
+        'latents',
+        'code',
+        'decoded',
+        'table',
+        'film',
+        'task',
+        'moment',
+        'dream',
+        'pictures',
+        'models',
+        'stop',
+        '../runs',
+        '%00',
+        'x' * 300,
+    ]
     values = ['.', 'rollouts', '0', '19', '-1', '1e9', '../..', '/etc/passwd', '\0', 'ü', '%2e%2e']
     values += ['nan', 'z', 'dream', '', '9' * 400]
     names = ['run', 'store', 'episode', 'start', 'count', 'what', 't', 'context', 'name', 'kind']
-    for _ in range(400):
+    names += ['source', 'z', 'length', 'fps', 'seed']
+    before = 0.0
+    for number in range(count):
+        if number == count // 5:
+            before = megabytes()
         query = {name: str(rng.choice(values)) for name in rng.choice(names, 5)}
         query |= {'run': '.', 'store': 'rollouts'} if rng.random() < 0.7 else {}
         answer = client.get(f'/api/{rng.choice(paths)}', params=query)
         assert answer.status_code < 500, answer.url
         assert b'root:' not in answer.content
+    assert megabytes() < before + 100
