@@ -40,7 +40,7 @@ def call_every_kernel(dtype):
     row = np.zeros(batch, dtype)
     out = np.zeros((batch, 3 * mixtures * size + 1), dtype)
     bias = np.zeros(3 * mixtures * size, dtype)
-    lstm_kernels._forward_on_gpu(wide, square, row, row, square, square, wide)
+    lstm_kernels._forward_on_gpu(wide, square, row, row, square, square, square, wide)
     lstm_kernels._activate_on_gpu(wide)
     lstm_kernels._backward_on_gpu(*(wide, square, square, row, row, square, square, square, wide))
     mixture_kernels._mixture_loss_on_gpu(out, bias, square, row, True)
