@@ -34,7 +34,14 @@ from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.runs import figures, report, run_folder
 from chainer_wm.runs.checks import check_dropout, check_held_out, check_reuse
-from chainer_wm.runs.command_line import DREAM_SHARD, WorkersConfig, main, opt, parse, run_stages
+from chainer_wm.runs.command_line import (
+    DreamingConfig,
+    WorkersConfig,
+    main,
+    opt,
+    parse,
+    run_stages,
+)
 from chainer_wm.runs.comparison import curve
 from chainer_wm.runs.matching import MatchConfig, as_large_as_dnc, check_match
 from chainer_wm.runs.world_model_settings import WorldModelConfig
@@ -51,11 +58,10 @@ UNIT = 'return of a track'
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(MatchConfig, WorldModelConfig, WorkersConfig):
+class Config(MatchConfig, DreamingConfig, WorldModelConfig, WorkersConfig):
     """CarRacing: collect, train V and M, evolve C in the game or in the dream."""
 
     engine: str = opt('gym', 'game that is learnt in', ENGINES)
-    reuse: str = opt('', 'run whose rollouts, V and codes to use')
     episodes: int = opt(10_000, 'random episodes', extends='collect', least=2)
     max_steps: int = opt(MAX_STEPS, 'of an episode')
     latent_size: int = opt(32, 'latents of V')
@@ -63,10 +69,6 @@ class Config(MatchConfig, WorldModelConfig, WorkersConfig):
     controller: str = opt('zh', 'what C is and sees', tuple(CONTROLLERS))
     learn_in: str = opt('game', 'where C is evolved', ('game', 'dream'))
     temperature: float = opt(1.0, 'tau of the dream', above=0)
-    dream_dropout: float = opt(
-        0.0, 'rate at which M loses z and h, other ones in every dream', least=0, below=1
-    )
-    dream_shard: int = opt(0, DREAM_SHARD, least=0)
     population: int = opt(64, 'candidates per generation', least=4)
     tracks: int = opt(16, 'per candidate; the same for all of a generation')
     patience: int = opt(0, 'steps without a new tile that end an episode of the search', least=0)

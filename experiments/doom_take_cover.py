@@ -81,7 +81,6 @@ FIXED: dict[str, Callable] = {
 class Config(DreamConfig, WorldModelConfig, WorkersConfig):
     """ViZDoom Take Cover: collect, train V and M, let C learn in the dream."""
 
-    reuse: str = opt('', 'run whose rollouts, V and codes to use')
     agent: str = opt('', 'folder of a run or of packed agents whose V and M to use, untouched')
     settings: str = opt('paper', 'game settings', ('paper', 'blog', 'trial'))
     episodes: int = opt(10_000, 'random episodes', extends='collect', least=2)

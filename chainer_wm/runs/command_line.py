@@ -25,9 +25,6 @@ PRESETS = {'smoke': 'minutes', 'laptop': 'hours on 2 cores', 'paper': 'what the 
 #: Flags of earlier versions that named folders of comparisons.
 FOLDERS = ('summary', 'results', 'out')
 
-#: Help of --dream-shard. Sums of another number of lanes round otherwise: it is a setting.
-DREAM_SHARD = 'candidates that a worker dreams together; 0: all of them, in this process'
-
 
 def opt(
     default: Any,
@@ -116,6 +113,19 @@ class WorkersConfig(CommonConfig):
     def pool(self) -> Workers:
         """Who plays: so many processes, or a cluster."""
         return Cluster(self.cluster) if self.cluster else self.workers
+
+
+@dataclasses.dataclass(frozen=True)
+class DreamingConfig(CommonConfig):
+    """For scripts whose controller may be evolved in M's dream."""
+
+    dream_dropout: float = opt(
+        0.0, 'rate at which M loses z and h, other ones in every dream', least=0, below=1
+    )
+    # sums of another number of lanes round otherwise: it is a setting
+    dream_shard: int = opt(
+        0, 'candidates that a worker dreams together; 0: all of them, in this process', least=0
+    )
 
 
 @dataclasses.dataclass(frozen=True)

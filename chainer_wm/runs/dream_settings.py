@@ -20,7 +20,7 @@ from chainer_wm.dream.simulator import SEEABLE, Dream
 from chainer_wm.play.engines import Workers
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.checks import check_minibatches
-from chainer_wm.runs.command_line import DREAM_SHARD, MemoryConfig, TrainingConfig, opt
+from chainer_wm.runs.command_line import DreamingConfig, MemoryConfig, TrainingConfig, opt
 from chainer_wm.training import dream_policy, evolution
 
 REWARDS = {'death': (0.0, -1.0), 'survival': (1.0, 0.0)}  # of a step, and what a death adds
@@ -37,7 +37,7 @@ PPO_SETTINGS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class DreamConfig(MemoryConfig, TrainingConfig):
+class DreamConfig(DreamingConfig, MemoryConfig, TrainingConfig):
     """What an experiment offers whose controller learns in M's dream, by CMA-ES or by PPO."""
 
     learner: str = opt('cma_es', 'of C', ('cma_es', 'ppo'))
@@ -46,10 +46,6 @@ class DreamConfig(MemoryConfig, TrainingConfig):
     temperature: tuple[float, ...] = opt((1.15,), 'tau, or its range')
     max_steps: int = opt(2100, 'cap of a dream')
     done_threshold: float = opt(0.5, 'a dream ends where P(done) exceeds it', above=0, below=1)
-    dream_dropout: float = opt(
-        0.0, 'rate at which M loses z and h, other ones in every dream', least=0, below=1
-    )
-    dream_shard: int = opt(0, DREAM_SHARD, least=0)
     dream_starts: str = opt(
         'first', 'where C learns in dreams: from first frames, or anywhere', ('first', 'anywhere')
     )

@@ -11,6 +11,7 @@ from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, opt
 class WorldModelConfig(MemoryConfig, TrainingConfig):
     """How V and M of World Models are trained."""
 
+    reuse: str = opt('', 'run whose rollouts, V and codes to use')
     held_out: float = opt(0.05, 'share of episodes that V and M never see', above=0, below=1)
     latent_size: int = opt(64, 'latents of V')
     vision_epochs: float = opt(1.0, 'passes of V', extends='vision')
