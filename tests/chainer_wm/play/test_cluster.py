@@ -11,6 +11,7 @@ import time
 import gym
 import numpy as np
 import pytest
+from worker_case import first_time
 
 from chainer_wm.agents.controller import LinearController
 from chainer_wm.agents.policies import HeldRandom
@@ -71,14 +72,6 @@ class Game(gym.Env):
 
     def _seen(self):
         return self.np_random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
-
-
-def first_time(path):
-    try:
-        pathlib.Path(path).touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
 
 
 def agent(theta=None):

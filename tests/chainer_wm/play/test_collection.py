@@ -2,12 +2,12 @@
 
 import functools
 import os
-import pathlib
 import signal
 
 import gym
 import numpy as np
 import pytest
+from worker_case import first_time
 
 from chainer_wm.agents.policies import HeldRandom, NoAction, Uniform
 from chainer_wm.play.collection import collect, play_rollouts
@@ -33,12 +33,8 @@ class Game(gym.Env):
         return self._look(), {}
 
     def step(self, action):
-        if self._crash_file and self._steps == 2:
-            try:
-                pathlib.Path(self._crash_file).touch(exist_ok=False)
-                os.kill(os.getpid(), signal.SIGKILL)
-            except FileExistsError:
-                pass
+        if self._crash_file and self._steps == 2 and first_time(self._crash_file):
+            os.kill(os.getpid(), signal.SIGKILL)
         self._steps += 1
         self._moved += float(action[0])
         terminated = bool(self.np_random.random() < self._chance)

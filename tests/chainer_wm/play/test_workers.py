@@ -14,6 +14,7 @@ import chainer
 import chainer.links as L
 import numpy as np
 import pytest
+from worker_case import first_time
 
 from chainer_wm.play.engines import run_tasks
 from chainer_wm.play.workers import WorkerError, WorkerPool
@@ -47,15 +48,6 @@ def multiply_after_numba():
 def dtypes(made, _):
     """Of the link that was made at the start, and of one made in a task."""
     return made.W.dtype.name, L.Linear(1, 1).W.dtype.name
-
-
-def first_time(path):
-    """Whether no process was here before."""
-    try:
-        pathlib.Path(path).touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
 
 
 def die_once(folder, how, task):
