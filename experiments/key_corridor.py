@@ -182,17 +182,21 @@ def marks(env: KeyCorridor) -> dict[str, tuple[int, int]]:
     return {'S': env.start, 'K': env.key, 'D': env.door}
 
 
-def watch(config: Config, run: run_folder.SavedRun) -> tuple[KeyCorridor, NetworkPolicy]:
-    """The game to be watched, and its player."""
+def player_of(config: Config, run: run_folder.SavedRun) -> NetworkPolicy:
+    """The trained policy, which draws its actions."""
     made = network(config)
     ppo.load(run.path('policy'), made)
-    env = make_env(config, 'rgb_array')
-    return env, NetworkPolicy(made, env.action_space)
+    return NetworkPolicy(made, make_env(config).action_space)
+
+
+def watch(config: Config, run: run_folder.SavedRun) -> tuple[KeyCorridor, NetworkPolicy]:
+    """The game to be watched, and its player."""
+    return make_env(config, 'rgb_array'), player_of(config, run)
 
 
 def evaluate(config: Config, run: run_folder.Run) -> None:
     """How often the door is opened, and a film of one attempt."""
-    _, player = watch(config, run)
+    player = player_of(config, run)
     space = player.action_space
     for name, one in (('evaluation', player), ('random_baseline', RandomActions(space))):
         rngs = episode_rngs(config.seed, range(config.test_episodes))

@@ -169,7 +169,7 @@ class Dream:
         self._z = self._send(z[self._stream])
         self._tau = tau[self._stream]
         self._place = place[self._stream]
-        self._masks = self._draw_masks()
+        self._masks = self._draw_masks() if self.dropout else None
         if self.places is not None:
             self._remember(self._state, self.places.state)
 
@@ -186,11 +186,14 @@ class Dream:
         self._tau[index] = tau
         self._ages[index] = 0
         self._place[index] = place
-        self._restart_masks(self._stream[index])
         sent = self.model.device.send(index)
         self._z[sent] = self._send(z)
         for field in self._state:
             field[sent] = 0
+        if self._masks is not None:
+            rows = self.model.device.send(self._stream[index])
+            for kept, new in zip(self._masks, self._draw_masks(self._stream[index])):
+                kept[rows] = new
         if self.places is not None:
             self._remember(self._state, self.places.state, index)
 
@@ -260,19 +263,10 @@ class Dream:
             sigma[inside] = np.exp(0.5 * self.places.ln_var[place[inside]])
         return mu + sigma * eps, tau, place  # z_0 ~ N(mu, sigma^2)
 
-    def _draw_masks(self, only=None) -> Masks | None:
+    def _draw_masks(self, only=None) -> Masks:
         """Of dropout for new episodes, (E, ...), by their streams."""
-        if not self.dropout:
-            return None
         draw = functools.partial(self._noise.draw, 'random', only=only)
         return self.model.draw_masks(draw, self.dropout)
-
-    def _restart_masks(self, streams: np.ndarray) -> None:
-        drawn = self._draw_masks(streams)
-        if self._masks is not None and drawn is not None:
-            rows = self.model.device.send(streams)
-            for kept, new in zip(self._masks, drawn):
-                kept[rows] = new
 
     def _remember(self, state, kept, lanes=None) -> None:
         """Let lanes (all, or some) that begin at places know what came before."""
