@@ -248,13 +248,21 @@ def _pack_filters(w, panels):
     """panels[j, (k, g), i] = w[j width + i, g, k], zero beyond the filters."""
     filters, channels, places = w.shape
     count, _, width = panels.shape
+    # both strides are powers of two, whose lines push each other out of the cache: whole lines
+    # are read, then whole lines written
+    tile = np.zeros((places, width), w.dtype)
     for j in range(count):
+        full = min(width, filters - j * width)
+        tile[:, full:] = 0
         for g in range(channels):
+            for i in range(full):
+                line = w[j * width + i, g]
+                for k in range(places):
+                    tile[k, i] = line[k]
             for k in range(places):
-                row = panels[j, k * channels + g]
+                row, of = panels[j, k * channels + g], tile[k]
                 for i in range(width):
-                    s = j * width + i
-                    row[i] = w[s, g, k] if s < filters else w.dtype.type(0)
+                    row[i] = of[i]
 
 
 @cached_njit(nogil=True)
