@@ -25,7 +25,7 @@ class AgentState(NamedTuple):
 
 
 class WorldModelAgent:
-    """The agent of World Models (Ha and Schmidhuber 2018, figure 8).
+    """The agent of World Models (Ha and Schmidhuber 2018, figure 8); its V does not change.
 
     A batched policy: ``start`` and ``act``. The controller acts on z and on what M held BEFORE it
     consumed (z, a); then M takes the step, with the action that is really played.
@@ -78,6 +78,7 @@ class WorldModelAgent:
         self.vision, self.model, self.controller = vision, model, controller
         self.features, self.sample = tuple(features), sample
         self.draw, self.noise = draw, noise
+        self._encoder: Callable | None = None  # V, arranged at the first frame
 
     def start(self, rngs: Sequence[np.random.Generator]) -> AgentState:
         """The state before the first frame, one lane per generator."""
@@ -119,7 +120,9 @@ class WorldModelAgent:
     def _encode(self, observations, rngs):
         vision = self.vision
         frames = to_input(observations, vision.xp, vision.dtype.type)
-        mu, ln_var = map(chainer.as_array, vision.encode(frames))
+        if self._encoder is None:
+            self._encoder = vision.encoder()
+        mu, ln_var = self._encoder(frames)
         if not self.sample:
             return mu
         eps = np.stack([rng.standard_normal(mu.shape[1]) for rng in rngs])

@@ -48,20 +48,12 @@ class Encode(_Engine):
         frames, *layers = inputs
         layers, heads = layers[:-4], layers[-4:]
         if chainer.config.enable_backprop:
-            self.saved = self._hidden(frames, layers), layers, heads
+            self.saved = _encoded(frames, layers, self.arena), layers, heads
             return _heads(self.saved[0][-1], heads)
-        pieces = [_heads(self._hidden(piece, layers)[-1], heads) for piece in _pieces(frames)]
+        pieces = [
+            _heads(_encoded(piece, layers, self.arena)[-1], heads) for piece in _pieces(frames)
+        ]
         return tuple(np.concatenate(outputs) for outputs in zip(*pieces))
-
-    def _hidden(self, frames, layers):
-        """Frames and hidden layers, channels last; the last one also flat."""
-        hidden = [_channels_last(frames, self.arena)]
-        for w, b in zip(layers[::2], layers[1::2]):
-            x = hidden[-1]
-            layer = conv.Layer.of_large(x, w, _STRIDE)
-            hidden.append(conv.shrink(x, w, layer, self.arena, b, relu=True))
-        flat = _channels_first(hidden[-1], self.arena)
-        return [*hidden, flat.reshape(len(frames), -1)]
 
     def gradients(self, indexes, grads):
         (*hidden, flat), layers, heads = self.saved
@@ -187,6 +179,44 @@ class ReconstructionError(Decode):
         flat = (a.reshape(-1) for a in (g, y, self.target))
         _error_gradient(*flat, y.dtype.type(scale))
         return {**self.below(g, indexes, 2), **found}
+
+
+class PackedEncoder:
+    """``Encode`` for one picture after another, with weights as they were when made.
+
+    For a single picture, arranging the weights takes as long as the convolutions.
+
+    Args:
+        frames: (B, 3, H, W), of any B, that tell the sizes of the layers.
+        parameters: (W1, b1 .. W4, b4, W mu, b mu, W ln_var, b).
+    """
+
+    def __init__(self, frames, *parameters) -> None:
+        self._arena = Arena()
+        *layers, w_mu, b_mu, w_ln_var, b_ln_var = (array.copy() for array in parameters)
+        self._layers, self._heads = layers, (w_mu, b_mu, w_ln_var, b_ln_var)
+        hidden = _encoded(frames, layers, self._arena)
+        self._panels = [
+            conv.packed(w, conv.Layer.of_large(x, w, _STRIDE), self._arena)
+            for x, w in zip(hidden, layers[::2])
+        ]
+
+    def __call__(self, frames):
+        """(mu, ln_var), each (B, Z), of frames (B, 3, H, W)."""
+        hidden = _encoded(frames, self._layers, self._arena, self._panels)
+        return _heads(hidden[-1], self._heads)
+
+
+def _encoded(frames, layers, arena, panels=None):
+    """Frames and hidden layers, channels last; the last one also flat."""
+    hidden = [_channels_last(frames, arena)]
+    weights = zip(layers[::2], layers[1::2], panels or [None] * (len(layers) // 2))
+    for w, b, packed in weights:
+        x = hidden[-1]
+        layer = conv.Layer.of_large(x, w, _STRIDE)
+        hidden.append(conv.shrink(x, w, layer, arena, b, relu=True, panels=packed))
+    flat = _channels_first(hidden[-1], arena)
+    return [*hidden, flat.reshape(len(frames), -1)]
 
 
 def _pieces(x):

@@ -82,6 +82,7 @@ def shrink(
     bias: np.ndarray | None = None,
     relu: bool = False,
     mask: np.ndarray | None = None,
+    panels: np.ndarray | None = None,
 ) -> np.ndarray:
     """Convolve (B, H, W, G) to (B, h, w, S).
 
@@ -93,12 +94,14 @@ def shrink(
         bias: (S,), added; with ``relu`` what is negative then becomes zero.
         mask: (B, h, w, S); without a bias, the result is kept where this is positive and zero
             elsewhere.
+        panels: of ``packed``, to be used in the place of w.
 
     Raises:
         ValueError: a shape or dtype that does not fit the layer.
     """
     x = _large(x, layer, x.dtype)
-    panels = _panels(w, layer, x.dtype, True, arena)
+    if panels is None:
+        panels = _panels(w, layer, x.dtype, True, arena)
     columns = panels.shape[0] * panels.shape[2]
     chunk = _chunk(len(x), layer)
     shape = len(x), *layer.small
@@ -110,6 +113,11 @@ def shrink(
         (kind, *(_pad(array, columns) for array in arrays)),
     )
     return np.ascontiguousarray(y[..., : layer.filters])
+
+
+def packed(w: np.ndarray, layer: Layer, arena: Arena) -> np.ndarray:
+    """The weights (S, G, k, k) as ``shrink`` reads them, for more than one call."""
+    return _panels(w, layer, w.dtype, True, arena)
 
 
 def grow(
@@ -170,7 +178,7 @@ def weight_gradient(
 
 def channel_sums(x: np.ndarray) -> np.ndarray:
     """Sum of (B, H, W, C) over all but the channels."""
-    lines = _picture_sums(x.reshape(len(x), x.shape[1], -1))
+    lines = x.reshape(len(x), x.shape[1], -1).sum(axis=1)
     return lines.reshape(-1, x.shape[3]).sum(axis=0)
 
 
@@ -416,15 +424,3 @@ def _weight_gradient(large, small, table, total, width, heights, layer, chunk, t
                     tiles.add_columns_times_rows(
                         *(large_, table, small_, total_, starts, strides), *(count, heights[i])
                     )
-
-
-@cached_njit(parallel=True, nogil=True)
-def _picture_sums(x):
-    """(B, H, n) -> (B, n)."""
-    batch, height, line = x.shape
-    sums = np.zeros((batch, line), x.dtype)
-    for b in numba.prange(batch):
-        for i in range(height):
-            for j in range(line):
-                sums[b, j] += x[b, i, j]
-    return sums

@@ -9,6 +9,8 @@ trained V may be had without the latents that tell nothing of the frame (``witho
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import chainer
@@ -111,6 +113,17 @@ class ConvVAE(chainer.Chain):
             h = F.relu(layer(h))
         return Posterior(self.mu(h), self.ln_var(h))
 
+    def encoder(self) -> Callable[[Any], tuple[Any, Any]]:
+        """``encode`` for frames that come one after another: (mu, ln_var) as arrays.
+
+        V must not change meanwhile: on the CPU its weights are copied and arranged once.
+        """
+        if not self._fused:
+            return functools.partial(_encode_arrays, self)
+        parameters = (parameter.array for parameter in self._parameters(_ENCODER))
+        packed = conv_vae.PackedEncoder(np.zeros((1, *FRAME_SHAPE), self.dtype), *parameters)
+        return functools.partial(_encode_packed, packed, self.dtype)
+
     def decode(self, z: Any) -> Variable:
         """Frames (B, 3, 64, 64) in [0, 1] of latents (B, Z).
 
@@ -207,6 +220,19 @@ class ConvVAE(chainer.Chain):
         if eps.shape != shape:
             raise ValueError(f'eps has shape {eps.shape} but the latents have {shape}')
         return self.xp.asarray(eps, self.dtype)
+
+
+def _encode_arrays(vision: ConvVAE, frames: Any) -> tuple[Any, Any]:
+    with chainer.no_backprop_mode():
+        mu, ln_var = vision.encode(frames)
+    return mu.array, ln_var.array
+
+
+def _encode_packed(
+    packed: conv_vae.PackedEncoder, dtype: np.dtype, frames: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    check_frames(frames, dtype)
+    return packed(chainer.as_array(frames))
 
 
 def kl_divergence(mu: Any, ln_var: Any) -> Variable:

@@ -72,6 +72,20 @@ def test_shapes_types_and_range(engine, dtype, batch):
     np.testing.assert_array_equal(vision.reconstruct(x).array, frames.array)
 
 
+@ENGINES
+@DTYPES
+def test_an_encoder_for_many_frames_gives_what_encode_gives(engine, dtype):
+    vision = make(engine, dtype)
+    encode = pickle.loads(pickle.dumps(vision.encoder()))
+    for batch in (1, 4, 1):
+        x = to_input(stored(batch, seed=batch), dtype=dtype)
+        for got, wanted in zip(encode(x), vision.encode(x)):
+            assert got.dtype == dtype
+            np.testing.assert_array_equal(got, wanted.array)
+    with pytest.raises(ValueError, match='divided by 255'):
+        encode(x.dtype.type(255) * np.ones((1, 3, 64, 64), dtype))
+
+
 @pytest.mark.parametrize('batch', [1, 3])
 def test_engines_agree(batch):
     fused, plain = make('fused'), make('reference')
