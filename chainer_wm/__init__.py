@@ -5,17 +5,15 @@ The names in ``__all__`` are loaded from their rooms when first used::
     from chainer_wm import ConvVAE, MDNRNN
 """
 
-import importlib
-from typing import Any
-
 import gym_notices.notices
 
+from chainer_wm.first_use import loaded_at_first_use
 from dnc import runtime  # noqa: F401  (comes before Chainer, on purpose)
 
 # gym 0.26 prints a notice on import, in every worker; this project knows
 gym_notices.notices.notices.clear()
 
-_ROOMS = {
+_MODULES = {
     'files.archives': 'load_link save_link',
     'functions.adam': 'Adam',
     'functions.mixture': 'Mixture mixture_nll sample_mixture',
@@ -36,18 +34,5 @@ _ROOMS = {
     'agents.world_model': 'WorldModelAgent',
     'play.collector': 'Collector',
 }
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    value = getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__, __getattr__, __dir__ = loaded_at_first_use(__name__, _MODULES)

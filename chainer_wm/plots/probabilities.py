@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from chainer_wm.plots import style
-from chainer_wm.plots.curves import MARKERS, Rows, standard_error
+from chainer_wm.plots.lines import MARKERS, Rows, standard_error
 
 FLOOR = 1e-6  # smaller P(done) share one bin
 COLUMNS = 3  # panels of ages side by side
