@@ -5,10 +5,11 @@ The names in ``__all__`` are loaded from their rooms when first used::
     from chainer_wm import ConvVAE, MDNRNN
 """
 
+import dnc.runtime  # noqa: F401  (comes before Chainer, on purpose)
+
 import gym_notices.notices
 
 from chainer_wm.first_use import loaded_at_first_use
-from dnc import runtime  # noqa: F401  (comes before Chainer, on purpose)
 
 # gym 0.26 prints a notice on import, in every worker; this project knows
 gym_notices.notices.notices.clear()
