@@ -26,7 +26,7 @@ from chainer_wm.inspector.live import Live
 from chainer_wm.inspector.model_answers import ModelAnswers
 from chainer_wm.inspector.real_game import script_of
 from chainer_wm.inspector.replies import to_bytes, to_json, whole
-from chainer_wm.inspector.task_answers import TaskAnswers, task_of
+from chainer_wm.inspector.task_answers import TaskAnswers, is_at_work
 from chainer_wm.inspector.trained import Models, parts_of
 
 STATIC = pathlib.Path(__file__).with_name('static')
@@ -225,7 +225,7 @@ class Answers:
 
 def _parts(folder: pathlib.Path) -> dict[str, bool]:
     """What a run has learnt, and whether its game is known, or its task."""
-    known = {'game': script_of(folder) is not None, 'task': task_of(folder) is not None}
+    known = {'game': script_of(folder) is not None, 'task': is_at_work(folder)}
     return {**parts_of(folder), **known}
 
 

@@ -1,20 +1,24 @@
-// A net at work on a sequence of its task, input by input: what it sees, answers and remembers.
+// A net at work on a sequence of its task, or on sprites, input by input: what it sees, answers and
+// remembers.
 
 import { get } from './api.js';
 import { note } from './app.js';
 import { css, el, fault, number } from './dom.js';
+import { film, Frames } from './frames.js';
 import { tabs } from './run.js';
 import { gates, heat, matrix } from './trace.js';
-import { Tracks } from './tracks.js';
+import { lines, Tracks } from './tracks.js';
 
 const SPEEDS = [2, 4, 8, 16];  // inputs per second
+const PICTURES = [['shown', 'game'], ['comes next', 'reconstruction'], ['predicted', 'one-step']];
 
 export async function taskPage(node, query, signal) {
   const summary = await get('run', { run: query.run }, { signal });
   node.append(tabs(query.run, 'task', summary));
-  const work = new Work(query, summary.config.task, signal);
+  const { task } = summary.config;
+  const work = new Work(query, task || 'the next sprite', signal);
   node.append(work.node);
-  await work.open(+(query.length || 12), +(query.seed || 0), +(query.t || 0));
+  await work.open(+(query.length || (task ? 12 : 60)), +(query.seed || 0), +(query.t || 0));
 }
 
 class Work {
@@ -25,6 +29,8 @@ class Work {
     this.now = el('output', { class: 'now small' });
     this.tracks = new Tracks(t => { this.stop(); this.go(t); });
     this.memory = el('section');
+    this.pictures = el('div', { class: 'films three' });
+    this.films = {};
     this.slider = el('input', { type: 'range', min: 0, value: 0, 'aria-label': 'step',
       on: { input: () => { this.stop(); this.go(+this.slider.value); } } });
     this.button = el('button', { type: 'button', class: 'play', text: 'Play',
@@ -41,10 +47,18 @@ class Work {
     this.node = el('div', {}, el('div', { class: 'bar' }, this.title, other,
       el('label', { class: 'small' }, 'length ', this.length),
       el('label', { class: 'small' }, 'seed ', this.seed)), this.problem,
-    el('div', { class: 'transport' }, this.button, this.slider, this.speed), this.now,
+    this.pictures, el('div', { class: 'transport' }, this.button, this.slider, this.speed), this.now,
     this.tracks.node, this.memory);
     document.addEventListener('keydown', event => this.key(event), { signal });
-    signal.addEventListener('abort', () => this.stop());
+    signal.addEventListener('abort', () => {
+      this.stop();
+      this.close();
+    });
+  }
+
+  close() {
+    Object.values(this.films).forEach(each => each.frames.close());
+    this.films = {};
   }
 
   async open(length, seed, t) {
@@ -58,33 +72,53 @@ class Work {
       return;
     }
     this.problem.replaceChildren();
-    this.slider.max = this.found.inputs.length - 1;
+    this.steps = (this.found.inputs || this.found.actions).length;
+    this.slider.max = this.steps - 1;
+    this.close();
+    if (this.found.actions) this.openPictures({ run, length, seed });
     this.fill();
     this.go(t);
+  }
+
+  /** The sprite that is shown, the next one, and what the net says comes next. */
+  openPictures(where) {
+    this.films = Object.fromEntries(PICTURES.map(([kind, colour]) => {
+      const frames = new Frames({ ...where, kind }, this.steps, () => this.drawPictures(),
+        error => { this.now.textContent = error.message; }, 'sprites');
+      return [kind, { ...film(kind, css(colour)), frames }];
+    }));
+    this.pictures.replaceChildren(...Object.values(this.films).map(each => each.node));
+  }
+
+  drawPictures() {
+    for (const each of Object.values(this.films)) each.show(each.frames.at(this.t));
+    if (this.films.predicted)
+      this.films.predicted.words.textContent = `${this.found.wrong[this.t]} wrong`;
   }
 
   /** A row of pictures for all that has a value a step. */
   fill() {
     const { found } = this;
-    this.tracks.clear(found.inputs.length);
-    const add = (name, rows, unit, colour) => {
+    this.tracks.clear(this.steps);
+    const add = (name, rows, unit, colour, least = 36) => {
       const flat = rows.flat();
       const most = Math.max(1, ...flat.map(Math.abs));
       const signed = flat.some(each => each < -0.01);
       const drawn = heat(mapOf(rows, signed ? -most : 0, most), signed ? null : colour);
       this.tracks.add({ name, unit: `${unit}${signed ? number(-most, 2) : 0} to ${number(most, 2)}`,
-        high: Math.max(36, Math.min(120, rows[0].length * 6)), draw: (draw, x, wide, high) => {
-          draw.save();
-          draw.beginPath();  // what has not come yet is not shown
-          draw.rect(0, 0, x(this.t + 0.5), high);
-          draw.clip();
-          drawn(draw, x, wide, high);
-          draw.restore();
-        } });
+        high: Math.max(least, Math.min(120, rows[0].length * 6)), draw: this.sofar(drawn) });
     };
-    add('input', found.inputs, '', css('game'));
-    add('wanted', found.targets, '', css('reconstruction'));
-    add('answer', found.outputs, '', css('one-step'));
+    if (found.actions) {
+      add('sprite', found.factors, `${found.names.join(', ')}: `, css('game'), 66);
+      add('action', found.actions, 'to the next sprite, ', css('game'), 50);
+      this.tracks.add({ name: 'wrong', unit: 'pixels', high: 44, draw: this.sofar(lines([{
+        values: found.wrong, colour: css('one-step') }], { from: 0 })) });
+    } else {
+      add('input', found.inputs, '', css('game'));
+      add('wanted', found.targets, '', css('reconstruction'));
+      add('answer', found.outputs, '', css('one-step'));
+    }
+    if (found.h) add('h', found.h, `${found.h[0].length} units, `);
     if (!found.usage) return;
     const slots = `${found.usage[0].length} slots, `;
     add('usage', found.usage, slots, css('dnc'));
@@ -93,21 +127,43 @@ class Work {
       found.read_weights.map(each => each[head]), 'slots, ', css('dnc')));
   }
 
+  /** Draws a track up to the cursor: what has not come yet is not shown. */
+  sofar(drawn) {
+    return (draw, x, wide, high) => {
+      draw.save();
+      draw.beginPath();
+      draw.rect(0, 0, x(this.t + 0.5), high);
+      draw.clip();
+      drawn(draw, x, wide, high);
+      draw.restore();
+    };
+  }
+
   go(t) {
     const { found } = this;
     if (!found) return;
-    this.t = Math.max(0, Math.min(found.inputs.length - 1, Math.round(t)));
+    this.t = Math.max(0, Math.min(this.steps - 1, Math.round(t)));
     this.slider.value = this.t;
     this.tracks.place(this.t);
     this.tracks.repaint();
-    const said = values => values.map(each => number(each, 2)).join(' ');
-    this.now.textContent = `t ${this.t} of ${found.inputs.length}, ${found.asked[this.t]
-      ? `asked: wanted ${said(found.targets[this.t])}, answered ${said(found.outputs[this.t])}`
-      : 'nothing is asked'}; ${found.means} ${number(found.error, 3)}, ${
-      found.right ? 'all of it right' : 'not all of it right'}`;
+    this.now.textContent = `t ${this.t} of ${this.steps}, ${this.told()}`;
+    this.drawPictures();
     this.drawMemory();
     note('task', { run: this.query.run, length: this.length.value, seed: this.seed.value,
       t: this.t });
+  }
+
+  /** What happens at the cursor, in words. */
+  told() {
+    const { found, t } = this;
+    if (found.actions)
+      return `${found.wrong[t]} pixels of the next image are wrong, on average ${
+        number(found.error, 3)}`;
+    const said = values => values.map(each => number(each, 2)).join(' ');
+    return `${found.asked[t]
+      ? `asked: wanted ${said(found.targets[t])}, answered ${said(found.outputs[t])}`
+      : 'nothing is asked'}; ${found.means} ${number(found.error, 3)}, ${
+      found.right ? 'all of it right' : 'not all of it right'}`;
   }
 
   drawMemory() {
@@ -128,10 +184,10 @@ class Work {
 
   play() {
     if (this.timer) { this.stop(); return; }
-    if (this.t >= this.found.inputs.length - 1) this.go(0);
+    if (this.t >= this.steps - 1) this.go(0);
     this.button.textContent = 'Pause';
     const next = () => {
-      if (this.t >= this.found.inputs.length - 1) { this.stop(); return; }
+      if (this.t >= this.steps - 1) { this.stop(); return; }
       this.go(this.t + 1);
       this.timer = setTimeout(next, 1000 / +this.speed.value);
     };

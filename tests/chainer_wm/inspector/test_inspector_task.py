@@ -12,6 +12,9 @@ from chainer_wm.inspector import server
 from chainer_wm.seeds import stream
 from chainer_wm.tasks.network import SequenceNet
 from chainer_wm.tasks.sequence_tasks import make_task
+from chainer_wm.tasks.sprite_model import SpriteModel
+from chainer_wm.tasks.sprite_sequences import SpriteRollouts, SpriteWindows
+from chainer_wm.tasks.sprites import Sprites
 
 HERE = 'http://127.0.0.1:8000'
 
@@ -36,7 +39,7 @@ def test_a_net_answers_and_a_memory_is_shown(tmp_path, core):
     np.testing.assert_allclose(found['outputs'], net.answers(batch.inputs)[:, 0], atol=1e-4)
     assert found['asked'] == [False] * 5 + [True] * 4 and 0 < found['error'] < 1
     if core == 'lstm':
-        assert 'usage' not in found
+        assert 'usage' not in found and np.shape(found['h']) == (9, 5)
         return
     traced = net.core.trace(batch.inputs.astype('f'), names=('memory', 'read_weights'))
     for name, values in traced.items():
@@ -55,3 +58,35 @@ def test_what_is_not_there_is_said(tmp_path):
         files.write_json(tmp_path / 'config.json', {'task': 'chess'})
         answer = client.get('/api/task', params={'run': '.'})
         assert answer.status_code == 404 and 'no net' in answer.json()['error']
+
+
+@pytest.mark.parametrize('core', ['lstm', 'dnc'])
+def test_a_net_predicts_sprites_that_nobody_learnt_from(tmp_path, core):
+    options = dict(memory_length=4, memory_width=3, read_heads=2) if core == 'dnc' else {}
+    net = SpriteModel(5, core, **options)
+    config = {'motion': 'walk', 'actions': 'last', 'moving': ['x'], 'dsprites': '/etc/passwd'}
+    files.write_json(tmp_path / 'config.json', config)
+    save_link(tmp_path / 'model/best.npz', net)
+    where = {'run': '.', 'length': 7, 'seed': 2}
+    pictures = {}
+    with TestClient(server.make_app(tmp_path), base_url=HERE) as client:
+        assert client.get('/api/run', params={'run': '.'}).json()['parts']['task']
+        found = client.get('/api/task', params=where).json()
+        for kind in ('shown', 'comes next', 'predicted'):
+            answer = client.get('/api/sprites', params={**where, 'kind': kind, 'start': 0})
+            assert answer.headers['x-shape'] == '7,64,64,3'
+            pictures[kind] = np.frombuffer(answer.content, np.uint8).reshape(7, 64, 64, 3)[..., 0]
+        for wrong in ({'kind': 'h'}, {'kind': 'shown', 'start': 7}, {'kind': 'shown', 'count': 0}):
+            assert client.get('/api/sprites', params={**where, **wrong}).status_code == 404
+    rollouts = SpriteRollouts(2, 'look', 8, 8, 'walk', ('x',))
+    window = SpriteWindows(rollouts, 1, 1, 7, Sprites(), 'last').batch(0)
+    expected, _ = net.predictions(window, net.initial_state(1))
+    np.testing.assert_array_equal(pictures['shown'], window.images[:-1, 0] * 255)
+    np.testing.assert_array_equal(pictures['comes next'], window.images[1:, 0] * 255)
+    np.testing.assert_allclose(pictures['predicted'], expected[:, 0] * 255, atol=0.51)
+    moved = np.abs(found['actions'])
+    assert moved[:, 3].max() > 0 and moved[:, [0, 1, 2, 4]].max() == 0  # only x
+    assert len(found['wrong']) == 7 and found['error'] == pytest.approx(np.mean(found['wrong']))
+    assert np.shape(found['memory'] if core == 'dnc' else found['h']) == (
+        (7, 4, 3) if core == 'dnc' else (7, 5)
+    )
