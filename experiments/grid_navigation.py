@@ -411,9 +411,16 @@ def agent_of(config: Config, run: run_folder.SavedRun) -> NetworkPolicy:
 
 
 def watch(config: Config, run: run_folder.SavedRun) -> tuple[gym.Env, NetworkPolicy]:
-    """The last level to be watched, and who has learnt all levels."""
-    real = game(config)
-    return real.make(real.levels - 1), agent_of(config, run)
+    """The last level that was learnt, and who has learnt it.
+
+    Raises:
+        RunError: none was.
+    """
+    learnt = [row['level'] for row in lifelong_summary.rows(run.folder)]
+    if not learnt:
+        raise run_folder.RunError(f'{run.folder} has learnt no level yet: has it been trained?')
+    network = policy_of(config, run, learnt[-1])
+    return game(config).make(learnt[-1]), NetworkPolicy(network, gym.spaces.Discrete(ACTIONS))
 
 
 def returns(config: Config, player: Any) -> dict[str, Any]:

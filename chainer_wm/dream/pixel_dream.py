@@ -157,7 +157,13 @@ class PixelDream(gym.vector.VectorEnv):
         max_steps: episodes are truncated there, as in the game.
         curiosity: ends an episode that began at a ``curious`` start where
             it does what was never tried in the real game; None never does.
+
+    Attributes:
+        temperature: divides the scores that pictures and outcomes are drawn from; may be changed
+            between steps.
     """
+
+    temperature = 1.0
 
     def __init__(
         self,
@@ -202,7 +208,8 @@ class PixelDream(gym.vector.VectorEnv):
         chance = np.stack([rng.random(2) for rng in self._rngs])
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
             found, state = self.model.step(self._codes, self._actions, self._state)
-        colours, outcome = (chainer.get_device('@numpy').send(field.array) for field in found)
+        send = chainer.get_device('@numpy').send
+        colours, outcome = (send(field.array) / self.temperature for field in found)
         palette = self.model.palette
         rewards, terminated = self._ending(outcome, chance[:, 1])
         picture = choose(colours, chance[:, :1], len(palette))

@@ -27,7 +27,7 @@ class Shown(NamedTuple):
         action: (A,) that led here; zeros at the start.
         over: the episode has ended.
         p_done: that M predicted; 0 where it predicts no end, and in the game.
-        total: the game's return so far.
+        total: the return so far; 0 in a dream that predicts no rewards.
     """
 
     frame: np.ndarray
@@ -45,11 +45,13 @@ class Dreamer:
         trained: V and M, and C where there is one.
 
     Attributes:
-        fps, actions, player: as of `real_game.RealGame`.
+        fps, actions, player, counted: as of `real_game.RealGame`.
 
     Raises:
         InspectorError: there is no M, or nowhere to begin.
     """
+
+    counted = 'P(done)'
 
     def __init__(self, trained: Trained):
         if trained.model is None:
@@ -65,7 +67,7 @@ class Dreamer:
         self.player = trained.controller is not None
         self._step = dream_step(self.model)
 
-    def begin(self, seed: int, z: np.ndarray | None = None, state: Any = None) -> Shown:
+    def begin(self, seed: int, z: np.ndarray | None = None, state: Any = None, **_: Any) -> Shown:
         """Start an episode, at a recorded first frame or at what is given.
 
         Args:

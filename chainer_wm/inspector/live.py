@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import math
 import pathlib
@@ -25,6 +26,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from chainer_wm.inspector import folders
 from chainer_wm.inspector.dreamer import Dreamer, Shown
 from chainer_wm.inspector.model_answers import TEMPERATURES, ModelAnswers
+from chainer_wm.inspector.pixel_dreamer import PixelDreamer, has_pixel_model
 from chainer_wm.inspector.real_game import RealGame, script_of
 from chainer_wm.inspector.recorder import Recorder
 from chainer_wm.inspector.replies import whole
@@ -35,6 +37,7 @@ HEAD = struct.Struct('<IIfffIII')
 AHEAD = 3
 FPS = 1.0, 60.0
 LONGEST = 1 << 10  # characters of a message
+Player = Dreamer | PixelDreamer | RealGame
 
 
 class Live:
@@ -67,7 +70,7 @@ class Live:
         folder = self.answers.known.folder(query.get('run', ''))
         parts = parts_of(folder)
         trained = models.of(folder) if parts['vision'] else None
-        places = ['dream'] if parts['model'] else []
+        places = ['dream'] if parts['model'] or has_pixel_model(folder) else []
         places += ['game'] if script_of(folder) else []
         place = query.get('place', places[0] if places else 'dream')
         if place not in places:
@@ -105,20 +108,21 @@ class _Stage:
         self, folder: pathlib.Path, trained: Trained | None, places: list[str], branch: dict
     ):
         self.folder, self.trained, self.places, self.branch = folder, trained, places, branch
-        self.made: dict[str, Dreamer | RealGame] = {}
+        self.made: dict[str, Player] = {}
 
-    def at(self, place: str) -> Dreamer | RealGame:
+    def at(self, place: str) -> Player:
         """Who makes the steps there.
 
         Raises:
             InspectorError: it cannot be made.
         """
         if place not in self.made:
-            if place == 'dream':
-                assert self.trained is not None
+            if place == 'game':
+                self.made[place] = RealGame(self.folder, self.trained)
+            elif self.trained is not None:
                 self.made[place] = Dreamer(self.trained)
             else:
-                self.made[place] = RealGame(self.folder, self.trained)
+                self.made[place] = PixelDreamer(self.folder)
         return self.made[place]
 
 
@@ -224,19 +228,19 @@ class _Session:
                 'actions': there.actions,
                 'fps': there.fps,
                 'player': there.player,
-                'temperature': getattr(there, 'temperature', None),
+                'temperature': there.temperature,
+                'counted': there.counted,
             }
         )
 
     async def _next(self) -> Shown | None:
         """Begin an episode or take a step, where that is due."""
         there = self.there
-        if isinstance(there, Dreamer) and self.temperature is not None:
+        if there.temperature is not None and self.temperature is not None:
             there.temperature = self.temperature
         if self.restart:
             self.restart = False
-            branch = self.stage.branch
-            return await self._work(there.begin, self.seed, branch.get('z'), branch.get('state'))
+            return await self._work(functools.partial(there.begin, self.seed, **self.stage.branch))
         if self.paused or there.over:
             return None
         keys, self.tap = self.action if self.tap is None else self.tap, None

@@ -141,7 +141,15 @@ class ModelAnswers:
         return looks.Look(rollout, number, trained, found, self._dream(query), context)
 
     def branch(self, query: Query) -> dict[str, Any]:
-        """Where a dream goes on from step ``t`` of an episode: 'z', and M's 'state' before it."""
+        """Where a dream goes on from step ``t`` of an episode: 'z', and M's 'state' before it.
+
+        Of a run without V: 'rollout' and 't'.
+        """
+        folder, rollout, _ = self._episode(query)
+        if not parts_of(folder)['vision']:
+            t = whole(query, 't', 0)
+            self._within(t, len(rollout))
+            return {'rollout': rollout, 't': t}
         trained, found = self._trace(query)
         t = self._step(query, found)
         if not t:

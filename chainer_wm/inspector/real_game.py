@@ -7,10 +7,12 @@ first asked for.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import pathlib
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ from chainer_wm.runs.run_folder import SavedRun
 SCRIPTS = pathlib.Path(__file__).parents[2] / 'experiments'
 _HOOK = re.compile(r'^def watch\(', re.MULTILINE)
 #: What a game may raise that cannot be made here.
-CANNOT = (ImportError, OSError, ValueError, KeyError, TypeError, RuntimeError)
+CANNOT = (ImportError, OSError, ValueError, LookupError, TypeError, RuntimeError)
 
 
 def script_of(folder: pathlib.Path) -> pathlib.Path | None:
@@ -45,7 +47,37 @@ def script_of(folder: pathlib.Path) -> pathlib.Path | None:
         said = files.read_json(results)
         name = said.get('experiment', name) if isinstance(said, dict) else name
     found = {each.stem: each for each in SCRIPTS.glob('*.py')}.get(name)
-    return found if found and _HOOK.search(found.read_text()) else None
+    return found if found and _has_hook(found, found.stat().st_mtime_ns) else None
+
+
+@functools.lru_cache(maxsize=64)
+def _has_hook(script: pathlib.Path, changed: int) -> bool:
+    """Whether a script, as it was written at a time, says what its game is."""
+    return _HOOK.search(script.read_text()) is not None
+
+
+def watched(folder: pathlib.Path) -> tuple[Any, Policy | None]:
+    """The environment and the policy of a run, as its script gives them.
+
+    Raises:
+        InspectorError: there is no such script, or the game cannot be made here.
+    """
+    script = script_of(folder)
+    if script is None:
+        raise folders.InspectorError('no script of this run is here that says what its game is')
+    try:
+        module = _loaded(script)
+        saved = folder / 'config.json'
+        config = config_of(module.Config, files.read_json(saved) if saved.exists() else {})
+        return module.watch(config, SavedRun(folder))
+    except CANNOT as error:
+        raise folders.InspectorError(f'the game cannot be made: {error}') from error
+
+
+def arrow_of(arrows: Sequence[tuple[int, int]], keys: np.ndarray) -> int | None:
+    """The action whose (right, up) the keys say, of a game that has one for each; or None."""
+    said = tuple(int(each) for each in np.sign(keys))
+    return arrows.index(said) if said in arrows else None
 
 
 def _loaded(script: pathlib.Path) -> Any:
@@ -88,24 +120,18 @@ class RealGame:
         fps: the game's own.
         actions: how many numbers the arrow keys give.
         player: whether somebody plays who was trained.
+        temperature: None: a game has none.
+        counted: what `Shown.total` is.
 
     Raises:
         InspectorError: the game is not known, or cannot be made here.
     """
 
+    temperature: float | None = None
+    counted = 'return'
+
     def __init__(self, folder: pathlib.Path, trained: Trained | None):
-        script = script_of(folder)
-        if script is None:
-            raise folders.InspectorError(
-                'no script of this run is here that says what its game is'
-            )
-        try:
-            module = _loaded(script)
-            saved = folder / 'config.json'
-            config = config_of(module.Config, files.read_json(saved) if saved.exists() else {})
-            self.env, policy = module.watch(config, SavedRun(folder))
-        except CANNOT as error:
-            raise folders.InspectorError(f'the game cannot be made: {error}') from error
+        self.env, policy = watched(folder)
         self._hands = None
         if trained is not None and trained.model and trained.controller:
             self._hands = _Hands(trained.controller)
@@ -119,8 +145,8 @@ class RealGame:
         self.actions = 2 if self._arrows or self._keys else int(np.prod(space.shape))
         self.over, self.steps, self.total = True, 0, 0.0
 
-    def begin(self, seed: int, *_: Any) -> Shown:
-        """Start an episode."""
+    def begin(self, seed: int, **_: Any) -> Shown:
+        """Start an episode; a game has no other start than its own."""
         rng = np.random.default_rng(seed)
         self._seen, _ = self.env.reset(seed=int(rng.integers(2**31)))  # as play.lanes draws it
         self._state = self.policy.start([rng]) if self.policy else None
@@ -134,10 +160,10 @@ class RealGame:
             None where the keys say nothing and the game has no such action: it waits.
         """
         if action is not None and self._arrows:
-            keys = tuple(int(each) for each in np.sign(action))
-            if keys not in self._arrows:
+            arrow = arrow_of(self._arrows, action)
+            if arrow is None:
                 return None
-            action = np.array(self._arrows.index(keys))
+            action = np.array(arrow)
         elif action is not None and self._keys:
             action = self._keys(action)
         if self._hands:

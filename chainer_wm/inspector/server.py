@@ -24,6 +24,7 @@ from chainer_wm.inspector.guard import LOOPBACK, Guard
 from chainer_wm.inspector.latent_answers import LatentAnswers
 from chainer_wm.inspector.live import Live
 from chainer_wm.inspector.model_answers import ModelAnswers
+from chainer_wm.inspector.pixel_dreamer import has_pixel_model
 from chainer_wm.inspector.real_game import script_of
 from chainer_wm.inspector.replies import to_bytes, to_json, whole
 from chainer_wm.inspector.task_answers import TaskAnswers, is_at_work
@@ -226,7 +227,7 @@ class Answers:
 def _parts(folder: pathlib.Path) -> dict[str, bool]:
     """What a run has learnt, and whether its game is known, or its task."""
     known = {'game': script_of(folder) is not None, 'task': is_at_work(folder)}
-    return {**parts_of(folder), **known}
+    return {**parts_of(folder), **known, 'pixels': has_pixel_model(folder)}
 
 
 def _counted(path: pathlib.Path, stores: list[dict[str, Any]]) -> dict[str, Any]:

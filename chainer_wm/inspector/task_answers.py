@@ -85,7 +85,8 @@ class TaskAnswers:
         """A sequence of ``length`` that ``seed`` draws, what is answered, what is remembered.
 
         All of it (T, ...): 'inputs', 'targets', 'outputs', 'asked' of a task; 'actions' and
-        'factors' (in units of their ranges) and 'wrong' pixels of sprites; of an LSTM 'h', of a DNC the names of ``DNC.trace``.
+        'factors' (in units of their ranges) and 'wrong' pixels of sprites; of
+        an LSTM 'h', of a DNC the names of ``DNC.trace``.
         """
         found = {name: each for name, each in self._of(query).items() if name not in PICTURED}
         rounded = {

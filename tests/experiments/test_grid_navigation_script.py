@@ -1,6 +1,7 @@
 """Grid Navigation end to end, tiny: killed and resumed, both models."""
 
 import json
+import shutil
 
 import pytest
 from compare_case import side_by_side
@@ -8,9 +9,9 @@ from PIL import Image
 from ppo_script_case import check_picture
 
 from chainer_wm import files
-from chainer_wm.envs.grid_navigation import GridNavigation
+from chainer_wm.envs.grid_navigation import LEVELS, GridNavigation
 from chainer_wm.runs import run_folder
-from chainer_wm.runs.command_line import main, open_run, parse
+from chainer_wm.runs.command_line import config_of, main, open_run, parse
 from chainer_wm.seeds import stream
 from chainer_wm.training import levels, lifelong, ppo
 from experiments import compare, grid_navigation
@@ -203,6 +204,20 @@ def test_figures(data):
             assert min(picture.size) > 200
     with Image.open(folder / 'agent.gif') as film:
         assert film.n_frames > 4
+
+
+def test_the_level_that_was_learnt_last_may_be_watched(data, tmp_path):
+    saved = run_folder.SavedRun(shutil.copytree(data / 'grid_navigation/whole', tmp_path / 'run'))
+    config = config_of(Config, files.read_json(saved.path('config.json')))
+    for level in (1, 0):
+        env, player = grid_navigation.watch(config, saved)
+        assert env.settings['layout'] == LEVELS[level]
+        seen, _ = env.reset(seed=0)
+        actions, _ = player.act(seen[None], player.start([stream(0, 'watch')]))
+        assert actions[0] in range(4)
+        shutil.rmtree(saved.path(f'level-{level}'))
+    with pytest.raises(run_folder.RunError, match='no level yet'):
+        grid_navigation.watch(config, saved)
 
 
 def test_dnc_and_the_game_that_needs_memory(data):

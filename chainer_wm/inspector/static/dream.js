@@ -16,7 +16,8 @@ export async function dreamPage(node, query, signal) {
   const { run } = query;
   const summary = await get('run', { run }, { signal });
   node.append(tabs(run, 'dream', summary));
-  if (!summary.parts?.model && !summary.parts?.game)
+  const { model, pixels, game } = summary.parts || {};
+  if (!model && !pixels && !game)
     throw new Error('This run has no M yet, and its game is not known: there is nothing to play.');
   const player = new Player(query, signal);
   node.append(player.node);
@@ -144,10 +145,10 @@ class Player {
   }
 
   /** What the server says of a place, or what is wrong. */
-  told({ error, problem, place, places, temperature, actions, fps, player }) {
+  told({ error, problem, place, places, temperature, counted, actions, fps, player }) {
     this.problem.replaceChildren(...(error || problem ? [fault(error || problem)] : []));
     if (!place) return;
-    Object.assign(this, { actions, place, player });
+    Object.assign(this, { actions, place, player, counted });
     this.who.disabled = !player;
     this.places.replaceChildren(...places.map(each => el('button', { type: 'button', text: each,
       'aria-pressed': String(each === place), on: { click: () => this.go(each) } })));
@@ -189,10 +190,9 @@ class Player {
     this.who.textContent = this.taken ? 'Give back' : 'Take over';
     this.who.setAttribute('aria-pressed', String(this.taken));
     this.steps = steps;
-    const real = this.place === 'game';
     this.words.textContent = `${flags & 1 ? `The ${this.place} ended after` : 'lived'} ${
       steps} steps, ${this.taken ? 'you play' : 'the controller plays'}: action ${
-      number(action, 2)}, ${real ? `return ${number(total, 4)}` : `P(done) ${number(ends, 2)}`}`;
+      number(action, 2)}, ${this.counted === 'return' ? `return ${number(total, 4)}` : `P(done) ${number(ends, 2)}`}`;
     this.recorded = (flags & 4) > 0;
     this.recording.textContent = this.recorded ? 'End and save the GIF' : 'Record a GIF';
     this.recording.setAttribute('aria-pressed', String(this.recorded));

@@ -35,7 +35,7 @@ export class EpisodeList {
       * (this.up ? 1 : -1));
     this.order = all;
     this.space.style.setProperty('height', `${all.length * ROW}px`);
-    this.count.textContent = `${number(all.length)}`;
+    this.count.textContent = `${number(all.length)} episodes`;
     this.head.replaceChildren(...COLUMNS.map(([key, text]) => el('button', { type: 'button',
       text: text + (key === this.sort ? (this.up ? ' ↑' : ' ↓') : ''),
       'aria-label': `sort by ${text}`, on: { click: () => {

@@ -24,6 +24,7 @@ export async function rolloutsPage(node, query, signal) {
   for (const problem of columns.problems) node.append(fault(problem));
   const desk = new Desk(run, store, query, signal);
   desk.models = summary.parts.model;
+  desk.branches = summary.parts.pixels;
   const list = new EpisodeList(columns, episode => desk.open(episode, 0));
   desk.opened = episode => list.mark(episode);
   const choice = el('select', { 'aria-label': 'rollouts of this run', on: { change: event => {
@@ -126,11 +127,19 @@ class Desk {
     this.slider.max = found.length - 1;
     this.say(`${found.title}, ${found.ending}`);
     this.films.replaceChildren(this.real.node);
+    if (this.branches) this.films.append(this.branch(where));
     this.view?.close();
     this.view = null;
     this.fill();
     this.go(t);
     if (this.models) this.look(where);
+  }
+
+  /** The button that dreams on from the step at the cursor, where there are no films beside it. */
+  branch(where) {
+    return el('button', { type: 'button', text: 'Play on from here', on: { click: () => {
+      location.hash = link('dream', { ...where, t: this.t });
+    } } });
   }
 
   /** Have V and M look at the episode too. */

@@ -15,8 +15,8 @@ export function tabs(run, page, summary) {
   const stores = Object.keys(summary.stores || {});
   if (stores.length) found.push(['rollouts', 'rollouts']);
   if (summary.parts?.vision) found.push(['latent', 'latent space']);
-  if (summary.parts?.model || summary.parts?.game)
-    found.push(['dream', summary.parts.model ? 'dream player' : 'game']);
+  const { model, pixels, game } = summary.parts || {};
+  if (model || pixels || game) found.push(['dream', model || pixels ? 'dream player' : 'game']);
   if (summary.parts?.task) found.push(['task', 'at work']);
   return el('nav', { class: 'tabs', 'aria-label': 'pages of this run' }, found.map(([to, text]) =>
     el('a', { href: link(to, { run }), text, 'aria-current': to === page ? 'page' : null })));

@@ -86,6 +86,21 @@ class TestSimulation:
         _, rewards, terminated, cut, _ = sim.step(np.zeros(3, int))
         assert (rewards == 9).all() and terminated.all() and not cut.any()
 
+    def test_the_colder_the_likelier(self):
+        sim = self.made(max_steps=99)
+        sim.model.outcomes.known = [[0.0, 0.0], [1.0, 0.0]]
+        for link in (sim.model.colours, sim.model.outcome):
+            link.W.array[...] = 0
+            link.b.array[...] = 0
+        sim.model.outcome.b.array[1] = 0.5
+        means = []
+        for temperature in (0.1, 1.0, 10.0):
+            sim.temperature = temperature
+            sim.reset(seed=0)
+            means.append(np.mean([sim.step(np.zeros(3, int))[1] for _ in range(90)]))
+        # the softmax of 0 and 0.5 / temperature; of the coldest one is too rare to be drawn
+        np.testing.assert_allclose(means, [1, 1 / (1 + np.exp(-0.5)), 0.5125], atol=0.08)
+
     def test_an_exact_model_is_the_game(self):
         """With a model learnt by heart, the simulation replays an episode."""
         model = small_model(hidden_size=32, decoded=64)
