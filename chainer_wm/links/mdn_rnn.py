@@ -30,7 +30,7 @@ from chainer_wm.functions.mixture import (
     nll_weight,
     sample_mixture,
 )
-from chainer_wm.links.recurrent import LSTM, detach, make_core
+from chainer_wm.links.recurrent import LSTM, OverCore, detach, make_core
 
 
 class Prediction(NamedTuple):
@@ -108,7 +108,7 @@ class RewardHead(L.Linear):
         return 0.5 * F.sum(F.square(error)) / max(int(known.sum()), 1)
 
 
-class MDNRNN(chainer.Chain):
+class MDNRNN(OverCore):
     """Predicts the next latent picture, and the end of the episode.
 
     Args:
@@ -146,13 +146,7 @@ class MDNRNN(chainer.Chain):
         reward_scale: float = 1.0,
         **core_options,
     ) -> None:
-        super().__init__()
-        self.latent_size = latent_size
-        self.action_size = action_size
-        self.mixtures = mixtures
-        self.predict_done = predict_done
-        self.engine = engine
-        self._config = dict(
+        super().__init__(
             latent_size=latent_size,
             action_size=action_size,
             hidden_size=hidden_size,
@@ -165,6 +159,11 @@ class MDNRNN(chainer.Chain):
             reward_scale=reward_scale,
             **core_options,
         )
+        self.latent_size = latent_size
+        self.action_size = action_size
+        self.mixtures = mixtures
+        self.predict_done = predict_done
+        self.engine = engine
         inputs = latent_size + action_size + predict_done
         outputs = 3 * mixtures * latent_size + predict_done
         self.output_size = outputs + predict_reward
@@ -181,16 +180,6 @@ class MDNRNN(chainer.Chain):
             )
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, JSON-able: ``MDNRNN(**config)``."""
-        return dict(self._config)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the parameters, and so of all that goes in and comes out."""
-        return self.head.W.dtype
-
-    @property
     def feature_sizes(self) -> dict[str, int]:
         """Width of each feature that a controller may see, by name."""
         found = self.features(self.initial_state(1))
@@ -200,10 +189,6 @@ class MDNRNN(chainer.Chain):
         """Masks of dropout, of M's dtype and on its device, see ``dropout.draw_masks``."""
         found = draw_masks(draw, rate, self.latent_size, self.initial_state(1).h.shape[1])
         return Masks(*(self.device.send(part.astype(self.dtype)) for part in found))
-
-    def initial_state(self, batch: int):
-        """The core's state at an episode's start: zeros."""
-        return self.core.initial_state(batch)
 
     def features(self, state, z=None) -> dict[str, Any]:
         """What a controller may see, by name, each (B, ...).

@@ -178,3 +178,36 @@ def make_core(core: str, input_size: int, hidden_size: int, seed: int, engine: s
             **(sizes | options),
         )
     raise ValueError(f'core is {core!r}, but must be one of {CORES}')
+
+
+class OverCore(chainer.Chain):
+    """A network over a recurrent core.
+
+    Attributes:
+        core, head: the links: the core, and one linear layer.
+        config: the constructor's arguments, JSON-able: ``type(net)(**net.config)``.
+    """
+
+    core: Any
+    head: Any
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__()
+        self._config = config
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(self._config)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the parameters, and so of all that goes in and comes out."""
+        return self.head.W.dtype
+
+    def initial_state(self, batch: int) -> Any:
+        """The core's state at an episode's start: zeros."""
+        return self.core.initial_state(batch)
+
+    def send(self, array: np.ndarray) -> Any:
+        """A NumPy array in the net's precision, on its device."""
+        return self.device.send(np.ascontiguousarray(array, self.dtype))

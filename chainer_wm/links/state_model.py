@@ -9,8 +9,6 @@ mixture (Theis, van den Oord and Bethge 2016, "A note on the evaluation of gener
 
 from __future__ import annotations
 
-from typing import Any
-
 import chainer
 import chainer.functions as F
 import chainer.links as L
@@ -18,14 +16,14 @@ import numpy as np
 from chainer import initializers
 
 from chainer_wm.functions.mixture import Mixture, MixtureLoss, nll_weight, sample_mixture
-from chainer_wm.links.recurrent import make_core
+from chainer_wm.links.recurrent import OverCore, make_core
 
 HEADS = ('mixture', 'categorical')
 IGNORED = -1
 STAYS = 0.95  # chance of a component to stay as it is, before anything is learnt
 
 
-class StateModel(chainer.Chain):
+class StateModel(OverCore):
     """Predicts the next state of integers.
 
     Args:
@@ -70,13 +68,7 @@ class StateModel(chainer.Chain):
         engine: str = 'fused',
         **core_options,
     ) -> None:
-        super().__init__()
-        if head not in HEADS or not 0 <= planes <= state_size:
-            raise ValueError(
-                f'head is {head!r} and planes {planes}, expected one of {HEADS} and 0 to '
-                f'{state_size}'
-            )
-        self._config = dict(
+        super().__init__(
             state_size=state_size,
             values=values,
             action_size=action_size,
@@ -90,6 +82,11 @@ class StateModel(chainer.Chain):
             engine=engine,
             **core_options,
         )
+        if head not in HEADS or not 0 <= planes <= state_size:
+            raise ValueError(
+                f'head is {head!r} and planes {planes}, expected one of {HEADS} and 0 to '
+                f'{state_size}'
+            )
         self.state_size, self.values, self.planes = state_size, values, planes
         self.kind, self.change, self.mixtures = head, change, mixtures
         self.input_size = planes * values + state_size - planes + action_size
@@ -105,20 +102,6 @@ class StateModel(chainer.Chain):
                 # softmax: 0.95 for the value of before, as long as nothing is known
                 odds = np.log(STAYS / (1 - STAYS) * (values - 1))
                 self.stay = chainer.Parameter(np.full(state_size, odds, chainer.get_dtype()))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, JSON-able."""
-        return dict(self._config)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the parameters, and so of all that goes in and comes out."""
-        return self.head.W.dtype
-
-    def initial_state(self, batch: int):
-        """The core's state at an episode's start: zeros."""
-        return self.core.initial_state(batch)
 
     def inputs(self, s, a):
         """What the core reads of states (..., D) and actions (..., A): (..., X)."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import chainer
 import chainer.functions as F
 import chainer.links as L
 import numpy as np
 from chainer import initializers
 
-from chainer_wm.links.recurrent import make_core
+from chainer_wm.links.recurrent import OverCore, make_core
 from chainer_wm.tasks.sequence_tasks import Batch
 
 
-class SequenceNet(chainer.Chain):
+class SequenceNet(OverCore):
     """Reads a sequence and answers at every step.
 
     Args:
@@ -41,8 +39,7 @@ class SequenceNet(chainer.Chain):
         engine: str = 'fused',
         **core_options,
     ) -> None:
-        super().__init__()
-        self._config = dict(
+        super().__init__(
             input_size=input_size,
             output_size=output_size,
             hidden_size=hidden_size,
@@ -59,16 +56,6 @@ class SequenceNet(chainer.Chain):
                 core, input_size, hidden_size, int(core_seed), engine, **core_options
             )
             self.head = L.Linear(self.core.output_size, output_size, initialW=draw)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, JSON-able."""
-        return dict(self._config)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the parameters, and so of all that goes in and comes out."""
-        return self.head.W.dtype
 
     def with_memory_length(self, length: int) -> SequenceNet:
         """A DNC with the same weights and another number of memory slots.
@@ -95,7 +82,7 @@ class SequenceNet(chainer.Chain):
     def answers(self, inputs: np.ndarray) -> np.ndarray:
         """Answers (T, B, Y) as NumPy arrays, without gradients."""
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
-            outputs = self(self._send(inputs))
+            outputs = self(self.send(inputs))
         return chainer.get_device('@numpy').send(outputs.array)
 
     def loss(self, batch: Batch):
@@ -104,15 +91,12 @@ class SequenceNet(chainer.Chain):
         The mean over lanes and columns, as published; padded steps count for nothing. Reports
         'loss'.
         """
-        inputs, targets, mask = map(self._send, batch[:3])
+        inputs, targets, mask = map(self.send, batch[:3])
         errors = F.square(self(inputs) - targets)
         mask = self.xp.broadcast_to(mask[..., None], errors.shape)
         loss = F.sum(errors * mask) / (inputs.shape[1] * targets.shape[2])
         chainer.report({'loss': loss}, self)
         return loss
-
-    def _send(self, array: np.ndarray):
-        return self.device.send(np.ascontiguousarray(array, self.dtype))
 
 
 def matched_hidden_size(parameters: int, input_size: int, output_size: int) -> int:

@@ -12,10 +12,9 @@ import numpy as np
 from chainer import initializers
 
 from chainer_wm.functions.binary_cross_entropy import BinaryCrossEntropy
-from chainer_wm.links.recurrent import LSTMState, detach, make_core
+from chainer_wm.links.recurrent import OverCore, detach, make_core
 from chainer_wm.tasks.sprite_sequences import SpriteWindow, SpriteWindows
 from chainer_wm.tasks.sprites import FACTORS, SIZE, VALUES
-from dnc import DNCState
 
 PIXELS = SIZE * SIZE
 #: What ``internals`` gives of a DNC, and what its trace calls it.
@@ -25,7 +24,7 @@ MEANS = np.array([values.mean() for values in VALUES])
 DEVIATIONS = np.array([values.std() for values in VALUES])
 
 
-class SpriteModel(chainer.Chain):
+class SpriteModel(OverCore):
     """(image_t, a_t) -> the logits of the pixels of image_{t+1}, deterministic.
 
     The core reads the 4,096 pixels and the action as they are, and one linear layer gives the
@@ -56,8 +55,7 @@ class SpriteModel(chainer.Chain):
         tells: bool = False,
         **core_options: Any,
     ) -> None:
-        super().__init__()
-        self._config = dict(
+        super().__init__(
             hidden_size=hidden_size,
             core=core,
             seed=seed,
@@ -84,29 +82,16 @@ class SpriteModel(chainer.Chain):
                 self.told = linear(self._memory_size, len(FACTORS), 4)
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, JSON-able."""
-        return dict(self._config)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the parameters, and so of all that goes in and comes out."""
-        return self.head.W.dtype
-
-    @property
     def _memory_size(self) -> int:
         size = self.core.output_size
         return size - self.core.hidden_size if self._config['core'] == 'dnc' else size
 
-    def initial_state(self, lanes: int) -> LSTMState | DNCState:
-        return self.core.initial_state(lanes)
-
     def inputs(self, window: SpriteWindow) -> chainer.Variable:
         """What the core reads, (T, B, X)."""
-        images = self._send(window.images[:-1].reshape(*window.actions.shape[:2], PIXELS))
+        images = self.send(window.images[:-1].reshape(*window.actions.shape[:2], PIXELS))
         if self._config['code_size']:
             images = F.relu(self.encoder(images, n_batch_axes=2))
-        return F.concat([images, self._send(window.actions)], axis=2)
+        return F.concat([images, self.send(window.actions)], axis=2)
 
     def logits(self, outputs: Any) -> chainer.Variable:
         """What the core puts out (T, B, Y) -> (T, B, 4096)."""
@@ -116,7 +101,7 @@ class SpriteModel(chainer.Chain):
 
     def forward(self, window: SpriteWindow, state: Any) -> tuple[Any, Any, Any]:
         """The logits (T, B, 4096), what the core put out (T, B, Y), and its state afterwards."""
-        outputs, state = self.core.sequence(self.inputs(window), state, self._send(window.reset))
+        outputs, state = self.core.sequence(self.inputs(window), state, self.send(window.reset))
         return self.logits(outputs), outputs, state
 
     def loss(self, window: SpriteWindow, state: Any, tell_weight: float = 0.0, tell_lag: int = 0):
@@ -154,7 +139,7 @@ class SpriteModel(chainer.Chain):
         told = self.told(outputs[lag:, :, -self._memory_size :], n_batch_axes=2)
         wanted = (window.latents[: length - lag] - MEANS) / DEVIATIONS
         asked = np.broadcast_to((window.steps >= lag)[lag:, :, None], wanted.shape)
-        errors = F.square(told - self._send(wanted)) * self._send(asked)
+        errors = F.square(told - self.send(wanted)) * self.send(asked)
         return F.sum(errors) / max(1, int(asked[..., 0].sum()))
 
     def score(self, window: SpriteWindow, state: Any) -> tuple[dict[str, float], Any]:
@@ -172,7 +157,7 @@ class SpriteModel(chainer.Chain):
         targets = self.device.send(window.images[1:].reshape(logits.shape)) != 0
         wrong = ((logits.array > 0) != targets).sum(axis=2)
         steps = int(window.mask.sum())
-        found['wrong'] = float((wrong * self._send(window.mask)).sum()) / max(1, steps)
+        found['wrong'] = float((wrong * self.send(window.mask)).sum()) / max(1, steps)
         return {'steps': steps, **found}, detach(state)
 
     def predictions(self, window: SpriteWindow, state: Any) -> tuple[np.ndarray, Any]:
@@ -190,16 +175,13 @@ class SpriteModel(chainer.Chain):
             N W).
         """
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
-            xs, reset = self.inputs(window).array, self._send(window.reset)
+            xs, reset = self.inputs(window).array, self.send(window.reset)
             outputs, after = self.core.sequence(xs, state, reset)
             if self._config['core'] == 'lstm':
                 return {'hidden': _on_cpu(outputs)}, detach(after)
             trace = self.core.trace(xs, state, reset, names=tuple(HELD.values()))
         lanes = window.mask.shape
         return {name: trace[key].reshape(*lanes, -1) for name, key in HELD.items()}, detach(after)
-
-    def _send(self, array: np.ndarray):
-        return self.device.send(np.ascontiguousarray(array, self.dtype))
 
 
 def _on_cpu(array: Any) -> np.ndarray:

@@ -62,7 +62,7 @@ def train(
         window = sequences.batch(number)
         noise = dequantising(stream(seed, 'dequantise', number), window.mu[1:].shape)
         parts = (window.mu[:-1], window.actions, window.mu[1:], window.mask, window.reset, noise)
-        s, a, s_next, mask, reset, noise = map(sender(model), parts)
+        s, a, s_next, mask, reset, noise = map(model.send, parts)
         return model.loss(s, a, s_next, mask, state, reset, noise)
 
     updates = math.ceil(epochs * sequences.windows_per_epoch)
@@ -88,11 +88,6 @@ def dequantising(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray
     return rng.random(shape, np.float32) - np.float32(0.5)
 
 
-def sender(model: StateModel) -> Callable[[np.ndarray], Any]:
-    """Takes an array to the model's precision and device."""
-    return lambda array: model.device.send(np.ascontiguousarray(array, model.dtype))
-
-
 def measure(model: StateModel, sequences: LatentSequences, seed: int) -> dict[str, float]:
     """``loss``, the mean over all steps of held-out episodes, each seen once.
 
@@ -102,7 +97,7 @@ def measure(model: StateModel, sequences: LatentSequences, seed: int) -> dict[st
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
         for number, (window, s, a, s_next, state) in enumerate(_passed(model, sequences)):
             noise = dequantising(stream(seed, 'held-out noise', number), s.shape)
-            parts = map(sender(model), (s, a, s_next, window.mask, window.reset, noise))
+            parts = map(model.send, (s, a, s_next, window.mask, window.reset, noise))
             s, a, s_next, mask, reset, noise = parts
             loss, state.after = model.loss(s, a, s_next, mask, state.before, reset, noise)
             known = int(window.mask.sum())
@@ -184,7 +179,7 @@ def one_step(model: StateModel, sequences: LatentSequences, seed: int) -> dict[s
     found = {'M': zero, 'M, drawn': zero, 'copy': zero}
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
         for number, (window, s, a, s_next, state) in enumerate(_passed(model, sequences)):
-            sent, *rest = map(sender(model), (s, a, window.reset))
+            sent, *rest = map(model.send, (s, a, window.reset))
             ys, state.after = model.sequence(sent, rest[0], state.before, rest[1])
             ys = chainer.as_array(ys)
             noise = draw_noise(stream(seed, 'held-out draw', number), s.shape)
@@ -222,9 +217,9 @@ def dream(
     Returns:
         (H, B, D) int64, predicted for 1 to H steps ahead.
     """
-    s, found = sender(model)(states), []
+    s, found = model.send(states), []
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
-        for a in map(sender(model), actions):
+        for a in map(model.send, actions):
             y, state = model.core.step(model.inputs(s, a), state)
             state = detach(state)
             noise = None if rng is None else draw_noise(rng, s.shape)
@@ -283,7 +278,7 @@ def _dreams(
 
 def follow(model: StateModel, states: np.ndarray, actions: np.ndarray, state: Any) -> Any:
     """M's state after it read true states (B, D) and actions (B, A)."""
-    s, a = map(sender(model), (states, actions))
+    s, a = map(model.send, (states, actions))
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
         return detach(model.core.step(model.inputs(s, a), state)[1])
 
