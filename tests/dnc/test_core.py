@@ -1,9 +1,11 @@
 import chainer
 import chainer.functions as F
+import dnc_case
 import dnc_oracle
 import numpy as np
 import pytest
 from chainer import Variable, as_array
+from dnc_case import random_state
 
 from dnc import DNC, DNCState
 from dnc.access import AccessState, access, interface_size, interface_slices, parse_interface
@@ -12,33 +14,7 @@ DTYPES = [np.float32, np.float64]
 
 
 def make(dtype=np.float64, **options):
-    sizes = {
-        'input_size': 3,
-        'output_size': 2,
-        'memory_length': 6,
-        'memory_width': 4,
-        'read_heads': 2,
-        'hidden_size': 5,
-    }
-    with chainer.using_config('dtype', dtype):
-        net = DNC(**{**sizes, **options})
-    rng = np.random.default_rng(3)
-    for param in net.params():  # larger than initial: gates that open
-        noise = rng.normal(size=param.shape)
-        param.array += noise.astype(dtype)
-    return net
-
-
-def random_state(net, batch, rng):
-    """Any state a sequence could have left: weightings within bounds."""
-    zeros = net.initial_state(batch)
-    fields = {name: rng.random(field.shape) for name, field in zeros._asdict().items()}
-    for name in ('precedence', 'write_weights', 'read_weights', 'link'):
-        fields[name] *= 0.9 / fields[name].sum(axis=-1, keepdims=True)
-    fields['link'] *= 1 - np.eye(net.memory_length)
-    return DNCState(
-        **{name: Variable(field.astype(zeros.memory.dtype)) for name, field in fields.items()}
-    )
+    return dnc_case.make(3, dtype, **options)
 
 
 def loss_of(ys, state):
@@ -125,7 +101,7 @@ def test_invariants(rng, dtype, batch, k):
 )
 def test_gradients_against_finite_differences(rng, options):
     net = make(**options)
-    inputs = [rng.normal(size=(4, 2, 3)), *map(as_array, random_state(net, 2, rng))]
+    inputs = [rng.normal(size=(4, 2, 3)), *random_state(net, 2, rng)]
     reset = np.zeros((4, 2))
     reset[2, 1] = 1
 
@@ -154,7 +130,7 @@ def test_gradients_against_finite_differences(rng, options):
 def test_every_part_of_the_interface_learns(rng, k):
     heads, width = 2, 4
     net = make(read_heads=heads, memory_width=width, link_sparsity=k)
-    state = AccessState(*random_state(net, 2, rng)[2:-1])
+    state = AccessState(*map(Variable, random_state(net, 2, rng)[2:-1]))
     xis = []
     for _ in range(3):
         xis.append(Variable(rng.normal(size=(2, interface_size(heads, width)))))
@@ -188,7 +164,7 @@ def test_reset_is_starting_afresh(rng, k):
     xs = rng.normal(size=(6, 3, 3))
     reset = np.zeros((6, 3), np.int32)
     reset[3, 1] = 1
-    before = random_state(net, 3, rng)
+    before = DNCState(*map(Variable, random_state(net, 3, rng)))
     ys, state = net.sequence(xs, before, reset, 'reference')
     afresh, last = net.sequence(xs[3:, 1:2], None, None, 'reference')
     plain, _ = net.sequence(xs, before, None, 'reference')
@@ -248,7 +224,7 @@ def test_forget_bias_is_one():
 
 
 def test_npz_round_trip(tmp_path, rng):
-    net, other = make(layers=2), make(layers=2, seed=9)
+    net, other = make(layers=2), dnc_case.make(9, layers=2)
     chainer.serializers.save_npz(tmp_path / 'net.npz', net)
     for param in other.params():
         param.array[...] = 0

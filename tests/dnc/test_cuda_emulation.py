@@ -10,9 +10,9 @@ import chainer
 import numpy as np
 import pytest
 from cuda_emulation import COMPILER, EmulatedLauncher
+from dnc_case import X, assert_same, drawn_net, make, outcome, random_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_fused import X, assert_same, make, outcome, random_state
 from test_trace import assert_traces_match
 
 import dnc.engine.sequence
@@ -59,17 +59,7 @@ def random_case(net, rng, steps=5, batch=2, reset=True):
 @given(st.data())
 def test_equals_the_reference_in_values_and_gradients(data):
     draw = data.draw
-    net = make(
-        seed=draw(st.integers(0, 99)),
-        memory_length=draw(st.integers(1, 11)),
-        memory_width=draw(st.integers(1, 6)),
-        read_heads=draw(st.integers(1, 3)),
-        hidden_size=draw(st.integers(1, 5)),
-        link_sparsity=draw(st.sampled_from([None, None, 1, 2, 3, 8])),
-        link_scaling=draw(st.booleans()),
-        layers=draw(st.integers(1, 3)),
-        recompute=draw(st.sampled_from([None, True])),
-    )
+    net = drawn_net(draw)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     steps, batch = draw(st.integers(1, 6)), draw(st.integers(1, 3))
     reset = None

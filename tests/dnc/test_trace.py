@@ -4,9 +4,9 @@ import chainer
 import chainer.functions as F
 import numpy as np
 import pytest
+from dnc_case import X, drawn_net, make, random_state
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_fused import X, make, random_state
 
 from dnc import DNCState
 from dnc.access import Addresses, Interface
@@ -30,18 +30,7 @@ def assert_traces_match(net, xs, state, reset, tolerance=1e-10):
 @given(st.data())
 def test_equals_the_reference(data):
     draw = data.draw
-    net = make(
-        seed=draw(st.integers(0, 99)),
-        output_size=draw(st.sampled_from([None, 2])),
-        memory_length=draw(st.integers(1, 11)),
-        memory_width=draw(st.integers(1, 6)),
-        read_heads=draw(st.integers(1, 3)),
-        hidden_size=draw(st.integers(1, 5)),
-        link_sparsity=draw(st.sampled_from([None, None, 1, 2, 3, 8])),
-        link_scaling=draw(st.booleans()),
-        layers=draw(st.integers(1, 2)),
-        recompute=draw(st.sampled_from([None, True])),
-    )
+    net = drawn_net(draw)
     steps, batch = draw(st.integers(1, 9)), draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     # an empty memory has slots that are equal: from the third step on, rounding may decide their
