@@ -152,7 +152,7 @@ def returns_by_episode(
         ValueError: policies of a panel played other numbers of episodes, none, or one whose return
             is not finite.
     """
-    chart = style.figure(7.4, 0.8 + 2.4 * len(panels))
+    chart = style.figure(8.6, 0.8 + 2.4 * len(panels))
     every = chart.subplots(len(panels), 1, squeeze=False)[:, 0]
     names = dict.fromkeys(name for rows in panels.values() for name in rows)
     colours = dict(zip(names, style.colours(names)))
@@ -169,7 +169,8 @@ def returns_by_episode(
             axes.plot(each[order], 'o', color=colours[name], markersize=4, label=label)
         if solved is not None:
             style.limit(axes, solved)
-        style.legend(axes, loc='upper left')
+        # beside the panel: a legend's dot inside would look like an episode
+        style.legend(axes, loc='upper left', bbox_to_anchor=(1, 1), borderaxespad=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     every[-1].set_xlabel(xlabel, fontsize=style.LABEL, color=style.INK)
     style.heading(chart, title)
