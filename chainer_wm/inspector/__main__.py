@@ -76,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='python -m chainer_wm.inspector',
         description='Look into a rollout store, a run (data/EXPERIMENT/RUN) or a folder of runs.',
-        epilog='python -m chainer_wm.inspector export PATH --to csv, gif, png, minari or '
-        'tensorboard writes what the page shows: see export --help.',
+        epilog='python -m chainer_wm.inspector export PATH --to csv, gif, png, curves, '
+        'sequence, minari or tensorboard writes what the page shows: see export --help.',
     )
     add = parser.add_argument
     add('path', type=pathlib.Path, help='the folder to look into')

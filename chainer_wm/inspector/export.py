@@ -7,8 +7,9 @@ import pathlib
 from collections.abc import Sequence
 
 from chainer_wm import files
-from chainer_wm.inspector import episode_trace, folders, looks, pictures
+from chainer_wm.inspector import catalog, episode_trace, folders, looks, pictures, tables
 from chainer_wm.inspector.minari_export import write_minari
+from chainer_wm.inspector.task_work import at_work, sequence_table
 from chainer_wm.inspector.tensorboard_export import write_scalars
 from chainer_wm.inspector.trained import Models, parts_of
 from chainer_wm.inspector.words import size
@@ -17,6 +18,8 @@ FORMATS = {
     'csv': 'an episode, a line a step',
     'gif': 'an episode with V and M beside it',
     'png': 'one step of it',
+    'curves': 'the curves of a run as CSV, a line a point',
+    'sequence': 'a net of a task or of sprites at work as CSV, a line a step',
     'minari': 'a rollout cache as a Minari dataset (needs h5py)',
     'tensorboard': 'the curves of a run (needs tensorboard)',
 }
@@ -38,13 +41,16 @@ def export(argv: Sequence[str]) -> None:
         out = given.out or given.path / 'tensorboard'
         print(f'wrote {write_scalars(given.path, out)} curves to {out}')
         return
+    if given.to in ('curves', 'sequence'):
+        _write(given.out or pathlib.Path(f'{given.to}.csv'), _numbers(given))
+        return
     models = Models()
     look = _look(models, given)
     out = given.out or pathlib.Path(f'episode-{given.episode:06d}.{given.to}')
     if given.to == 'csv':
-        with files.atomic_write(out) as file:
-            file.write(looks.table(look).encode())
-    elif given.to == 'gif':
+        _write(out, looks.table(look))
+        return
+    if given.to == 'gif':
         looks.write_film(out, look, models, given.fps)
     else:
         if not 0 <= given.step < len(look.rollout):
@@ -52,6 +58,21 @@ def export(argv: Sequence[str]) -> None:
                 f'step {given.step} was asked for: the episode has {len(look.rollout)}'
             )
         looks.write_picture(out, look, models, given.step)
+    print(f'wrote {out} ({size(out.stat().st_size)})')
+
+
+def _numbers(given: argparse.Namespace) -> str:
+    """Of a run that has no episodes to look at."""
+    if not folders.is_run(given.path):
+        raise folders.InspectorError(f'{given.path} is no run: there are no {given.to} of it')
+    if given.to == 'curves':
+        return tables.curves_table(catalog.curves(given.path))
+    return sequence_table(at_work(Models(), given.path, given.length, given.seed))
+
+
+def _write(out: pathlib.Path, text: str) -> None:
+    with files.atomic_write(out) as file:
+        file.write(text.encode())
     print(f'wrote {out} ({size(out.stat().st_size)})')
 
 
@@ -71,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     add('--fps', type=float, default=pictures.FPS, help='frames per second (gif)')
     add('--context', type=int, help='step from which M dreams alone (default: a quarter)')
     add('--temperature', type=float, help="of the dream (default: the run's own)")
-    add('--seed', type=int, default=0, help='of the dream')
+    add('--seed', type=int, default=0, help='of the dream, or of the sequence')
+    add('--length', type=int, default=12, help='of the sequence')
     return parser
 
 

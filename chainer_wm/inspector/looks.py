@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from typing import NamedTuple
 
 import numpy as np
 
 from chainer_wm import plots
-from chainer_wm.inspector import pictures
+from chainer_wm.inspector import tables
 from chainer_wm.inspector.episode_trace import PIECE, Dreamt, Trace, frames_of
 from chainer_wm.inspector.trained import Models, Trained
 from chainer_wm.rollouts import Rollout
-
-GAP = 2  # pixels between two films
-GREY = 128
 
 
 class Look(NamedTuple):
@@ -57,6 +52,10 @@ class Look(NamedTuple):
                 columns |= {f'{name} {n}': each for n, each in enumerate(found.memory[name].T)}
         return columns
 
+    def since(self, t: int) -> str:
+        """Whose the dream's picture at t is."""
+        return f'since t {self.context}' if t >= self.context else 'as recorded'
+
     def films(self, models: Models) -> dict[str, np.ndarray]:
         """The game, and V's pictures of what V and M say: (T, H, W, 3) uint8 each, by name."""
         found = {'game': self.rollout.observations}
@@ -81,41 +80,30 @@ def _rms(difference: np.ndarray) -> np.ndarray:
 
 def table(look: Look) -> str:
     """CSV, a line a step; what is not known is empty."""
-    columns = look.series()
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator='\n')
-    writer.writerow(columns)
-    for row in zip(*columns.values()):
-        writer.writerow([f'{each:.7g}' if np.isfinite(each) else '' for each in row])
-    return file.getvalue()
-
-
-def side_by_side(films: dict[str, np.ndarray]) -> np.ndarray:
-    """Films of one size as one, (T, H, W', 3) uint8."""
-    parts: list[np.ndarray] = []
-    for frames in films.values():
-        if parts:
-            parts.append(np.full((*frames.shape[:2], GAP, 3), GREY, np.uint8))
-        parts.append(frames)
-    return np.concatenate(parts, axis=2)
+    return tables.steps_table(look.series())
 
 
 def write_film(path: str | os.PathLike, look: Look, models: Models, fps: float) -> plots.Animation:
-    """The game with V and M beside it as a GIF."""
+    """The game with V and M beside it as a GIF, each with its name."""
     films = look.films(models)
-    captions = [
-        f'{" | ".join(films)}\tt {t}{" *" if look.dreamt and t >= look.context else ""}'
-        for t in range(len(look.rollout))
-    ]
-    return plots.gif(path, side_by_side(films), fps, 2, captions)
+    steps = range(len(look.rollout))
+    captions = {name: [name] * len(steps) for name in films}
+    captions['game'] = [f'game\tt {t}' for t in steps]
+    if look.dreamt is not None:
+        captions['dream'] = [f'dream\t{look.since(t)}' for t in steps]
+    return plots.gif_row(path, list(films.values()), list(captions.values()), fps, 2)
 
 
 def write_picture(path: str | os.PathLike, look: Look, models: Models, t: int) -> None:
     """One step of it as a PNG."""
     films = look.films(models)
     columns = look.series()
-    shown = [name for name in columns if name not in ('t',) and not name[-1].isdigit()]
-    words = ', '.join(f'{name} {columns[name][t]:.3g}' for name in shown)
-    title = f'{pictures.title(look.rollout, look.episode)}; t {t}: {words}'
+    words = [
+        f'{name} {columns[name][t]:.3g}'
+        for name in ('reward', 'return', 'nats', 'one step error', 'dream error')
+        if name in columns and np.isfinite(columns[name][t])
+    ]
+    title = f'episode {look.episode}, t {t} of {len(look.rollout)}: {", ".join(words)}'
+    notes = [look.since(t) if name == 'dream' else '' for name in films]
     frames = np.stack([film[t] for film in films.values()])
-    plots.contact_sheet(path, frames, list(films), scale=4, title=title, columns=len(films))
+    plots.contact_sheet(path, frames, list(films), notes, scale=4, title=title, columns=len(films))

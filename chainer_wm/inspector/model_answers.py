@@ -14,7 +14,7 @@ from chainer_wm.inspector import episode_trace, folders, looks
 from chainer_wm.inspector.catalog import Catalog
 from chainer_wm.inspector.episode_trace import MODES, Dreamt, Trace
 from chainer_wm.inspector.episodes import BLOCK, Episodes, Recent
-from chainer_wm.inspector.replies import Query, real, to_bytes, to_json, whole
+from chainer_wm.inspector.replies import CSV, Query, real, to_bytes, to_json, whole
 from chainer_wm.inspector.trained import Models, Trained, parts_of
 from chainer_wm.rollouts import Rollout
 
@@ -120,7 +120,7 @@ class ModelAnswers:
     def table(self, query: Query) -> Response:
         """The episode as CSV, and the dream of ``context``, ``temperature`` and ``seed``."""
         text = looks.table(self._look(query))
-        return Response(text, media_type='text/csv; charset=utf-8')
+        return Response(text, media_type=CSV)
 
     def film(self, query: Query) -> Response:
         """The same as a GIF, at ``fps``."""

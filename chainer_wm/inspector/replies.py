@@ -13,6 +13,7 @@ from starlette.responses import Response
 from chainer_wm import files
 from chainer_wm.inspector import folders
 
+CSV = 'text/csv; charset=utf-8'
 Query = Mapping[str, str]
 
 

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from chainer_wm.inspector import catalog, episodes, folders, summaries
+from chainer_wm.inspector import catalog, episodes, folders, summaries, tables
 from chainer_wm.inspector.catalog import Catalog
 from chainer_wm.inspector.guard import LOOPBACK, Guard
 from chainer_wm.inspector.latent_answers import LatentAnswers
@@ -26,8 +26,9 @@ from chainer_wm.inspector.live import Live
 from chainer_wm.inspector.model_answers import ModelAnswers
 from chainer_wm.inspector.pixel_dreamer import has_pixel_model
 from chainer_wm.inspector.real_game import script_of
-from chainer_wm.inspector.replies import to_bytes, to_json, whole
-from chainer_wm.inspector.task_answers import TaskAnswers, is_at_work
+from chainer_wm.inspector.replies import CSV, to_bytes, to_json, whole
+from chainer_wm.inspector.task_answers import TaskAnswers
+from chainer_wm.inspector.task_work import is_at_work
 from chainer_wm.inspector.trained import Models, parts_of
 
 STATIC = pathlib.Path(__file__).with_name('static')
@@ -160,6 +161,7 @@ class Answers:
             'runs': self.runs,
             'run': self.run,
             'curves': self.curves,
+            'points': self.points,
             'figure': self.figure,
             'episodes': self.list_episodes,
             'episode': self.episode,
@@ -193,6 +195,11 @@ class Answers:
     def curves(self, query: Mapping[str, str]) -> Response:
         """The curves of ``run``, see `catalog.curves`."""
         return to_json(catalog.curves(self._folder(query)))
+
+    def points(self, query: Mapping[str, str]) -> Response:
+        """The same as CSV, a line a point."""
+        text = tables.curves_table(catalog.curves(self._folder(query)))
+        return Response(text, media_type=CSV)
 
     def figure(self, query: Mapping[str, str]) -> Response:
         """The picture ``name`` of ``run``."""

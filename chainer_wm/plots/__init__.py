@@ -10,7 +10,7 @@ from chainer_wm.first_use import loaded_at_first_use
 
 _MODULES = {
     'bar_chart': 'bars',
-    'films': 'Animation gif side_by_side',
+    'films': 'Animation gif gif_row side_by_side',
     'frames': 'grid',
     'heat_maps': 'matrices',
     'lines': 'Panel curves evolution training_curves',

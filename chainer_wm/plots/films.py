@@ -75,12 +75,31 @@ def side_by_side(
     ``captions`` has one entry per film; the rest is as in
     :func:`gif`.
     """
-    clips = [_clip(left, captions[0], 'left'), _clip(right, captions[1], 'right')]
-    if clips[0].frames.shape[1:] != clips[1].frames.shape[1:]:
-        raise ValueError(
-            f'left frames are {clips[0].frames.shape[1:]} but right frames '
-            f'are {clips[1].frames.shape[1:]}: the two must be of one size'
-        )
+    return gif_row(path, (left, right), captions, fps, scale, max_bytes)
+
+
+def gif_row(
+    path: str | os.PathLike,
+    films: Sequence[np.ndarray],
+    captions: Sequence[str | Sequence[str]],
+    fps: float = 30.0,
+    scale: int = 4,
+    max_bytes: int = 8 << 20,
+) -> Animation:
+    """`side_by_side` of any number of films of one size, each with its own caption.
+
+    Raises:
+        ValueError: as `gif`, or another size.
+    """
+    if len(films) != len(captions):
+        raise ValueError(f'{len(captions)} captions for {len(films)} films: one each is needed')
+    clips = [
+        _clip(film, words, f'film {number}')
+        for number, (film, words) in enumerate(zip(films, captions))
+    ]
+    sizes = {clip.frames.shape[1:] for clip in clips}
+    if len(sizes) > 1:
+        raise ValueError(f'the films have frames of {sorted(sizes)}: they must be of one size')
     return _write(path, clips, fps, scale, max_bytes)
 
 

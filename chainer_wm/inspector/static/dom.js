@@ -61,6 +61,7 @@ export function moment(seconds) {
 export function plain(value) {
   if (value === null || value === undefined) return '–';
   if (typeof value === 'number') return number(value, 6);
+  if (Array.isArray(value)) return value.map(plain).join(', ') || 'none';
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 

@@ -6,7 +6,7 @@ import { css, el, fault, number, say } from './dom.js';
 import { EpisodeList } from './episodes.js';
 import { film, Frames } from './frames.js';
 import { tabs } from './run.js';
-import { save, savePicture } from './save.js';
+import { save } from './save.js';
 import { TraceView } from './trace.js';
 import { lines, Tracks } from './tracks.js';
 
@@ -92,8 +92,6 @@ class Desk {
         button.disabled = false;
       } } });
     return el('div', { class: 'bar exports', role: 'group', 'aria-label': 'save as' },
-      el('button', { type: 'button', text: 'PNG', title: 'save what is on the screen',
-        on: { click: () => this.episode && savePicture(this.node, name('png')) } }),
       file('GIF', 'film'), file('CSV', 'table'));
   }
 

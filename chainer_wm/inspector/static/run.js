@@ -5,6 +5,7 @@ import { link } from './app.js';
 import { chart, colours } from './chart.js';
 import { bytes, duration, el, fault, moment, number, plain, say } from './dom.js';
 import { core, pips } from './runs.js';
+import { pictureButton, save } from './save.js';
 
 const HELD_OUT = /^(validation|held[-_]out)[/ ](main\/)?/;  // what starts such a log's names
 const REFRESH = 5000;  // ms, while the run is in training
@@ -18,8 +19,10 @@ export function tabs(run, page, summary) {
   const { model, pixels, game } = summary.parts || {};
   if (model || pixels || game) found.push(['dream', model || pixels ? 'dream player' : 'game']);
   if (summary.parts?.task) found.push(['task', 'at work']);
-  return el('nav', { class: 'tabs', 'aria-label': 'pages of this run' }, found.map(([to, text]) =>
-    el('a', { href: link(to, { run }), text, 'aria-current': to === page ? 'page' : null })));
+  return el('div', { class: 'tabs' }, el('nav', { 'aria-label': 'pages of this run' },
+    found.map(([to, text]) => el('a', { href: link(to, { run }), text,
+      'aria-current': to === page ? 'page' : null }))),
+  pictureButton(`${run.replaceAll('/', '-')}-${page}.png`));
 }
 
 export async function runPage(node, query, signal) {
@@ -49,7 +52,10 @@ function fill(node, run, summary, curves, hidden) {
   node.append(cards(summary, stages, done));
   const left = el('div'), right = el('aside');
   node.append(el('div', { class: 'columns' }, left, right));
-  if (Object.keys(curves).length) left.append(section('Curves', charts(curves, hidden)));
+  if (Object.keys(curves).length) left.append(section('Curves', charts(curves, hidden),
+    el('p', {}, el('button', { type: 'button', text: 'CSV', title: 'save the curves', on: {
+      click: () => save(`${run.replaceAll('/', '-')}-curves.csv`, 'points', { run })
+        .catch(error => say(error.message)) } }))));
   if (summary.figures.length) left.append(section('Figures', figures(run, summary.figures)));
   if (stages.length) right.append(section('Stages', stageTable(stages, summary.running)));
   const scores = { ...summary.scores, ...summary.extra.scores };
@@ -100,9 +106,11 @@ function charts(curves, hidden) {
     const series = members.map(([name, each]) => ({ ...each,
       name: members.length < 2 ? name : HELD_OUT.test(each.ylabel) ? 'held-out' : 'train',
       colour: paint[name] }));
-    for (const [name, y] of Object.entries(members[0][1].references || {}))
-      if (Array.isArray(y)) series.push({ name, x: members[0][1].x, y, dash: [4, 3],
-        colour: '#8c8c8c' });
+    const references = Object.entries(members[0][1].references || {})
+      .filter(([, y]) => Array.isArray(y));
+    const others = colours(['', ...references.slice(1).map(([name]) => name)]);
+    for (const [name, y] of references)
+      series.push({ name, x: members[0][1].x, y, dash: [4, 3], colour: others[name] || '#8c8c8c' });
     return chart({ title, xlabel: members[0][1].xlabel, ylabel: members[0][1].ylabel,
       log: members[0][1].log, series, hidden: hidden.get(title) });
   }));
@@ -160,5 +168,6 @@ function pairs(values) {
   const rows = Object.entries(values).filter(([, value]) => value !== undefined);
   return el('table', {}, el('tbody', {}, rows.map(([name, value]) => el('tr', {},
     el('th', { scope: 'row', text: name }),
-    el('td', { class: 'number', text: plain(value), style: { 'overflow-wrap': 'anywhere' } })))));
+    el('td', { class: 'number', text: plain(value), style: { 'overflow-wrap': 'anywhere',
+      'white-space': 'normal' } })))));
 }

@@ -1,9 +1,10 @@
 // The list of runs, and several of them side by side.
 
 import { get } from './api.js';
-import { link } from './app.js';
+import { link, note } from './app.js';
 import { chart, colours } from './chart.js';
 import { bytes, css, duration, el, fault, moment, number, plain } from './dom.js';
+import { pictureButton } from './save.js';
 
 const COLUMNS = [
   { key: 'run', name: 'run' },
@@ -53,7 +54,12 @@ export async function runsPage(node, query, signal) {
   const table = el('table');
   node.append(el('div', { class: 'bar' }, search, compare, el('span', { class: 'spread' }), count),
     el('div', { class: 'scroll' }, table));
-  const redraw = () => fill(table, count, compare, state);
+  const redraw = () => {
+    fill(table, count, compare, state);
+    note('runs', { word: state.word, sort: state.sort === 'when' ? '' : state.sort,
+      up: state.up ? 1 : '' });
+  };
+  state.changed = redraw;
   search.addEventListener('input', () => { state.word = search.value; redraw(); });
   compare.addEventListener('click', () => {
     location.hash = link('compare', { runs: [...state.chosen].join(',') });
@@ -91,7 +97,7 @@ function fill(table, count, compare, state) {
     el('button', { type: 'button', text: name, on: { click: () => {
       state.up = state.sort === key ? !state.up : ['run', 'game', 'model', 'seed'].includes(key);
       state.sort = key;
-      fill(table, count, compare, state);
+      state.changed();
       table.querySelector(`th[aria-sort$="ending"] button`)?.focus();
     } } }));
   });
@@ -151,7 +157,8 @@ export async function comparePage(node, query, signal) {
   const both = new Set(models).size === runs.length;
   const free = colours(labels);
   const paint = labels.map((label, index) => (both && css(models[index])) || free[label]);
-  node.append(el('h1', { text: labels.join('  ·  ') }), el('p', { class: 'legend' },
+  node.append(el('div', { class: 'bar' }, el('h1', { text: labels.join('  ·  ') }),
+    el('span', { class: 'spread' }), pictureButton('side-by-side.png')), el('p', { class: 'legend' },
     labels.map((label, index) => el('span', { class: 'nowrap' }, el('i', { class: 'dot',
       style: { background: paint[index] } }), label, ' \u00a0'))));
   node.append(section('Scores', scores(runs, labels)),

@@ -3,6 +3,10 @@
 import { blobOf } from './api.js';
 import { css, el } from './dom.js';
 
+/** Of a picture of the page: what is there to be used. */
+const LEFT_OUT = 'button:not(.track button, .legend button[aria-pressed="true"]), select, option, '
+  + 'input, label';
+
 /** Have the browser keep a blob under a name; the link that did it. */
 export function download(blob, name) {
   const link = el('a', { href: URL.createObjectURL(blob), download: name, text: name });
@@ -13,7 +17,12 @@ export function download(blob, name) {
 
 export const save = async (name, path, query) => download(await blobOf(path, query), name);
 
-/** The canvases and words of a node, where they stand on the page, as a PNG. */
+/** A button that keeps the page as it is shown. */
+export const pictureButton = name => el('button', { type: 'button', class: 'quiet middle', text: 'PNG',
+  title: 'save what is on the screen', on: { click: () =>
+    savePicture(document.getElementById('main'), name) } });
+
+/** The pictures, canvases and words of a node, where they stand on the page, as a PNG. */
 export function savePicture(node, name) {
   const ratio = window.devicePixelRatio || 1;
   const home = node.getBoundingClientRect();
@@ -25,9 +34,14 @@ export function savePicture(node, name) {
   draw.fillRect(home.left, home.top, home.width, home.height);
   for (const each of node.querySelectorAll('*')) {
     const box = each.getBoundingClientRect();
-    if (!box.width || each.matches('button, select, option, input, label')) continue;
+    if (!box.width || each.matches(LEFT_OUT)) continue;
     const style = getComputedStyle(each);
-    if (each.matches('canvas')) {
+    if (each.matches('.legend button')) {
+      draw.fillStyle = style.getPropertyValue('--colour');
+      draw.fillRect(box.left + 4, box.top + box.height / 2 - 1, 12, 3);
+    }
+    if (each.matches('canvas, img')) {
+      if (each.matches('img') && !each.complete) continue;
       draw.imageSmoothingEnabled = style.imageRendering !== 'pixelated';
       draw.drawImage(each, box.left, box.top, box.width, box.height);
     } else if (each.matches('.cursor')) {

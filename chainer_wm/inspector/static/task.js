@@ -6,6 +6,7 @@ import { note } from './app.js';
 import { css, el, fault, number } from './dom.js';
 import { film, Frames } from './frames.js';
 import { tabs } from './run.js';
+import { save } from './save.js';
 import { gates, heat, matrix } from './trace.js';
 import { lines, Tracks } from './tracks.js';
 
@@ -46,7 +47,11 @@ class Work {
       this.open(+this.length.value, +this.seed.value + 1, 0) } });
     this.node = el('div', {}, el('div', { class: 'bar' }, this.title, other,
       el('label', { class: 'small' }, 'length ', this.length),
-      el('label', { class: 'small' }, 'seed ', this.seed)), this.problem,
+      el('label', { class: 'small' }, 'seed ', this.seed), el('button', { type: 'button',
+        text: 'CSV', title: 'save the sequence, a line a step', on: { click: () => save(
+          `${query.run.replaceAll('/', '-')}-${this.seed.value}.csv`, 'sequence', { run: query.run,
+            length: this.length.value, seed: this.seed.value })
+          .catch(error => this.problem.replaceChildren(fault(error.message))) } })), this.problem,
     this.pictures, el('div', { class: 'transport' }, this.button, this.slider, this.speed), this.now,
     this.tracks.node, this.memory);
     document.addEventListener('keydown', event => this.key(event), { signal });

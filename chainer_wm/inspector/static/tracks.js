@@ -12,6 +12,7 @@ export class Tracks {
     this.context = el('div', { class: 'cursor context hidden', title: 'here the dream begins' });
     this.node = el('div', { class: 'tracks' }, this.cursor, this.context);
     this.drawn = [];
+    this.folded = new Set();  // names of tracks that are hidden
   }
 
   /** Take all tracks out, for an episode of so many steps. */
@@ -26,8 +27,20 @@ export class Tracks {
   add({ name, unit = '', high = 54, draw, words = '' }) {
     const canvas = el('canvas', { role: 'img', 'aria-label': `${name} over time. ${words}`,
       style: { height: `${high}px` } });
-    const caption = el('div', {}, name, unit ? el('small', { text: unit }) : null);
-    const row = el('div', { class: 'track' }, caption, canvas);
+    const button = el('button', { type: 'button', text: name, title: 'hide or show',
+      on: { click: () => {
+        if (!this.folded.delete(name)) this.folded.add(name);
+        fold();
+        this.repaint();
+      } } });
+    const small = el('small', { text: unit });
+    const row = el('div', { class: 'track' }, el('div', {}, button, small), canvas);
+    const fold = () => {
+      const hidden = this.folded.has(name);
+      button.setAttribute('aria-expanded', String(!hidden));
+      for (const each of [small, canvas]) each.classList.toggle('hidden', hidden);
+    };
+    fold();
     const repaint = () => {
       if (!canvas.clientWidth) return;
       const [context, wide, tall] = pen(canvas);
@@ -44,7 +57,7 @@ export class Tracks {
     this.node.insertBefore(row, this.cursor);
     this.drawn.push(repaint);
     redrawn(canvas, repaint);
-    return { row, repaint, caption };
+    return { row, repaint };
   }
 
   repaint() { this.drawn.forEach(each => each()); }
@@ -63,8 +76,8 @@ export class Tracks {
   }
 
   left(t) {
-    const canvas = this.node.querySelector('canvas');
-    if (!canvas) return '0';
+    const canvas = this.node.querySelector('canvas:not(.hidden)');
+    if (!canvas) return '-9px';
     return `${canvas.offsetLeft + (t + 0.5) / this.length * canvas.clientWidth}px`;
   }
 }

@@ -11,8 +11,12 @@ from PIL import Image
 from saved_agent_case import make_saved
 
 from chainer_wm import files
+from chainer_wm.files.archives import save_link
 from chainer_wm.inspector.__main__ import main
 from chainer_wm.rollouts import RolloutStore
+from chainer_wm.seeds import stream
+from chainer_wm.tasks.network import SequenceNet
+from chainer_wm.tasks.sequence_tasks import make_task
 
 STEPS = 12
 
@@ -54,10 +58,33 @@ def test_an_episode_of_a_cache_alone_has_no_models(saved, tmp_path):
     assert head == 't,action 0,reward,return'
 
 
+def test_curves_and_a_sequence_as_tables(saved, tmp_path, capsys):
+    out = tmp_path / 'a.csv'
+    assert export(saved.folder, '--to', 'curves', '--out', out) == 0
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert [row['x'] for row in rows] == ['1', '2', '3']
+    assert {(row['curve'], row['over']) for row in rows} == {('model: nll', 'iteration')}
+    assert float(rows[2]['y']) == pytest.approx(1 / 3)
+    assert export(saved.folder, '--to', 'sequence', '--out', out) == 2
+    assert export(saved.folder / 'rollouts', '--to', 'curves', '--out', out) == 2
+    assert 'no net' in capsys.readouterr().err
+    task = make_task('repeat', 4)
+    net = SequenceNet(task.input_size, task.output_size, 5, 'lstm')
+    files.write_json(tmp_path / 'run/config.json', {'task': 'repeat', 'width': 4})
+    save_link(tmp_path / 'run/model/best.npz', net)
+    wanted = ('--length', 8, '--seed', 3)
+    assert export(tmp_path / 'run', '--to', 'sequence', *wanted, '--out', out) == 0
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    batch = task.batch(stream(3, 'sequence'), 1, 8, 8)
+    assert [row['asked'] for row in rows] == ['0'] * 5 + ['1'] * 4
+    answered = [float(row['outputs 1']) for row in rows]
+    np.testing.assert_allclose(answered, net.answers(batch.inputs)[:, 0, 1], atol=1e-6)
+
+
 def test_films_and_pictures_have_v_and_m_beside_the_game(saved, tmp_path):
     assert export(saved.folder, '--to', 'gif', '--out', tmp_path / 'a.gif') == 0
     with Image.open(tmp_path / 'a.gif') as film:
-        assert film.n_frames == STEPS and film.width == 2 * (4 * 64 + 3 * 2)
+        assert film.n_frames == STEPS and film.width == 2 * (4 * 64 + 3)
     assert export(saved.folder, '--to', 'png', '--step', 9, '--out', tmp_path / 'a.png') == 0
     with Image.open(tmp_path / 'a.png') as picture:
         assert picture.width > 4 * 4 * 64

@@ -85,6 +85,9 @@ def test_curves_come_from_results_and_from_the_logs_of_trainings(client, run):
     assert found['model: nll']['x'] == [1, 2, 3]
     assert found['model: nll']['y'] == [1.0, None, 1 / 3]
     assert found['controller: max']['xlabel'] == 'generation'
+    points = client.get('/api/points', params={'run': 'doom/smoke-dnc'}).text.splitlines()
+    assert points[0] == 'curve,over,x,y' and 'controller: max,generation,1,5' in points
+    assert 'model: nll,iteration,2,' in points
 
 
 def test_long_logs_are_thinned(run):
@@ -122,6 +125,7 @@ def test_ten_thousand_episodes_open_in_two_seconds_of_computing(tmp_path):
             lines.write(json.dumps({**entry, 'episode': number, 'file': file}) + '\n')
     with TestClient(server.make_app(tmp_path / 'data'), base_url=HERE) as client:
         start = time.process_time()
+        said(client.get('/api/run', params={'run': 'many'}))
         found = said(client.get('/api/episodes', params={'run': 'many', 'store': '.'}))
         assert time.process_time() - start < 2
     assert len(found['episode']) == 10_000

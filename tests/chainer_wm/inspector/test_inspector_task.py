@@ -33,7 +33,10 @@ def test_a_net_answers_and_a_memory_is_shown(tmp_path, core):
     net, client = client_of(tmp_path, core, **options)
     with client:
         assert client.get('/api/run', params={'run': '.'}).json()['parts']['task']
-        found = client.get('/api/task', params={'run': '.', 'length': 8, 'seed': 3}).json()
+        where = {'run': '.', 'length': 8, 'seed': 3}
+        found = client.get('/api/task', params=where).json()
+        lines = client.get('/api/sequence', params=where).text.splitlines()
+    assert len(lines) == 10 and lines[0].startswith('t,inputs 0,')
     batch = make_task('repeat', 4).batch(stream(3, 'sequence'), 1, 8, 8)
     np.testing.assert_allclose(found['inputs'], batch.inputs[:, 0], atol=1e-4)
     np.testing.assert_allclose(found['outputs'], net.answers(batch.inputs)[:, 0], atol=1e-4)

@@ -146,6 +146,19 @@ def test_of_two_films_the_shorter_one_stays_dimmed(tmp_path):
     assert (played[:, :, 64:66] < 10).all()
 
 
+def test_films_in_a_row_have_words_of_their_own(tmp_path):
+    three = [film(4, colour, 32) for colour in (RED, GREEN, RED)]
+    plots.gif_row(tmp_path / 'a.gif', three, ['one', ['a', 'b', 'c', 'd'], 'three'], scale=2)
+    played, _ = shown(tmp_path / 'a.gif')
+    assert played.shape[0] == 4 and played.shape[2] == 3 * 64 + 2 * 2
+    assert np.abs(played[:, :64, 66:130].astype(int) - GREEN).max() <= 3
+    below = played[:, 64:]
+    assert (below[0, :, 66:130] != below[1, :, 66:130]).any()  # another letter
+    assert below[0, :, 132:].max() > 100
+    with pytest.raises(ValueError, match='2 captions for 3 films'):
+        plots.gif_row(tmp_path / 'a.gif', three, ['one', 'two'])
+
+
 def test_films_of_two_sizes_are_refused(tmp_path):
     with pytest.raises(ValueError, match='of one size'):
         plots.side_by_side(tmp_path / 'a.gif', noise(2), noise(2, 8))
