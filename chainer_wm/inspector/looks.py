@@ -100,10 +100,16 @@ def write_picture(path: str | os.PathLike, look: Look, models: Models, t: int) -
     columns = look.series()
     words = [
         f'{name} {columns[name][t]:.3g}'
-        for name in ('reward', 'return', 'nats', 'one step error', 'dream error')
+        for name in ('reward', 'return', 'nats')
         if name in columns and np.isfinite(columns[name][t])
     ]
     title = f'episode {look.episode}, t {t} of {len(look.rollout)}: {", ".join(words)}'
-    notes = [look.since(t) if name == 'dream' else '' for name in films]
+    notes = {name: '' for name in films}
+    if look.trace is not None:
+        notes['one step'] = f'error {columns["one step error"][t]:.2g}'
+    if look.dreamt is not None:
+        notes['dream'] = look.since(t)
     frames = np.stack([film[t] for film in films.values()])
-    plots.contact_sheet(path, frames, list(films), notes, scale=4, title=title, columns=len(films))
+    plots.contact_sheet(
+        path, frames, list(films), list(notes.values()), scale=4, title=title, columns=len(films)
+    )

@@ -11,9 +11,12 @@ from saved_agent_case import make_saved
 pytest.importorskip('starlette', reason='the page needs the extra "inspector"')
 
 from chainer_wm import files
+from chainer_wm.files.archives import save_link
 from chainer_wm.rollouts import RolloutStore
+from chainer_wm.tasks.sprite_model import SpriteModel
 
 RUN = 'pendulum_swing_up/short'
+SPRITES = 'dsprites_memory/tiny'
 STEPS = 40
 PIXELS = """const canvas = document.querySelector(arguments[0]);
 if (!canvas || !canvas.width) return '';
@@ -38,6 +41,10 @@ def data(tmp_path_factory):
         store.add(number, episode(STEPS, number))
     saved = make_saved(folder, 'lstm')
     saved.new_controller(saved.model()).save(saved.controller_path)
+    sprites = folder.parent.parent / SPRITES
+    files.write_json(sprites / 'config.json', {'motion': 'walk', 'actions': 'next'})
+    net = SpriteModel(8, 'dnc', memory_length=4, memory_width=3, read_heads=1)
+    save_link(sprites / 'model/best.npz', net)
     return folder.parent.parent
 
 
@@ -132,6 +139,26 @@ def test_a_slider_changes_the_picture(page):
                  *('.film canvas', before[1]))  # fmt: skip
 
 
+def test_a_memory_at_work_on_sprites_input_by_input(page):
+    chrome = page('task', run=SPRITES, length=9, t=3)
+    chrome.until("return document.querySelectorAll('.film canvas').length == 3")
+    chrome.until(SAYS, 't 3 of 9')
+    written = '.track:nth-of-type(5) canvas'
+    before = [chrome.until(PIXELS, where) for where in ('.film canvas', written)]
+    chrome.press('right')
+    chrome.until("return location.hash.includes('t=4')")
+    chrome.until(f'const now = (() => {{ {PIXELS} }})(...arguments); return now != arguments[1]',
+                 *('.film canvas', before[0]))  # fmt: skip
+    assert chrome.run(PIXELS, written) != before[1]  # one input more
+    chrome.click('.track button', 'usage')
+    hidden = "return [...document.querySelectorAll('.track canvas.hidden')].length"
+    assert chrome.run(hidden) == 1
+    chrome.press('right')
+    chrome.until(SAYS, 't 5 of 9')
+    chrome.click('.track button', 'usage')
+    assert chrome.run(hidden) == 0
+
+
 def test_two_hundred_frames_by_keyboard_heat_and_giving_back(page):
     chrome = page('dream', run=RUN)
     chrome.until(SAYS, 'the controller plays')
@@ -179,9 +206,10 @@ def test_two_tabs_and_a_server_that_is_started_again(page, server, chrome):
     chrome.log()  # that the server was away
 
 
-@pytest.mark.parametrize('name', ['runs', 'run', 'rollouts', 'latent', 'dream'])
+@pytest.mark.parametrize('name', ['runs', 'run', 'rollouts', 'latent', 'dream', 'task'])
 def test_nothing_is_wider_than_a_phone(page, name):
-    chrome = page('runs' if name == 'runs' else name, **({} if name == 'runs' else {'run': RUN}))
+    run = SPRITES if name == 'task' else RUN
+    chrome = page(name, **({} if name == 'runs' else {'run': run}))
     chrome._ask('POST', '/window/rect', {'width': 390, 'height': 844})
     chrome.until("return document.querySelectorAll('canvas, td').length > 0")
     wide, screen = chrome.run('return [document.documentElement.scrollWidth, innerWidth]')
