@@ -59,7 +59,7 @@ class Player {
     const other = el('button', { type: 'button', text: 'Another seed',
       on: { click: () => this.restart(this.seed + 1) } });
     this.problem = el('div');
-    this.node = el('div', {}, this.problem, el('div', { class: 'player' },
+    this.node = el('div', {}, this.problem, el('div', { class: 'player live' },
       el('div', {}, this.canvas, this.pads()),
       el('div', {}, this.places, this.words,
         el('div', { class: 'bar' }, this.who, this.hold, again, other), this.heat,
@@ -192,7 +192,7 @@ class Player {
     this.steps = steps;
     this.words.textContent = `${flags & 1 ? `The ${this.place} ended after` : 'lived'} ${
       steps} steps, ${this.taken ? 'you play' : 'the controller plays'}: action ${
-      number(action, 2)}, ${this.counted === 'return' ? `return ${number(total, 4)}` : `P(done) ${number(ends, 2)}`}`;
+      number(action, 2)}, ${this.counted === 'return' ? `return ${number(total, 4)}` : `P(done) ${ends.toFixed(3)}`}`;
     this.recorded = (flags & 4) > 0;
     this.recording.textContent = this.recorded ? 'End and save the GIF' : 'Record a GIF';
     this.recording.setAttribute('aria-pressed', String(this.recorded));

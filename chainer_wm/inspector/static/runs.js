@@ -180,7 +180,7 @@ function scores(runs, labels) {
   const named = runs.map(each => ({ ...each.scores, ...each.extra.scores }));
   const names = [...new Set(named.flatMap(each => Object.keys(each)))];
   if (!names.length) return el('p', { class: 'pale', text: 'None has a score yet.' });
-  return table(['score', ...labels], names.map(name => [name, ...named.map(each => each[name]
+  return table(['score', ...labels], names.map(name => [name.replaceAll('_', ' '), ...named.map(each => each[name]
     ? el('span', {}, number(each[name].mean, 4), each[name].std === undefined ? null
       : el('span', { class: 'pale', text: ` ± ${number(each[name].std)}` })) : '–')]));
 }

@@ -31,7 +31,7 @@ export class TraceView {
   makeControls() {
     const field = (name, options) => {
       const input = el('input', { type: 'number', 'aria-label': name, value: this.settings[name],
-        style: { width: '84px' }, ...options, on: { change: () => {
+        style: { width: '68px' }, ...options, on: { change: () => {
           if (!input.checkValidity()) return;
           this.settings[name] = +input.value;
           this.dream();
