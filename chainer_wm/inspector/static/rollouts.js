@@ -61,7 +61,8 @@ class Desk {
       if (this.timer) { this.stop(); this.play(); }
     } } }, SPEEDS.map(each => el('option', { value: each, text: `${each}/s`,
       selected: each === 35 })));
-    this.node = el('div', {}, el('div', { class: 'bar' }, this.title), this.films,
+    this.node = el('div', { dataset: { picture: '' } }, el('div', { class: 'bar' }, this.title),
+      this.films,
       el('div', { class: 'transport' }, this.button, this.slider, this.speed, this.exports()),
       this.now,
       this.tracks.node, el('p', { class: 'pale small', text: 'Drag in a track or use ← → (with '

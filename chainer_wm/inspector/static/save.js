@@ -5,7 +5,7 @@ import { css, el } from './dom.js';
 
 /** Of a picture of the page: what is there to be used. */
 const LEFT_OUT = 'button:not(.track button, .legend button[aria-pressed="true"]), select, option, '
-  + 'input, label';
+  + 'input, label, .tabs *';
 
 /** Have the browser keep a blob under a name; the link that did it. */
 export function download(blob, name) {
@@ -18,9 +18,10 @@ export function download(blob, name) {
 export const save = async (name, path, query) => download(await blobOf(path, query), name);
 
 /** A button that keeps the page as it is shown. */
-export const pictureButton = name => el('button', { type: 'button', class: 'quiet middle', text: 'PNG',
-  title: 'save what is on the screen', on: { click: () =>
-    savePicture(document.getElementById('main'), name) } });
+export const pictureButton = name => el('button', { type: 'button', class: 'quiet middle',
+  text: 'PNG', title: 'save what is on the screen', on: { click: () =>
+    savePicture(document.querySelector('[data-picture]') || document.getElementById('main'), name),
+  } });
 
 /** The pictures, canvases and words of a node, where they stand on the page, as a PNG. */
 export function savePicture(node, name) {
@@ -52,16 +53,21 @@ export function savePicture(node, name) {
   canvas.toBlob(blob => download(blob, name));
 }
 
-/** The lines of an element's own text. */
+/** The words of an element's own text, each where it stands. */
 function words(draw, node, style) {
   draw.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+  draw.letterSpacing = style.letterSpacing === 'normal' ? '0px' : style.letterSpacing;
   draw.fillStyle = style.color;
   draw.textBaseline = 'middle';
+  const upper = style.textTransform === 'uppercase';
+  const part = document.createRange();
   for (const text of node.childNodes) {
-    if (text.nodeType !== Node.TEXT_NODE || !text.textContent.trim()) continue;
-    const part = document.createRange();
-    part.selectNodeContents(text);
-    const [box] = part.getClientRects();
-    if (box) draw.fillText(text.textContent.trim(), box.left, box.top + box.height / 2);
+    if (text.nodeType !== Node.TEXT_NODE) continue;
+    for (const { 0: word, index } of text.textContent.matchAll(/\S+/g)) {
+      part.setStart(text, index);
+      part.setEnd(text, index + word.length);
+      const [box] = part.getClientRects();
+      if (box) draw.fillText(upper ? word.toUpperCase() : word, box.left, box.top + box.height / 2);
+    }
   }
 }

@@ -1,4 +1,4 @@
-// A net at work on a sequence of its task, or on sprites, input by input: what it sees, answers and
+// A net at work on a sequence of its task or on sprites, input by input: what it sees, answers and
 // remembers.
 
 import { get } from './api.js';

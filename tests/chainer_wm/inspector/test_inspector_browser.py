@@ -110,6 +110,10 @@ def test_from_the_runs_to_an_episode_and_along_it(page):
     )
     chrome.until("return location.hash.includes('t=30')")
     chrome.until(SAYS, f't 30 of {STEPS}')
+    chrome.run("URL.createObjectURL = blob => { window.saved = blob; return 'data:,'; }")
+    chrome.click('.tabs button', 'PNG')
+    assert chrome.until('return window.saved?.size') > 10_000
+    assert chrome.run('return window.saved.type') == 'image/png'
 
 
 def test_a_link_opens_the_same_view_and_a_branch_dreams_on(page):
