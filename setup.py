@@ -56,6 +56,9 @@ EXPORT = ['h5py>=3', 'tensorboard>=2.10']
 # Beyond one machine: --cluster plays on Ray.
 CLUSTER = ['ray>=2.40']
 
+# `mpiexec -n N python experiments/... --communicator naive` trains V and M on N processes.
+PARALLEL = ['mpi4py>=4', 'mpich>=4.3']
+
 DEV = [
     *PROBES,
     *CAR_GYM,
@@ -81,6 +84,7 @@ setup(
         'inspector': INSPECTOR,
         'export': EXPORT,
         'cluster': CLUSTER,
+        'parallel': PARALLEL,
         'dev': DEV,
     },
 )

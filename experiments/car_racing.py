@@ -211,6 +211,7 @@ def train_vision(config: Config, run: run_folder.Run) -> None:
         memory_mb=config.memory_mb,
         debug=config.debug,
         tick=run.tick,
+        ranks=config.ranks,
     )
     run.add_results(vision=vae.measure(vision, store, held_out))
     figures.draw_vision(run.path('figures'), log, vision, store, held_out)
@@ -272,6 +273,7 @@ def train_model(config: Config, run: run_folder.Run) -> None:
         dropout=config.model_dropout,
         debug=config.debug,
         tick=run.tick,
+        ranks=config.ranks,
     )
     best = saved.model()
     measures = mdn_rnn.measure(best, test, config.seed, DONE_WEIGHT)

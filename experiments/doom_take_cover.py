@@ -253,6 +253,7 @@ def train_vision(config: Config, run: run_folder.Run, round: int = 0) -> None:
         memory_mb=config.memory_mb,
         debug=config.debug,
         tick=run.tick,
+        ranks=config.ranks,
     )
     if round:
         return
@@ -335,6 +336,7 @@ def train_model(config: Config, run: run_folder.Run, round: int = 0) -> dict[str
         dropout=config.model_dropout,
         debug=config.debug,
         tick=run.tick,
+        ranks=config.ranks,
     )
     figures.draw_model(saved.home / 'figures', log)
     best = saved.model()

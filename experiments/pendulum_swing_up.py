@@ -38,7 +38,7 @@ from chainer_wm.runs import figures, run_folder
 from chainer_wm.runs.checks import check_features
 from chainer_wm.runs.command_line import (
     MemoryConfig,
-    TrainingConfig,
+    ParallelConfig,
     WorkersConfig,
     main,
     opt,
@@ -56,7 +56,7 @@ CONTEXT = 3  # frames that M sees in the figures before it goes on alone
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(MemoryConfig, TrainingConfig, WorkersConfig):
+class Config(MemoryConfig, ParallelConfig, WorkersConfig):
     """Pendulum from pixels: play, train V and M, evolve C in M, repeat."""
 
     iterations: int = opt(5, 'rounds of the procedure', extends='report')
@@ -187,6 +187,7 @@ def train_vision(config: Config, run: run_folder.Run, round: int) -> None:
         memory_mb=config.memory_mb,
         debug=config.debug,
         tick=run.tick,
+        ranks=config.ranks,
     )
     figures.draw_vision(saved.home / 'figures', log, vision, store, held_out)
 
@@ -236,6 +237,7 @@ def train_model(config: Config, run: run_folder.Run, round: int) -> None:
         seed=seed_of(config, round),
         debug=config.debug,
         tick=run.tick,
+        ranks=config.ranks,
     )
     figures.draw_model(saved.home / 'figures', log)
     losses = mdn_rnn.measure(saved.model(), test, config.seed)

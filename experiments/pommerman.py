@@ -38,7 +38,7 @@ from chainer_wm.rollouts.splits import split_episodes
 from chainer_wm.rollouts.states import RecordedStates
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.checks import check_held_out
-from chainer_wm.runs.command_line import TrainingConfig, main, opt, parse, run_stages
+from chainer_wm.runs.command_line import ParallelConfig, main, opt, parse, run_stages
 from chainer_wm.runs.comparison import curve
 from chainer_wm.runs.figures import draw_memory
 from chainer_wm.runs.matching import MatchConfig, as_large_as_dnc, check_match
@@ -57,7 +57,7 @@ KEPT = 3  # held-out games that the inspector shows beside M's predictions
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(MatchConfig, TrainingConfig):
+class Config(MatchConfig, ParallelConfig):
     """Pommerman: what M predicts of the next state, with an LSTM or a DNC."""
 
     mode: str = opt('ffa', 'kind of game', ('ffa', 'team', 'radio'))
@@ -221,6 +221,7 @@ def train(config: Config, run: run_folder.Run) -> None:
         seed=config.seed,
         debug=config.debug,
         tick=run.tick,
+        ranks=config.ranks,
         label=f'M, {config.model.upper()}',
     )
     rows = [row for row in log if 'held_out/loss' in row]

@@ -47,6 +47,14 @@ class Prediction(NamedTuple):
     reward: Any = None
 
 
+class Scale(NamedTuple):
+    """By what each mean of the loss is multiplied, where others have the rest of the batch."""
+
+    nll: float
+    done: float
+    reward: float
+
+
 def split_mixture(out, mixtures: int, latent_size: int) -> Mixture:
     """The first 3KZ columns of a head's output (..., >= 3KZ) as a mixture."""
     shape = (*out.shape[:-1], mixtures, latent_size)
@@ -310,6 +318,7 @@ class MDNRNN(OverCore):
         done_weight: float = 10.0,
         reward=None,
         masks=None,
+        scale: Scale | None = None,
     ):
         """The loss of a sequence; ``chainer.report`` gets its parts.
 
@@ -323,6 +332,7 @@ class MDNRNN(OverCore):
             reward: (T, B), NaN where not known; if M predicts rewards.
             masks: of dropout, the same for all steps, see ``dropout.Masks``; or None. Only an LSTM
                 learns with them.
+            scale: of the parts of the loss; None leaves them.
 
         Returns:
             (loss, state): the mean negative log-likelihood in nats per latent dimension over the
@@ -334,6 +344,9 @@ class MDNRNN(OverCore):
         weight, entropy = nll_weight(mask, self.latent_size, self.dtype), None
         if self.predict_done:
             entropy = entropy_weight(done, done_weight, self.dtype)
+        if scale is not None:
+            weight = weight * scale.nll
+            entropy = None if entropy is None else entropy * scale.done
         dropout = {}
         if masks is not None:
             if not isinstance(self.core, LSTM):
@@ -349,11 +362,13 @@ class MDNRNN(OverCore):
         else:
             found = self.predict(ys)[:2]
             loss, nll, done_loss = composed_loss(*found, z_next, weight, entropy, done)
-        parts = {'nll': nll}
+        parts: dict[str, Any] = {'nll': nll}
         if self.predict_done:
             parts['done_loss'] = done_loss
         if self.reward_head:
             parts['reward_loss'] = self.reward_head.loss(ys, reward)
+            if scale is not None:
+                parts['reward_loss'] = parts['reward_loss'] * scale.reward
             loss += parts['reward_loss']
         chainer.report({'loss': loss, **parts}, self)
         return loss, state

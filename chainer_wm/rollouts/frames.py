@@ -4,6 +4,9 @@ An epoch visits every frame once. Its episodes are put in random order and packe
 fit into half of the memory; the frames of a group are shuffled, and batches are cut from that
 order. While one group is used, the next is read, verified and decompressed by threads (zlib lets
 them run beside Python). To begin anywhere, one group is read, not all that came before.
+
+Ranks that train together each read some of the episodes of a group; then every rank gets from the
+others the frames of its own share of every batch.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ class FrameDataset:
         memory_mb: limit of what is held at once, in MB (2^20 bytes).
         threads: that read ahead.
         episodes: only these; None takes all.
+        ranks: that share every batch, see ``training.data_parallel``; None for one process.
 
     Attributes:
         frames: their number in an epoch.
@@ -56,8 +60,10 @@ class FrameDataset:
         memory_mb: float = 1024,
         threads: int = 2,
         episodes: Sequence[Any] | None = None,
+        ranks: Any = None,
     ):
         self.store: Any = store
+        self._ranks: Any = ranks if ranks is not None and ranks.size > 1 else None
         self.batch_size, self.seed = batch_size, seed
         self.episodes = list(store.episodes if episodes is None else episodes)
         if not self.episodes:
@@ -109,8 +115,13 @@ class FrameDataset:
             f'{self.peak_bytes / _MB:,.0f} MB in memory'
         )
 
+    def size(self, number: int) -> int:
+        """How many frames batch ``number`` has, on all ranks together."""
+        first = number % self.batches_per_epoch * self.batch_size
+        return min(self.batch_size, self.frames - first)
+
     def batch(self, number: int) -> np.ndarray:
-        """Batch ``number``, counted through all epochs: (B, ...) uint8.
+        """Batch ``number``, counted through all epochs: (B, ...) uint8, or this rank's share.
 
         A damaged episode is named in a warning, set aside, and other frames
         of its group take the places of its own.
@@ -120,7 +131,7 @@ class FrameDataset:
         """
         epoch, index = divmod(number, self.batches_per_epoch)
         first = index * self.batch_size
-        last = min(first + self.batch_size, self.frames)
+        last = first + self.size(number)
         starts = self._plan(epoch).starts
         parts = []
         group = int(np.searchsorted(starts, first, 'right')) - 1
@@ -170,14 +181,26 @@ class FrameDataset:
         return self._groups[wanted[0]]
 
     def _read(self, epoch: int, index: int) -> _Group:
-        episodes = self._plan(epoch).groups[index]
-        return _Group(
+        plan = self._plan(epoch)
+        group = (
             self.store,
-            {episode: self._lengths[episode] for episode in episodes},
+            {episode: self._lengths[episode] for episode in plan.groups[index]},
             self._shape,
             stream(self.seed, 'frames', epoch, index),
             self._pool,
         )
+        if self._ranks is None:
+            return _Group(*group)
+        owners = self._owners(int(plan.starts[index]), int(plan.starts[index + 1]))
+        return _SharedGroup(self._ranks, owners, *group)
+
+    def _owners(self, first: int, last: int) -> np.ndarray:
+        """The rank that trains on each frame of an epoch from ``first`` to ``last``."""
+        at = np.arange(first, last)
+        place = at % self.batch_size
+        sizes = np.minimum(self.batch_size, self.frames - (at - place))
+        ends = sizes[:, None] * (np.arange(self._ranks.size) + 1) // self._ranks.size
+        return (place[:, None] >= ends).sum(axis=1)
 
 
 class _Group:
@@ -195,6 +218,9 @@ class _Group:
         total = sum(lengths.values())
         self._frames = np.empty((total, *shape), np.uint8)
         self._order = rng.permutation(total)
+        self._read(lengths, pool)
+
+    def _read(self, lengths: dict[Any, int], pool: futures.Executor) -> None:
         self._parts: dict[Any, tuple[slice, futures.Future]] = {}
         at = 0
         for episode, length in lengths.items():
@@ -218,6 +244,14 @@ class _Group:
         """Wait for all episodes; replace the frames of damaged ones."""
         if self._ready:
             return
+        damaged = self._damaged()
+        sources = _sources(len(self._frames), damaged)
+        for place, _ in damaged:
+            self._frames[place] = self._frames[sources[place]]
+        self._ready = True
+
+    def _damaged(self) -> list[tuple[slice, DamagedEpisode]]:
+        """Wait for all; places of the damaged ones, which are set aside."""
         damaged = []
         for place, future in self._parts.values():
             try:
@@ -227,21 +261,93 @@ class _Group:
         for _, reason in damaged:
             if reason.episode in self._store:
                 self._store.set_aside(reason)
-        self._replace(damaged)
-        self._ready = True
-
-    def _replace(self, damaged: list[tuple[slice, DamagedEpisode]]) -> None:
-        if not damaged:
-            return
-        good = np.ones(len(self._frames), bool)
-        for place, _ in damaged:
-            good[place] = False
-        rows = np.flatnonzero(good)
-        if not len(rows):
-            raise damaged[0][1]
-        for place, _ in damaged:
-            count = place.stop - place.start
-            self._frames[place] = self._frames[np.resize(rows, count)]
+        return damaged
 
     def take(self, first: int, last: int) -> np.ndarray:
         return self._frames[self._order[first:last]]
+
+
+def _sources(total: int, damaged: Sequence[tuple[slice, DamagedEpisode]]) -> np.ndarray:
+    """Whose frame stands at each place of a group: its own, or a good one in a damaged one's.
+
+    Raises:
+        DamagedEpisode: nothing of the group is good.
+    """
+    sources = np.arange(total)
+    good = np.ones(total, bool)
+    for place, _ in damaged:
+        good[place] = False
+    rows = np.flatnonzero(good)
+    if not len(rows):
+        raise damaged[0][1]
+    for place, _ in damaged:
+        sources[place] = np.resize(rows, place.stop - place.start)
+    return sources
+
+
+class _SharedGroup(_Group):
+    """A group of which this rank reads some episodes, and keeps its share of the batches.
+
+    Args:
+        ranks, owners: (frames,) the rank that trains on the frame at each place of the order.
+        others: as for ``_Group``.
+    """
+
+    def __init__(
+        self,
+        ranks: Any,
+        owners: np.ndarray,
+        store: RolloutStore | JoinedStores,
+        lengths: dict[Any, int],
+        shape: tuple[int, ...],
+        rng: np.random.Generator,
+        pool: futures.Executor,
+    ):
+        self._ranks, self._owners, self._store = ranks, owners, store
+        readers, counts = np.arange(len(lengths)) % ranks.size, np.array([*lengths.values()])
+        self._begins = dict(zip(lengths, (np.cumsum(counts) - counts).tolist()))
+        self._readers = np.repeat(readers, counts)  # (frames,)
+        self._order = rng.permutation(len(owners))
+        mine = {episode: n for (episode, n), r in zip(lengths.items(), readers) if r == ranks.rank}
+        self._frames = np.empty((sum(mine.values()), *shape), np.uint8)
+        self._read(mine, pool)
+
+    def wait(self) -> None:
+        """Wait for all episodes, of the other ranks too, and change frames with them."""
+        if self._ready:
+            return
+        found = []
+        for place, error in self._damaged():
+            begin = self._begins[error.episode]
+            end = begin + place.stop - place.start
+            found.append((slice(begin, end), error.episode, error.reason))
+        damaged = [
+            (place, DamagedEpisode(*reason))
+            for one in self._ranks.gather(found)
+            for place, *reason in one
+        ]
+        for _, error in damaged:
+            self._store.forget(error.episode)
+        self._exchange(_sources(len(self._order), damaged)[self._order])
+        self._ready = True
+
+    def _exchange(self, wanted: np.ndarray) -> None:
+        """Have the frames that this rank trains on, in their order.
+
+        Args:
+            wanted: (frames,) which frame of the group stands at each place of the order.
+        """
+        rank, holder = self._ranks.rank, self._readers[wanted]
+        rows = np.cumsum(self._readers == rank) - 1  # of the frames that were read here
+        sent = [
+            self._frames[rows[wanted[(self._owners == other) & (holder == rank)]]]
+            for other in range(self._ranks.size)
+        ]
+        own = self._owners == rank
+        self._frames = np.empty((int(own.sum()), *self._frames.shape[1:]), np.uint8)
+        for other, frames in enumerate(self._ranks.exchange(sent)):
+            self._frames[holder[own] == other] = frames
+        self._place = np.concatenate([[0], np.cumsum(own)])
+
+    def take(self, first: int, last: int) -> np.ndarray:
+        return self._frames[self._place[first] : self._place[last]]

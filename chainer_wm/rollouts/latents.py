@@ -230,7 +230,7 @@ class Latents:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        folder = pathlib.Path(folder)
+        self.folder = folder = pathlib.Path(folder)
         if not (folder / 'index.json').exists():
             raise FileNotFoundError(f'{folder} holds no finished codes: run the encode stage')
         index = files.read_json(folder / 'index.json')
@@ -255,6 +255,9 @@ class Latents:
         self.starts = np.cumsum(self.lengths) - self.lengths
         self.terminated = np.array(column['terminated'], bool)
         self._positions = {e: i for i, e in enumerate(column['episode'])}
+
+    def __reduce__(self) -> tuple:
+        return Latents, (self.folder,)  # to another process go no numbers, but where they are
 
     def __len__(self) -> int:
         return len(self.episodes)
@@ -309,6 +312,9 @@ class JoinedLatents(Latents):
         )
         self.starts = np.cumsum(self.lengths) - self.lengths
         self.episodes = np.arange(len(self.lengths))
+
+    def __reduce__(self) -> tuple:
+        return JoinedLatents, (self.parts,)
 
     def number(self, part: int, episode: int) -> int:
         """The number here of an episode of one of the parts.

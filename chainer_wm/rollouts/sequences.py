@@ -89,10 +89,10 @@ class LatentSequences:
         """A pass that sees every step of every episode once."""
         return EpisodePass(self)
 
-    def batch(self, number: int) -> Window:
-        """Window ``number``, counted through all epochs."""
+    def batch(self, number: int, lanes: slice = slice(None)) -> Window:
+        """Window ``number``, counted through all epochs; of it, some lanes."""
         latents = self.latents
-        rows, begins, episodes = self._rows(number)
+        rows, begins, episodes = self._rows(number, lanes)
         ends = begins[1:]  # the next step begins an episode: this one ends it
         done = ends & latents.terminated[episodes[:-1]]
         return Window(
@@ -104,17 +104,17 @@ class LatentSequences:
             done=done.astype(self.dtype),
         )
 
-    def reward(self, number: int) -> np.ndarray | None:
+    def reward(self, number: int, lanes: slice = slice(None)) -> np.ndarray | None:
         """(T, B) rewards of window ``number``; None where none were given."""
         if self.rewards is None:
             return None
-        return self.rewards[self._rows(number)[0][:-1]].astype(self.dtype)
+        return self.rewards[self._rows(number, lanes)[0][:-1]].astype(self.dtype)
 
-    def _rows(self, number: int) -> tuple[np.ndarray, ...]:
+    def _rows(self, number: int, chosen: slice) -> tuple[np.ndarray, ...]:
         """Rows, begins and positions (see ``_Lane``), each (T + 1, B)."""
         first, steps = number * self.window, self.window + 1
         self._extend(first + steps)
-        lanes = [lane.rows(first, steps) for lane in self._lanes]
+        lanes = [lane.rows(first, steps) for lane in self._lanes[chosen]]
         return tuple(np.stack(column, axis=1) for column in zip(*lanes))
 
     def _extend(self, steps: int) -> None:

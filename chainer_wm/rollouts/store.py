@@ -228,8 +228,12 @@ class RolloutStore:
                 'set_aside': str(target.relative_to(self.path)),
             },
         )
-        self._entries.pop(error.episode)
+        self.forget(error.episode)
         warnings.warn(f'{error}; set aside as {target}, to be collected again', stacklevel=2)
+
+    def forget(self, episode: int) -> None:
+        """This process, or another one, has set the episode aside."""
+        self._entries.pop(episode, None)
 
     def remove_unfinished(self) -> list[str]:
         """Delete what killed writers left half written; names the files.
@@ -336,6 +340,10 @@ class JoinedStores:
         """Let its store set a damaged episode aside."""
         part, episode = error.episode
         self.parts[part].set_aside(DamagedEpisode(episode, error.reason))
+
+    def forget(self, number: Number) -> None:
+        """This process, or another one, has set the episode aside."""
+        self.parts[number[0]].forget(number[1])
 
 
 def _difference(old: Any, new: Any, name: str) -> tuple[str, Any, Any] | None:

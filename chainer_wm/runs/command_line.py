@@ -19,6 +19,8 @@ from chainer_wm.play.cluster import Cluster, ClusterError
 from chainer_wm.play.engines import Workers
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.checks import check, flag_of
+from chainer_wm.training import data_parallel
+from chainer_wm.training.data_parallel import CommunicatorError, Ranks
 
 #: What a preset takes, in the words of --help.
 PRESETS = {'smoke': 'minutes', 'laptop': 'hours on 2 cores', 'paper': 'what the paper ran'}
@@ -98,6 +100,23 @@ class TrainingConfig(DeviceConfig):
     """For scripts that train by gradients."""
 
     debug: bool = opt(False, 'stop at the first non-finite value', free=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class ParallelConfig(TrainingConfig):
+    """For scripts whose V and M may be trained by several processes, under ``mpiexec``."""
+
+    communicator: str = opt(
+        '',
+        "ChainerMN's, under mpiexec -n N: N processes train V and M together",
+        ('', *data_parallel.COMMUNICATORS),
+        free=True,
+    )
+
+    @property
+    def ranks(self) -> Ranks:
+        """Who trains: this process, or those of its MPI job."""
+        return data_parallel.join(self.communicator, self.device)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,7 +288,7 @@ def open_run(config: Any, experiment: str, stages: Sequence[str]) -> run_folder.
 
 def _idle() -> frozenset[str]:
     """Settings that do nothing in the scripts that do not offer them."""
-    kinds = (TrainingConfig, WorkersConfig, MemoryConfig)
+    kinds = (ParallelConfig, WorkersConfig, MemoryConfig)
     return frozenset(FOLDERS).union(f.name for kind in kinds for f in dataclasses.fields(kind))
 
 
@@ -281,12 +300,18 @@ def run_stages(
 ) -> run_folder.Run:
     """Run the stages asked for, in order, skipping those already complete.
 
+    Under ``--communicator`` the first rank runs them; the others train with it, and leave.
+
     ``results.json`` says what was run, at which commits, with which versions (those of
     ``packages`` too) and how long each stage took, beside what they add.
     """
     wanted = _wanted(config.stages, tuple(stages))
     if isinstance(config, DeviceConfig):
         devices.use(config.device, config.dtype)
+    ranks = config.ranks if isinstance(config, ParallelConfig) else data_parallel.ALONE
+    if not ranks.leads:
+        ranks.follow()
+        sys.exit()
     commit = run_folder.commit()
     run = open_run(config, experiment, tuple(stages))
     core = f', model {config.model}' if hasattr(config, 'model') else ''
@@ -312,6 +337,7 @@ def run_stages(
         print(f'{name}: done in {run.seconds()[name]:.0f} s')
         commits = dict.fromkeys([*run.results().get('commits', []), commit])
         run.add_results(seconds=run.seconds(), commits=list(commits))
+    ranks.dismiss()
     return run
 
 
@@ -328,7 +354,10 @@ def _wanted(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
     return wanted
 
 
-EXPECTED = (run_folder.RunError, DeviceError, NonFiniteError, FileNotFoundError, ClusterError)
+EXPECTED = (
+    *(run_folder.RunError, DeviceError, NonFiniteError, FileNotFoundError),
+    *(ClusterError, CommunicatorError),
+)
 
 
 def main(script: Callable[[], Any]) -> None:
@@ -336,6 +365,6 @@ def main(script: Callable[[], Any]) -> None:
     try:
         script()
     except EXPECTED as error:
-        sys.exit(f'error: {error}')
+        data_parallel.stop(f'error: {error}')
     except KeyboardInterrupt:
-        sys.exit('\ninterrupted: repeat the command to go on from here')
+        data_parallel.stop('\ninterrupted: repeat the command to go on from here')

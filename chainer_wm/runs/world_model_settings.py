@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from chainer_wm.runs.command_line import MemoryConfig, TrainingConfig, opt
+from chainer_wm.runs.command_line import MemoryConfig, ParallelConfig, opt
 
 
 @dataclasses.dataclass(frozen=True)
-class WorldModelConfig(MemoryConfig, TrainingConfig):
+class WorldModelConfig(MemoryConfig, ParallelConfig):
     """How V and M of World Models are trained."""
 
     reuse: str = opt('', 'run whose rollouts, V and codes to use')

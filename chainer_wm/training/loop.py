@@ -33,8 +33,9 @@ from chainer_wm import files
 from chainer_wm.files.archives import save_link
 from chainer_wm.functions.non_finite import NonFiniteError, find_non_finite
 from chainer_wm.links.recurrent import detach
+from chainer_wm.training.data_parallel import ALONE, Ranks, SharedSaves
 
-Loss = Callable[[int, Any], tuple[chainer.Variable, Any]]
+Loss = Callable[[int, Any], tuple[chainer.Variable | None, Any]]
 
 
 class Steps(training.Updater):
@@ -123,6 +124,7 @@ def resumable(
     finished: Callable[[], bool] = lambda: False,
     more: Iterable[training.Extension] = (),
     tick: Callable[[], None] = lambda: None,
+    ranks: Ranks = ALONE,
 ) -> training.Trainer:
     """Go on up to ``total`` steps, from the last save if there is one.
 
@@ -138,12 +140,15 @@ def resumable(
         finished: ends the loop before ``total``.
         more: extensions of Chainer's.
         tick: called now and then, see ``Steps.tick_every``.
+        ranks: that take these steps together; the first one saves and shows.
 
     Raises:
         NonFiniteError: a number is not finite. It carries the label and the path of the last good
             save.
     """
     saves = saves or Snapshots(pathlib.Path(folder) / 'snapshots')
+    if ranks.size > 1:
+        saves = SharedSaves(saves, ranks)
 
     def done(trainer: Any = None) -> bool:
         return steps.iteration >= total or finished()
@@ -152,12 +157,13 @@ def resumable(
     for extension in more:
         trainer.extend(extension)
     keep = _Keep(saves, save_seconds, between)
-    trainer.extend(keep, trigger=keep.due)
-    trainer.extend(ProgressBar(total, label, tick))
+    trainer.extend(keep, trigger=lambda trainer: ranks.first(lambda: keep.due(trainer)))
+    if ranks.leads:
+        trainer.extend(ProgressBar(total, label, tick))
     resumed = saves.resume(trainer, lambda number: number >= total or between(number))
     if resumed is None:
         steps.begin()
-    else:
+    elif ranks.leads:
         print(f'{label}: resumed at {steps.unit} {steps.iteration}, from {resumed}')
     goes_on = not done()
     try:  # where no step is left too, for the extensions and the trainer's clock
@@ -307,11 +313,12 @@ class NumberedUpdater(Steps):
         optimizer: set up on the link to train.
         loss: ``(iteration, state) -> (scalar Variable, next state)``. The state (a NamedTuple of
             arrays with the batch first, or None) is carried to the next update without its graph
-            and is part of every snapshot.
+            and is part of every snapshot. No Variable: there is nothing for this rank.
         state: the state before the first update.
         updates_per_epoch: only for the epoch count in logs.
         debug: name the first non-finite value, at the cost of speed.
         rate: update number -> Adam's step size alpha; None leaves it.
+        ranks: over which gradients, and what is reported, are averaged.
     """
 
     tick_every = 20
@@ -324,8 +331,10 @@ class NumberedUpdater(Steps):
         updates_per_epoch: float = 1.0,
         debug: bool = False,
         rate: Callable[[int], float] | None = None,
+        ranks: Ranks = ALONE,
     ):
         super().__init__(debug)
+        self.ranks = ranks
         self.state = state
         self._optimizer = optimizer
         self._loss = loss
@@ -353,18 +362,30 @@ class NumberedUpdater(Steps):
 
     def step(self) -> None:
         loss, state = self._loss(self.iteration, self.state)
-        value = float(loss.array)
+        value = 0.0 if loss is None else float(loss.array)
         if not np.isfinite(value):
             raise NonFiniteError(f'the loss is {value} at update {self.iteration}')
         self.target.cleargrads()
-        loss.backward()
+        if loss is not None:
+            loss.backward()
         del loss
+        if self.ranks.size > 1:
+            value = self._average(value)
         if self._rate is not None:
             self._optimizer.alpha = self._rate(self.iteration)
         self._optimizer.update()
         self.state = None if state is None else detach(state)
         if self.iteration % self.tick_every == 0:
             self.show(f'loss {value:.4g}', refresh=False)
+
+    def _average(self, value: float) -> float:
+        """Of the loss; of gradients and of what was reported, too."""
+        self.ranks.mean_gradients(self.target)
+        seen = chainer.reporter.get_current_reporter().observation
+        means = self.ranks.average({**seen, '': value})
+        value = means.pop('')
+        seen.update(means)
+        return value
 
     def serialize(self, serializer) -> None:
         self.iteration = int(serializer('iteration', self.iteration))
@@ -406,6 +427,7 @@ class HeldOut(training.Extension):
         keep: where the best weights go.
         patience: measurements without a new best before ``exhausted``. That
             of the end, see ``fit``, does not count.
+        ranks: of which the first one measures and keeps.
 
     Attributes:
         aside: where the best weights lie while those of the end are kept,
@@ -421,8 +443,10 @@ class HeldOut(training.Extension):
         criterion: str,
         keep: str | os.PathLike,
         patience: int | None = None,
+        ranks: Ranks = ALONE,
     ):
-        self.measure = measure
+        self._ranks = ranks
+        self.measure = lambda: ranks.first(measure)
         self.criterion = criterion
         self.keep = pathlib.Path(keep)
         self.patience = patience
@@ -441,7 +465,8 @@ class HeldOut(training.Extension):
         if values[self.criterion] < self.best:
             self.best = float(values[self.criterion])
             self.since_best = 0
-            save_link(self.keep, trainer.updater.target)
+            if self._ranks.leads:
+                save_link(self.keep, trainer.updater.target)
 
     def measure_end(self, link: chainer.Link) -> dict[str, float]:
         """Measure the last weights; they are kept if they are the best.
@@ -453,7 +478,7 @@ class HeldOut(training.Extension):
             The values by their names in the log.
         """
         values = self.measure()
-        if values[self.criterion] < self.best:
+        if values[self.criterion] < self.best and self._ranks.leads:
             if self.aside and math.isfinite(self.best) and not self.aside.exists():
                 with files.atomic_write(self.aside) as file:
                     file.write(self.keep.read_bytes())
@@ -462,7 +487,8 @@ class HeldOut(training.Extension):
 
     def initialize(self, trainer) -> None:
         """Take back what ``measure_end`` set aside, if the training goes on."""
-        if self.aside and self.aside.exists() and not trainer.stop_trigger(trainer):
+        goes_on = self._ranks.leads and not trainer.stop_trigger(trainer)
+        if goes_on and self.aside and self.aside.exists():
             os.replace(self.aside, self.keep)
 
     def serialize(self, serializer) -> None:
@@ -495,7 +521,10 @@ def fit(
             the last good snapshot's path.
     """
     rows = _Rows(log_every, 'iteration')
-    more: list[training.Extension] = [extensions.LogReport(trigger=rows, filename='log.json')]
+    ranks = updater.ranks
+    more: list[training.Extension] = []
+    if ranks.leads:
+        more.append(extensions.LogReport(trigger=rows, filename='log.json'))
     if held_out is not None:
         held_out.trigger = (measure_every, 'iteration')
         held_out.aside = pathlib.Path(folder) / 'snapshots/best.npz'
@@ -509,11 +538,13 @@ def fit(
         finished=lambda: held_out is not None and held_out.exhausted,
         more=more,
         tick=tick,
+        ranks=ranks,
     )
     values = {}
     if held_out is not None and updater.iteration % measure_every:
         values = held_out.measure_end(updater.target)
-    _log_end(trainer, rows, values)
+    if ranks.leads:
+        _log_end(trainer, rows, values)
     return trainer
 
 
@@ -540,5 +571,5 @@ def _log_end(trainer: training.Trainer, rows: _Rows, values: dict[str, float]) -
 
 
 def history(trainer: training.Trainer) -> list[dict[str, float]]:
-    """The log's entries, one per ``log_every`` updates and one of the end."""
-    return trainer.get_extension('LogReport').log
+    """The log's entries, one per ``log_every`` updates and one of the end; the first rank's."""
+    return trainer.get_extension('LogReport').log if trainer.updater.ranks.leads else []

@@ -12,14 +12,18 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.files.archives import read_archive, save_link, write_archive
 from chainer_wm.functions.adam import Adam
+from chainer_wm.links.mdn_rnn import Scale
 from chainer_wm.links.recurrent import detach
 from chainer_wm.rollouts.sequences import EpisodePass, LatentSequences, PassWindow
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
+from chainer_wm.training.data_parallel import ALONE, Ranks, together
 
 
+@together
 def train(
     folder: str | os.PathLike,
     model: Any,
@@ -38,6 +42,7 @@ def train(
     debug: bool = False,
     tick: Callable[[], None] = lambda: None,
     label: str = 'model',
+    ranks: Ranks = ALONE,
 ) -> list[dict]:
     """Minimise M's loss over windows whose state is carried on.
 
@@ -56,18 +61,26 @@ def train(
         done_weight: of a death in the loss, see ``MDNRNN.loss``.
         dropout: rate at which z and h are dropped, by masks that every lane draws anew for a
             window and keeps for all its steps; held-out losses are without.
+        ranks: that train together; each has its share of the lanes.
 
     Returns:
         The log: a row of losses per 20 updates.
+
+    Raises:
+        ValueError: there are fewer lanes than ranks.
     """
     folder = pathlib.Path(folder)
+    ranks.check_lanes(sequences.batch_size, 'batch_size')
+    lanes = ranks.lanes(sequences.batch_size)
     optimizer = Adam(alpha=learning_rate, gradient_clip=clip).setup(model)
 
     def loss(number: int, state: Any):
         rng = stream(seed, 'model z', number)
-        batch = _batch(model, sequences, number, rng)
+        batch = _batch(model, sequences, number, rng, lanes)
+        if ranks.size > 1:
+            batch['scale'] = _scale(ranks, batch)
         if dropout:
-            draw = functools.partial(_uniform, seed, number, sequences.batch_size)
+            draw = functools.partial(_uniform, seed, number, sequences.batch_size, lanes)
             batch['masks'] = model.draw_masks(draw, dropout)
         return model.loss(**batch, state=state, done_weight=done_weight)
 
@@ -75,29 +88,42 @@ def train(
     updater = loop.NumberedUpdater(
         optimizer,
         loss,
-        model.initial_state(sequences.batch_size),
+        model.initial_state(lanes.stop - lanes.start),
         sequences.windows_per_epoch,
         debug,
         loop.linear_rate(learning_rate, last_learning_rate, updates),
+        ranks,
     )
     watch = loop.HeldOut(
-        lambda: measure(model, held_out, seed, done_weight), 'loss', folder / 'model.npz', patience
+        lambda: measure(model, held_out, seed, done_weight),
+        'loss',
+        folder / 'model.npz',
+        patience,
+        ranks,
     )
     trainer = loop.fit(
         folder, updater, updates, label, watch, measure_every=measure_every, tick=tick
     )
-    if not watch.keep.exists():  # an untrained control
+    if ranks.leads and not watch.keep.exists():  # an untrained control
         save_link(watch.keep, model)
     return loop.history(trainer)
 
 
-def _batch(model: Any, sequences: LatentSequences, number: int, rng: np.random.Generator) -> dict:
-    """A window as M's loss takes it, with z drawn from the posteriors."""
-    window = sequences.batch(number)
-    z = _drawn(window.mu, window.ln_var, rng)
+def _batch(
+    model: Any,
+    sequences: LatentSequences,
+    number: int,
+    rng: np.random.Generator,
+    lanes: slice = slice(None),
+) -> dict:
+    """Some lanes of a window as M's loss takes them, with z drawn from the posteriors."""
+    window = sequences.batch(number, lanes)
+    steps, _, size = window.mu.shape
+    eps = rng.standard_normal((steps, sequences.batch_size, size))[:, lanes]
+    z = _moved(window.mu, window.ln_var, eps)
     return _sent(
         model,
-        reward=sequences.reward(number),
+        reward=sequences.reward(number, lanes),
         z=z[:-1],
         a=window.actions,
         z_next=z[1:],
@@ -107,13 +133,24 @@ def _batch(model: Any, sequences: LatentSequences, number: int, rng: np.random.G
     )
 
 
-def _uniform(seed: int, number: int, lanes: int, size: int) -> np.ndarray:
-    return stream(seed, 'model dropout', number).random((lanes, size))
+def _scale(ranks: Ranks, batch: dict) -> Scale:
+    """By what each mean in the loss over some lanes is multiplied."""
+    rewards = batch.get('reward')
+    known = 0 if rewards is None else int(np.isfinite(to_cpu(rewards)).sum())
+    return Scale(*ranks.scale([int(batch['mask'].sum()), batch['done'].size, known]))
+
+
+def _uniform(seed: int, number: int, count: int, lanes: slice, size: int) -> np.ndarray:
+    return stream(seed, 'model dropout', number).random((count, size))[lanes]
 
 
 def _drawn(mu: np.ndarray, ln_var: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """z from V's posteriors: mu + sigma eps, float64."""
-    return mu + np.exp(ln_var / 2) * rng.standard_normal(mu.shape)  # z_t ~ N(mu_t, sigma_t^2)
+    return _moved(mu, ln_var, rng.standard_normal(mu.shape))
+
+
+def _moved(mu: np.ndarray, ln_var: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return mu + np.exp(ln_var / 2) * eps  # z_t ~ N(mu_t, sigma_t^2)
 
 
 def _sent(model: Any, reward: np.ndarray | None, **parts: np.ndarray) -> dict:

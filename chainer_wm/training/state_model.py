@@ -20,10 +20,12 @@ from chainer_wm.rollouts.sequences import LatentSequences
 from chainer_wm.rollouts.states import RecordedStates
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
+from chainer_wm.training.data_parallel import ALONE, Ranks, scaled, together
 
 BEST = 'model.npz'
 
 
+@together
 def train(
     folder: str | os.PathLike,
     model: StateModel,
@@ -39,6 +41,7 @@ def train(
     debug: bool = False,
     tick: Callable[[], None] = lambda: None,
     label: str = 'model',
+    ranks: Ranks = ALONE,
 ) -> list[dict]:
     """Minimise M's loss over windows whose state is carried on.
 
@@ -51,34 +54,47 @@ def train(
         last_learning_rate: Adam's falls to this in a straight line, if it is lower.
         clip: gradients are cut element-wise to [-clip, clip].
         measure_every: updates between two measurements; the end is one too.
+        ranks: that train together; each has its share of the lanes.
 
     Returns:
         The log: a row of losses per 20 updates.
+
+    Raises:
+        ValueError: there are fewer lanes than ranks.
     """
     folder = pathlib.Path(folder)
+    ranks.check_lanes(sequences.batch_size, 'batch_size')
+    lanes = ranks.lanes(sequences.batch_size)
     optimizer = Adam(alpha=learning_rate, gradient_clip=clip).setup(model)
 
     def loss(number: int, state: Any):
-        window = sequences.batch(number)
-        noise = dequantising(stream(seed, 'dequantise', number), window.mu[1:].shape)
+        window = sequences.batch(number, lanes)
+        steps, _, size = window.mu[1:].shape
+        whole = steps, sequences.batch_size, size
+        noise = dequantising(stream(seed, 'dequantise', number), whole)[:, lanes]
         parts = (window.mu[:-1], window.actions, window.mu[1:], window.mask, window.reset, noise)
         s, a, s_next, mask, reset, noise = map(model.send, parts)
-        return model.loss(s, a, s_next, mask, state, reset, noise)
+        found, state = model.loss(s, a, s_next, mask, state, reset, noise)
+        (scale,) = ranks.scale([int(window.mask.sum())])
+        return scaled(found, scale) if ranks.size > 1 else found, state
 
     updates = math.ceil(epochs * sequences.windows_per_epoch)
     updater = loop.NumberedUpdater(
         optimizer,
         loss,
-        model.initial_state(sequences.batch_size),
+        model.initial_state(lanes.stop - lanes.start),
         sequences.windows_per_epoch,
         debug,
         loop.linear_rate(learning_rate, last_learning_rate, updates),
+        ranks,
     )
-    watch = loop.HeldOut(lambda: measure(model, held_out, seed), 'loss', folder / BEST)
+    watch = loop.HeldOut(
+        lambda: measure(model, held_out, seed), 'loss', folder / BEST, ranks=ranks
+    )
     trainer = loop.fit(
         folder, updater, updates, label, watch, measure_every=measure_every, tick=tick
     )
-    if not watch.keep.exists():  # nothing was trained
+    if ranks.leads and not watch.keep.exists():  # nothing was trained
         save_link(watch.keep, model)
     return loop.history(trainer)
 

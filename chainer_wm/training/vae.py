@@ -29,8 +29,10 @@ from chainer_wm.rollouts.frames import FrameDataset
 from chainer_wm.rollouts.latents import LatentWriter
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
+from chainer_wm.training.data_parallel import ALONE, Ranks, scaled, together
 
 
+@together
 def train(
     folder: str | os.PathLike,
     store: RolloutStore | JoinedStores,
@@ -46,6 +48,7 @@ def train(
     memory_mb: float = 1024,
     debug: bool = False,
     tick: Callable[[], None] = lambda: None,
+    ranks: Ranks = ALONE,
 ) -> list[dict]:
     """Minimise V's loss over all frames of ``episodes``, ``epochs`` times.
 
@@ -57,33 +60,43 @@ def train(
         last_learning_rate: Adam's falls to this in a straight line, if it
             is lower.
         kl_tolerance: nats per latent that cost nothing.
-        memory_mb: limit of the frames held at once.
+        memory_mb: limit of the frames held at once, by each rank.
+        ranks: that train together; each has its share of every batch.
 
     Returns:
         The log: a row of losses per 20 updates.
 
     Raises:
-        ValueError: a learning rate is negative.
+        ValueError: a learning rate is negative, or a batch has too few frames for the ranks.
     """
     folder = pathlib.Path(folder)
+    ranks.check_lanes(batch_size, 'batch_size')
     optimizer = Adam(alpha=learning_rate).setup(vision)
 
     def loss(number: int, state: None):
         batch = to_input(frames.batch(number), vision.xp, vision.dtype.type)
+        (scale,) = ranks.scale([len(batch)])
+        if not len(batch):
+            return None, None
         rng = stream(seed, 'vision noise', number)
-        return vision.loss(batch, rng=rng, kl_tolerance=kl_tolerance), None
+        size = frames.size(number)
+        eps = rng.standard_normal((size, vision.latent_size))[ranks.lanes(size)]
+        found = vision.loss(batch, eps, kl_tolerance=kl_tolerance)
+        return scaled(found, scale) if ranks.size > 1 else found, None
 
     with contextlib.closing(
-        FrameDataset(store, batch_size, seed, memory_mb, episodes=episodes)
+        FrameDataset(store, batch_size, seed, memory_mb, episodes=episodes, ranks=ranks)
     ) as frames:
-        print(f'vision: {frames}')
+        if ranks.leads:
+            print(f'vision: {frames}')
         updates = math.ceil(epochs * frames.batches_per_epoch)
         rate = loop.linear_rate(learning_rate, last_learning_rate, updates)
         updater = loop.NumberedUpdater(
-            optimizer, loss, None, frames.batches_per_epoch, debug, rate
+            optimizer, loss, None, frames.batches_per_epoch, debug, rate, ranks
         )
         trainer = loop.fit(folder, updater, updates, 'vision', tick=tick)
-    save_link(folder / 'vision.npz', vision)
+    if ranks.leads:
+        save_link(folder / 'vision.npz', vision)
     return loop.history(trainer)
 
 
