@@ -5,6 +5,7 @@
 # make play       the trained agent in the game and in its dream, as a GIF
 # make look       play in that dream yourself, in a browser
 # make benchmark  each workload beside its peers
+# make wheel      dist/chainer_wm-*.whl: the library without the repository
 # make clean      remove what was installed and built; data/ stays
 # make clean-data remove every cached rollout and every run in data/
 #
@@ -26,7 +27,7 @@ PYTEST = $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 export PYTHON VENV EXTRAS
 
 .PHONY: help demo play look test test-all check lint check-gpu format benchmark peers
-.PHONY: clean clean-data
+.PHONY: wheel clean clean-data
 
 help:
 	@sed -n '/^# /s/^# //p;/^$$/q' Makefile
@@ -69,6 +70,9 @@ format: $(VENV)/.installed
 
 benchmark: $(VENV)/.installed
 	$(RUN) experiments/benchmark/run.py $(ARGS)
+
+wheel: $(VENV)/.installed
+	$(RUN) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
 # The peers live in an environment of their own: one of them is a package
 # named dnc too. On Linux the newest PyTorch brings CUDA, several GB; name a CPU

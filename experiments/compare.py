@@ -27,7 +27,7 @@ def script(argv=None) -> None:
     found = comparison.compare(runs, given.by)
     print(comparison.as_text(found))
     if given.out:
-        files.write_json(given.out / 'comparison.json', found)
+        files.write_json(given.out / 'comparison.json', found, seal=False)
         for path in comparison_figures.draw(given.out, runs, given.by):
             print(f'figure: {path}')
 

@@ -177,7 +177,7 @@ def shares(config: Config, run, name, core, training, count, seed) -> list[float
     """One M: its shares on the episodes that it learnt from, and on new."""
     folder = run.path(f'{name.replace(", ", "-")}-{count}-{seed}')
     if (folder / 'shares.json').exists():
-        return files.read_json(folder / 'shares.json')
+        return files.read_json(folder / 'shares.json', list)
     rollouts = played(seed, 'learnt from', count)
     model = new_model(core, seed)
     model.to_device(config.device)

@@ -32,6 +32,7 @@ from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.agents.rnd import CONVOLUTIONS, RND
 from chainer_wm.envs import wrappers
 from chainer_wm.envs.pixelcopter import PixelCopter
+from chainer_wm.files.npz import read_array, write_array
 from chainer_wm.play.collector import Collector
 from chainer_wm.play.evaluation import episode_rngs, play_together, summary
 from chainer_wm.play.films import film
@@ -289,7 +290,7 @@ def evolve(config: Config, run: run_folder.Run) -> None:
         label=f'cma-es, seed {config.seed}',
         tick=run.tick,
     )
-    np.save(run.path('search', 'theta.npy'), found.theta)
+    write_array(run.path('search', 'theta.npy'), found.theta)
     run.add_results(steps=found.history[-1]['steps'])
     at = np.array([row['generation'] for row in found.history])
     plots.training_curves(
@@ -304,7 +305,7 @@ def evolve(config: Config, run: run_folder.Run) -> None:
 def player(config: Config, run: run_folder.SavedRun) -> Policy:
     """The trained policy, which draws its actions; or the controller found."""
     if config.learner == 'cma_es':
-        return LinearPolicy(np.load(run.path('search', 'theta.npy')))
+        return LinearPolicy(read_array(run.path('search', 'theta.npy')))
     made = network(config)
     ppo.load(run.path('policy'), made)
     return NetworkPolicy(made, make_env(config).action_space)

@@ -15,11 +15,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from chainer_wm.files.archives import read_archive, write_archive
+from chainer_wm.files.archives import built_from, read_archive, write_archive
+from chainer_wm.files.npz import check_finite
 
 
 class Constants(NamedTuple):
@@ -113,8 +114,9 @@ class _Stored:
     def restore(self, arrays):
         for name in self._names:
             wanted = getattr(self, name).shape
-            if arrays[name].shape != wanted:
-                raise ValueError(f'{name} has shape {arrays[name].shape}, not {wanted}')
+            found = arrays[name]
+            if found.shape != wanted or found.dtype != np.float64:
+                raise ValueError(f'{name} is {found.dtype} {found.shape}, not float64 {wanted}')
             setattr(self, name, arrays[name])
 
 
@@ -195,6 +197,8 @@ def _roots(values: np.ndarray) -> np.ndarray:
 
 
 KIND = 'cma_es/1'
+_GENERATORS = ('PCG64', 'PCG64DXSM', 'MT19937', 'Philox', 'SFC64')
+_MOST_CANDIDATES = 1_000_000  # of a file that is believed
 MAX_CONDITION = 1e14
 #: Step sizes, relative to the first one, at which a search is over.
 STEP_TINY, STEP_HUGE = 1e-12, 1e8
@@ -459,9 +463,19 @@ class CMAES:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is damaged, or holds something else.
+            FileError: the file is damaged, or holds something else.
         """
         settings, arrays = read_archive(path, KIND)
+        check_finite(path, arrays)
+        with built_from(path):
+            return cls._restored(settings, arrays)
+
+    @classmethod
+    def _restored(cls, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> CMAES:
+        if settings['rng']['bit_generator'] not in _GENERATORS:
+            raise ValueError(f'there is no generator {settings["rng"]["bit_generator"]!r:.40}')
+        if not 0 < settings['population_size'] <= _MOST_CANDIDATES:
+            raise ValueError(f'{settings["population_size"]!r:.40} candidates')
         bits = getattr(np.random, settings['rng']['bit_generator'])()
         bits.state = settings['rng']
         search = cls(
@@ -474,7 +488,11 @@ class CMAES:
         )
         for name in _SCALARS:
             setattr(search, name, settings[name])
+        n = len(arrays['_mean'])
         for name in _ARRAYS:
-            setattr(search, name, arrays.get(name))
+            found = arrays.get(name)
+            if found is not None and (found.shape[-1:] != (n,) or found.dtype != np.float64):
+                raise ValueError(f'{name} is {found.dtype} {found.shape}, but m has {n} numbers')
+            setattr(search, name, found)
         search._covariance.restore(arrays)
         return search

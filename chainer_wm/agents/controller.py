@@ -22,7 +22,7 @@ import chainer.links as L
 import numpy as np
 from chainer import backend
 
-from chainer_wm.files.archives import read_archive, write_archive
+from chainer_wm.files.archives import built_from, read_archive, write_archive
 
 KIND = 'controller/1'
 ACTIONS = ('tanh', 'driving', 'likeliest')
@@ -317,13 +317,20 @@ def load_controller(path: str | os.PathLike) -> Controller:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or holds something else.
+        FileError: the file is damaged, or holds something else.
     """
     settings, arrays = read_archive(path, KIND)
+    with built_from(path):
+        return _restored(settings, arrays['theta'])
+
+
+def _restored(settings: dict[str, Any], theta: np.ndarray) -> Controller:
+    if theta.ndim != 1 or theta.dtype.kind != 'f' or max(settings['sizes']) > theta.size:
+        raise ValueError(f'theta is {theta.dtype} {theta.shape}, layers are {settings["sizes"]}')
     sizes, *options = (settings[name] for name in ('sizes', 'bias', 'actions'))
     if len(sizes) == 2:
         controller: Controller = LinearController(*sizes, *options)
     else:
         controller = Controller(sizes, *options)
-    controller.set_theta(arrays['theta'])
+    controller.set_theta(theta)
     return controller

@@ -5,17 +5,19 @@ A link goes into one such file too: its weights and how to build it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import chainer
 import numpy as np
 
 from chainer_wm import files
+from chainer_wm.files.npz import check_finite, read_npz
+
+_MODEST = 4096  # a size that may be anywhere, whatever the arrays
 
 
 def write_archive(
@@ -47,26 +49,18 @@ def read_archive(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or is of another kind.
+        FileError: the file is damaged, or is of another kind.
     """
+    arrays = read_npz(path)
     try:
-        with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        settings = json.loads(arrays.pop('settings').item())
+        settings = files.parse_json(str(arrays.pop('settings').item()).encode())
         found = settings.pop('kind')
-    except (
-        ValueError,  # includes JSONDecodeError
-        KeyError,
-        AttributeError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise ValueError(
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise files.FileError(
             f'{path} is no whole {kind} archive ({error}): was it cut off, or is it another file?'
         ) from error
     if found != kind:
-        raise ValueError(
+        raise files.FileError(
             f'{path} holds {found!r}, but {kind!r} is wanted: is it the '
             'file of another part, or of another version?'
         )
@@ -103,13 +97,63 @@ def load_link(path: str | os.PathLike, kind: type[chainer.Link], device: Any = '
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or holds another kind of link.
+        FileError: the file is damaged, holds another kind of link, or weights that are not finite.
     """
     settings, arrays = read_archive(path, _kind(kind))
-    link = kind(**settings['config'])
-    chainer.serializers.NpzDeserializer(arrays).load(link)
+    check_finite(path, arrays)
+    largest = max((n for array in arrays.values() for n in array.shape), default=0)
+    with built_from(path):
+        _refuse_large(settings['config'], max(largest, _MODEST))
+        link = kind(**settings['config'])
+        _check_weights(link, arrays)
+        chainer.serializers.NpzDeserializer(arrays).load(link)
     link.to_device(device)
     return link
+
+
+@contextlib.contextmanager
+def built_from(path: str | os.PathLike) -> Iterator[None]:
+    """Whatever fails while something is built from a file's settings and arrays names the file.
+
+    Raises:
+        FileError: in the place of what was raised.
+    """
+    try:
+        yield
+    except files.FileError:
+        raise
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise files.FileError(_misfit(path, error)) from error
+    except (chainer.utils.type_check.InvalidType, AssertionError, MemoryError) as error:
+        raise files.FileError(_misfit(path, error)) from error
+
+
+def _misfit(path: str | os.PathLike, error: BaseException) -> str:
+    said = ' '.join(str(error).split())[:200]
+    return (
+        f'{path} does not hold together ({type(error).__name__}: {said}): was it altered, or '
+        'written by another version?'
+    )
+
+
+def _refuse_large(config: Mapping[str, Any], most: int) -> None:
+    """A size that no array of the file has would fill the memory before it is found wrong."""
+    for name, value in config.items():
+        numbers = value if isinstance(value, list) else [value]
+        if name != 'seed' and any(isinstance(n, (int, float)) and n > most for n in numbers):
+            raise ValueError(f'{name} is {str(value)[:40]}, no array has more than {most}')
+
+
+def _check_weights(link: chainer.Link, arrays: Mapping[str, np.ndarray]) -> None:
+    """Shapes as the link has them: Chainer would spread a smaller array over a larger one."""
+    for name, parameter in link.namedparams():
+        found = arrays.get(name.lstrip('/'))
+        if found is None or parameter.array is None:
+            continue
+        if found.shape != parameter.shape or found.dtype.kind != 'f':
+            raise ValueError(
+                f'{name} is {found.dtype} {found.shape}, wanted are floats {parameter.shape}'
+            )
 
 
 def _kind(link: type[chainer.Link]) -> str:

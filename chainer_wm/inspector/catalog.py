@@ -192,7 +192,7 @@ def curves(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
         found |= {name: each for name, each in said.items() if _is_curve(each)}
     for path in _logs(folder):
         try:
-            rows = files.read_json(path)
+            rows = files.read_json(path, object)
         except (ValueError, OSError):  # half written, or damaged: the summary names it
             continue
         if isinstance(rows, dict):

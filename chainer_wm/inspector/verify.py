@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import zipfile
@@ -151,7 +150,7 @@ def _read(path: pathlib.Path) -> Iterator[str]:
 
 
 def _json(path: pathlib.Path) -> Iterator[str]:
-    files.read_json(path)
+    files.read_json(path, object)
     return iter(())
 
 
@@ -161,7 +160,7 @@ def _json_lines(path: pathlib.Path) -> Iterator[str]:
         for number, line in enumerate(file, start=1):
             if line.endswith(b'\n') and line.strip():
                 try:
-                    json.loads(line)
+                    files.parse_json(line)
                 except ValueError as error:
                     yield f'line {number} is not JSON ({error})'
 

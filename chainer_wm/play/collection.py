@@ -174,6 +174,8 @@ def collect(
     policy = _describe_store(store, setup)
     store.verify(progress=progress)
     store.remove_unfinished()
+    if lost := store.unlisted():
+        print(f'{store.path}: {len(lost)} files are not listed, {lost[0]} the first; played again')
     missing = store.missing(episodes)
     most = GROUP if lanes.lanes_of(policy) > 1 else 1
     tasks = lanes.groups(missing, count_of(workers), most)

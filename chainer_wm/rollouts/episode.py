@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
 import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 
 from chainer_wm import files
+from chainer_wm.files.npz import read_npz
 
 _ARRAYS = ('observations', 'actions', 'rewards', 'terminated', 'truncated')
 
@@ -45,6 +44,8 @@ class Rollout:
         dtypes = (np.uint8, np.float32, np.float32, np.bool_, np.bool_)
         for name, dtype in zip(_ARRAYS, dtypes):
             array = getattr(self, name)
+            if not array.ndim:
+                raise ValueError(f'{name} are one number, expected one entry per step')
             if array.dtype != dtype:
                 raise TypeError(f'{name} are {array.dtype}, expected {np.dtype(dtype)}')
         lengths = {name: len(getattr(self, name)) for name in _ARRAYS}
@@ -53,6 +54,8 @@ class Rollout:
                 'an episode needs one entry per step in every '
                 f'array, and at least one step; got {lengths}'
             )
+        if any(getattr(self, name).ndim != 1 for name in _ARRAYS[2:]):
+            raise ValueError('rewards, terminated and truncated need one number per step')
         if self.actions.ndim != 2:
             raise ValueError(
                 f'actions have shape {self.actions.shape}, expected (steps, action size)'
@@ -86,9 +89,11 @@ class Rollout:
             ValueError: the bytes are not such an npz.
         """
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as npz:
-                arrays = {name: npz[name] for name in _ARRAYS}
-                info = json.loads(str(npz['info']))
-        except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError) as error:
+            held = read_npz('episode', data)
+            arrays = {name: held[name] for name in _ARRAYS}
+            info = files.parse_json(str(held['info']).encode())
+        except (ValueError, KeyError) as error:
             raise ValueError(f'not a readable episode ({error})') from error
+        if not isinstance(info, dict):
+            raise ValueError(f'not a readable episode (info is a {type(info).__name__})')
         return cls(**arrays, info=info)

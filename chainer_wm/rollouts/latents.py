@@ -24,6 +24,8 @@ FORMAT_VERSION = 1
 _ARRAYS = ('mu', 'ln_var', 'actions')
 _HEADER = 128  # bytes of an npy file before its rows
 _SYNC_EVERY = 16  # episodes
+_INDEX = {'latent_size': int, 'action_size': int, 'source': dict, 'rows': int, 'episodes': list}
+_EPISODE = {'episode': int, 'length': int, 'terminated': bool}
 
 
 def _header(rows: int, width: int) -> bytes:
@@ -49,7 +51,7 @@ class LatentWriter:
         complete: `finish` was called, now or by an earlier writer.
 
     Raises:
-        ValueError: the folder was begun with other sizes or another source.
+        FileError: the folder was begun with other sizes or another source, or is damaged.
     """
 
     def __init__(
@@ -81,20 +83,25 @@ class LatentWriter:
         """The episodes that are in, after a look at what was begun."""
         if self.complete:
             index = files.read_json(self.folder / 'index.json')
-            self._check(index)
+            self._check(index, 'index.json')
+            files.expect(self.folder / 'index.json', index, _INDEX)
             return index['episodes']
-        lines = list(jsonlines.read_lines(self._progress))
+        lines = list(jsonlines.read_lines(self._progress, strict=True))
         if not lines:
             jsonlines.append_line(self._progress, self._begin)
             return []
-        self._check(lines[0])
+        self._check(lines[0], self._progress.name)
+        for line in lines[1:]:
+            files.expect(self._progress, line, {'episodes': list})
+            for each in line['episodes']:
+                _check_episode(self._progress, each)
         return [e for line in lines[1:] for e in line['episodes']]
 
-    def _check(self, begun: dict[str, Any]) -> None:
+    def _check(self, begun: dict[str, Any], name: str) -> None:
         for key, new in self._begin.items():
             if begun.get(key) != new:
-                raise ValueError(
-                    f'{self.folder} was begun with {key} = {begun.get(key)!r},'
+                raise files.FileError(
+                    f'{self.folder / name} was begun with {key} = {begun.get(key)!r},'
                     f' now it is {new!r}: was V trained again? Remove the '
                     'folder to encode anew'
                 )
@@ -106,7 +113,7 @@ class LatentWriter:
         end = _HEADER + self._rows * self._widths[name] * 4
         size = path.stat().st_size
         if self._rows and size < end:
-            raise ValueError(
+            raise files.FileError(
                 f'{path} has {size} bytes but {end} were written: was it cut '
                 'off? Remove the folder to encode anew'
             )
@@ -193,8 +200,10 @@ class LatentWriter:
             file.write(_header(rows, self._widths[name]))
             file.seek(0, os.SEEK_END)
         self._commit()
+        sums = {name: files.sha256(self.folder / f'{name}.npy') for name in _ARRAYS}
         files.write_json(
-            self.folder / 'index.json', {**self._begin, 'rows': rows, 'episodes': self._episodes}
+            self.folder / 'index.json',
+            {**self._begin, 'rows': rows, 'sha256': sums, 'episodes': self._episodes},
         )
 
     def close(self) -> None:
@@ -214,7 +223,7 @@ class LatentWriter:
 
 
 class Latents:
-    """Encoded episodes, memory-mapped: opening reads next to nothing.
+    """Encoded episodes, memory-mapped; opening compares their bytes with the index.
 
     Attributes:
         mu, ln_var: (rows, Z) float32, posterior of each frame.
@@ -226,7 +235,7 @@ class Latents:
 
     Raises:
         FileNotFoundError: the folder is not finished, or not there.
-        ValueError: a file does not fit the index.
+        FileError: a file does not fit the index, or was altered.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -234,17 +243,20 @@ class Latents:
         if not (folder / 'index.json').exists():
             raise FileNotFoundError(f'{folder} holds no finished codes: run the encode stage')
         index = files.read_json(folder / 'index.json')
-        if index['format'] != FORMAT_VERSION:
-            raise ValueError(
-                f'{folder} has format {index["format"]}, this program reads '
+        if index.get('format') != FORMAT_VERSION:
+            raise files.FileError(
+                f'{folder / "index.json"} has format {index.get("format")}, this program reads '
                 f'{FORMAT_VERSION}: was it written by another version?'
             )
+        files.expect(folder / 'index.json', index, _INDEX)
+        for each in index['episodes']:
+            _check_episode(folder / 'index.json', each)
         self.latent_size: int = index['latent_size']
         self.action_size: int = index['action_size']
         self.source: dict[str, Any] = index['source']
         rows = index['rows']
         self.mu, self.ln_var, self.actions = (
-            _map(folder / f'{name}.npy', rows, width)
+            _map(folder / f'{name}.npy', rows, width, index.get('sha256', {}).get(name))
             for name, width in zip(_ARRAYS, (self.latent_size, self.latent_size, self.action_size))
         )
         column = {
@@ -252,6 +264,11 @@ class Latents:
         }
         self.episodes = np.array(column['episode'], np.int64)
         self.lengths = np.array(column['length'], np.int64)
+        if self.lengths.sum() != rows or (self.lengths < 1).any():
+            raise files.FileError(
+                f'{folder / "index.json"} lists episodes of {self.lengths.sum()} rows, the arrays '
+                f'have {rows}: was it altered?'
+            )
         self.starts = np.cumsum(self.lengths) - self.lengths
         self.terminated = np.array(column['terminated'], bool)
         self._positions = {e: i for i, e in enumerate(column['episode'])}
@@ -336,16 +353,27 @@ class JoinedLatents(Latents):
         return episode
 
 
-def _map(path: pathlib.Path, rows: int, width: int) -> np.ndarray:
+def _check_episode(path: pathlib.Path, row: Any) -> None:
+    if not isinstance(row, dict):
+        raise files.FileError(f'{path}: {row!r:.40} is no row of an episode')
+    files.expect(path, row, _EPISODE)
+
+
+def _map(path: pathlib.Path, rows: int, width: int, digest: str | None) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode='r', allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(
+        array = np.lib.format.open_memmap(path, mode='r')
+    except Exception as error:  # whatever NumPy raises for bytes that are no npy
+        raise files.FileError(
             f'{path} cannot be read ({error}): was it cut off? Encode again'
         ) from error
-    if array.shape != (rows, width):
-        raise ValueError(
+    if array.shape != (rows, width) or array.dtype != np.float32:
+        raise files.FileError(
             f'{path} has shape {array.shape}, index.json says {(rows, width)}:'
             ' do they come from different runs?'
+        )
+    if digest is not None and files.sha256(path) != digest:
+        raise files.FileError(
+            f'{path} has other bytes than index.json says: was it altered? Remove the folder to '
+            'encode anew'
         )
     return array

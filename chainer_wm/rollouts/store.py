@@ -18,10 +18,19 @@ from chainer_wm.files import jsonlines
 from chainer_wm.rollouts.episode import Rollout
 
 FORMAT_VERSION = 1
+_MANIFEST = {'game': str, 'settings': dict, 'seed': int, 'versions': dict}
+_ENTRY = {
+    'episode': int,
+    'file': str,
+    'length': int,
+    'return': (int, float),
+    'sha256': str,
+    'bytes': int,
+}
 Number = tuple[int, int]  # of a joined store: the part, and the episode there
 
 
-class DamagedEpisode(ValueError):
+class DamagedEpisode(files.FileError):
     """An episode's file is missing, cut short, altered or unreadable.
 
     Args:
@@ -42,7 +51,7 @@ class RolloutStore:
         path: the folder; nothing is created before something is written.
 
     Raises:
-        ValueError: the manifest is of another format version, or not JSON.
+        FileError: the manifest is of another format version, or not JSON.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -55,18 +64,36 @@ class RolloutStore:
         """Read the manifest and the list again, as another process left it."""
         manifest = self.path / 'manifest.json'
         self.manifest = files.read_json(manifest) if manifest.exists() else None
-        if self.manifest and self.manifest.get('format') != FORMAT_VERSION:
-            raise ValueError(
-                f'{self.path} has format {self.manifest.get("format")}, this '
+        if self.manifest is not None and self.manifest.get('format') != FORMAT_VERSION:
+            raise files.FileError(
+                f'{manifest} has format {self.manifest.get("format")}, this '
                 f'program reads {FORMAT_VERSION}: was it written by another '
                 'version?'
             )
         self._entries = {}
         for line in jsonlines.read_lines(self.path / 'episodes.jsonl'):
+            if not self._usable(line):
+                continue
             if 'set_aside' in line:
                 self._entries.pop(line['episode'], None)
             else:
                 self._entries[line['episode']] = line
+
+    def _usable(self, line: dict[str, Any]) -> bool:
+        """Whether a line of the list says what it must, and names a file in this folder.
+
+        One that does not is left out, with a warning: its episode is then missing.
+        """
+        where = f'{self.path / "episodes.jsonl"}, the line of episode {line.get("episode")!r:.40}'
+        try:
+            files.expect(where, line, {'episode': int} if 'set_aside' in line else _ENTRY)
+            name = pathlib.PurePath(line.get('file', ''))
+            if name.is_absolute() or '..' in name.parts:
+                raise files.FileError(f'{where}: {name!s:.60} is outside of the folder')
+        except files.FileError as error:
+            warnings.warn(f'{error} It is left out', stacklevel=4)
+            return False
+        return True
 
     def describe(
         self, game: str, settings: Mapping[str, Any], seed: int, versions: Mapping[str, str]
@@ -74,7 +101,7 @@ class RolloutStore:
         """Write the manifest, or check it against the one that is there.
 
         Raises:
-            ValueError: the store holds episodes of another game, seed or settings; the message
+            FileError: the store holds episodes of another game, seed or settings; the message
                 names the first value that differs.
         """
         new = json.loads(
@@ -92,9 +119,10 @@ class RolloutStore:
         if self.manifest is None:
             files.write_json(self.path / 'manifest.json', new)
             self.manifest = new
+        files.expect(self.path / 'manifest.json', self.manifest, _MANIFEST)
         for key in ('game', 'settings', 'seed'):
             if found := _difference(self.manifest[key], new[key], key):
-                raise ValueError(
+                raise files.FileError(
                     f'{self.path} was collected with {found[0]} = {found[1]!r}'
                     f', now it is {found[2]!r}: mixing them would void the '
                     'data; choose another folder, or the old setting'
@@ -192,9 +220,13 @@ class RolloutStore:
         """
         data = self._verified(episode)
         try:
-            return Rollout.from_bytes(data)
+            rollout = Rollout.from_bytes(data)
         except (ValueError, TypeError) as error:
             raise DamagedEpisode(episode, f'{self._file(episode)}: {error}') from error
+        if len(rollout) != (listed := self.entry(episode)['length']):
+            reason = f'{self._file(episode)} has {len(rollout)} steps, listed with {listed}'
+            raise DamagedEpisode(episode, reason)
+        return rollout
 
     def __iter__(self) -> Iterator[Rollout]:
         """All episodes in order; a damaged one is named and set aside."""
@@ -235,6 +267,12 @@ class RolloutStore:
         """This process, or another one, has set the episode aside."""
         self._entries.pop(episode, None)
 
+    def unlisted(self) -> list[str]:
+        """Whole files without a line: a killed writer's, or the list was cut or lost."""
+        listed = {entry['file'] for entry in self._entries.values()}
+        found = sorted((self.path / 'episodes').glob('[0-9]*.npz'))
+        return [path.name for path in found if f'episodes/{path.name}' not in listed]
+
     def remove_unfinished(self) -> list[str]:
         """Delete what killed writers left half written; names the files.
 
@@ -273,7 +311,7 @@ class RolloutStore:
 
     def _check_size(self, episode: int) -> None:
         path, expected = self._file(episode), self.entry(episode)['bytes']
-        if not path.exists():
+        if not path.is_file():
             raise DamagedEpisode(episode, f'{path} is missing')
         if (size := path.stat().st_size) != expected:
             raise DamagedEpisode(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import operator
 import pathlib
+import re
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +19,7 @@ from chainer_wm.functions.non_finite import NonFiniteError
 from chainer_wm.links.recurrent import CORES
 from chainer_wm.play.cluster import Cluster, ClusterError
 from chainer_wm.play.engines import Workers
+from chainer_wm.play.workers import WorkerError
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.checks import check, flag_of
 from chainer_wm.training import data_parallel
@@ -355,8 +358,18 @@ def _wanted(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 EXPECTED = (
-    *(run_folder.RunError, DeviceError, NonFiniteError, FileNotFoundError),
+    *(files.FileError, DeviceError, NonFiniteError, FileNotFoundError),
     *(ClusterError, CommunicatorError),
+)
+#: What a disk says: it is full, or does not let one write.
+_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
 )
 
 
@@ -366,5 +379,19 @@ def main(script: Callable[[], Any]) -> None:
         script()
     except EXPECTED as error:
         data_parallel.stop(f'error: {error}')
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        data_parallel.stop(
+            f'error: {error}: make room or give the rights, then repeat the command'
+        )
+    except WorkerError as error:  # its text ends with what the worker raised
+        last = str(error).strip().splitlines()[-1]
+        said = re.search(r'Error: (\[Errno (\d+)\].*)', last)
+        if said is None or int(said[2]) not in _DISK:
+            raise
+        data_parallel.stop(
+            f'error: {said[1]}: make room or give the rights, then repeat the command'
+        )
     except KeyboardInterrupt:
         data_parallel.stop('\ninterrupted: repeat the command to go on from here')

@@ -105,7 +105,7 @@ def tables(folder: str | os.PathLike, solved: float) -> dict[str, Any]:
     """
     every = rows(folder)
     after = [
-        {**row, 'reported': files.read_json(reported_path(folder, row))}
+        {**row, 'reported': files.read_json(reported_path(folder, row), list)}
         for row in after_levels(every)
     ]
     totals = [0, *(row['real_steps'] for row in after)]

@@ -21,8 +21,11 @@ from typing import Any
 
 from chainer_wm import files
 
+_FOREIGN = {'preset', 'format', 'generations', 'collect'}  # what other files of a run begin with
+_RESULTS = {'experiment': str, 'run': str, 'config': dict, 'seed': int, 'commits': list}
 
-class RunError(ValueError):
+
+class RunError(files.FileError):
     """A run's folder does not fit what is asked of it."""
 
 
@@ -51,11 +54,21 @@ class SavedRun:
     def results(self) -> dict[str, Any]:
         """What ``results.json`` holds; empty before the first result."""
         path = self.path('results.json')
-        return files.read_json(path) if path.exists() else {}
+        found = files.read_json(path) if path.exists() else {}
+        for name, kind in _RESULTS.items():
+            files.expect(path, found, {name: kind} if name in found else {})
+        foreign = found.keys() & _FOREIGN
+        if foreign and 'experiment' not in found:
+            raise files.FileError(f'{path} has {min(foreign)}: is it a copy of another file?')
+        return found
 
     def _stage_table(self) -> dict[str, dict]:
         path = self.path('stages.json')
-        return files.read_json(path) if path.exists() else {}
+        table = files.read_json(path) if path.exists() else {}
+        for stage in table:
+            files.expect(path, table, {stage: dict})
+            files.expect(path, table[stage], {'done': bool, 'seconds': (int, float)})
+        return table
 
 
 class Run(SavedRun):

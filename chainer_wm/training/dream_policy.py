@@ -16,9 +16,10 @@ from chainer_wm.agents.ppo.learner import PPO
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.devices import to_cpu
 from chainer_wm.dream.gym_envs import ChoiceVectorEnv
+from chainer_wm.files.npz import read_array, write_array
 from chainer_wm.play.collector import Collector
 from chainer_wm.training import ppo
-from chainer_wm.training.evolution import TABLE, Evaluate, Evolution
+from chainer_wm.training.evolution import TABLE, Evaluate, Evolution, read_table
 
 
 def folded(network: ActorCritic, unit: np.ndarray) -> np.ndarray:
@@ -84,7 +85,7 @@ def train(
         )
     folder = pathlib.Path(folder)
     table = folder / TABLE
-    rows = files.read_json(table)['evaluations'] if table.exists() else []
+    rows = read_table(table)['evaluations'] if table.exists() else []
     collector = Collector(learner.network, env)
     log: list[dict[str, Any]] = []
     for stop in [*range(evaluate_every, updates, evaluate_every), updates]:
@@ -104,7 +105,7 @@ def train(
     found = Evolution(theta, updates, history, rows)
     if choose == 'game':
         best = max(rows, key=lambda row: row['mean'])['generation']
-        found = found._replace(theta=np.load(_theta_path(folder, best)), generation=best)
+        found = found._replace(theta=read_array(_theta_path(folder, best)), generation=best)
     return found
 
 
@@ -113,8 +114,7 @@ def _score(
 ) -> dict[str, Any]:
     """Of a theta in the game; it is kept."""
     score = evaluate(theta, update)
-    with files.atomic_write(_theta_path(folder, update)) as file:
-        np.save(file, theta)
+    write_array(_theta_path(folder, update), theta)
     tqdm.tqdm.write(
         f'update {update}: {score["mean"]:.0f} ± {score["std"]:.0f} over {score["episodes"]} '
         'episodes of the game'

@@ -18,6 +18,7 @@ from chainer_wm import files
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.world_model import AgentState, WorldModelAgent
 from chainer_wm.dream.simulator import Dream, evaluate_population
+from chainer_wm.files.npz import read_array, write_array
 from chainer_wm.play import lanes
 from chainer_wm.play.engines import Workers, label_of, make_pool, portable
 from chainer_wm.seeds import stream
@@ -297,7 +298,7 @@ def inherit(before: str | os.PathLike, folder: str | os.PathLike, anew: bool = F
     before, folder = pathlib.Path(before), pathlib.Path(folder)
     if (folder / STATE).exists():
         return
-    table = files.read_json(before / TABLE)
+    table = read_table(before / TABLE)
     if anew:
         table['before'] = len(table['generations'])
     files.write_json(folder / TABLE, table)
@@ -330,9 +331,24 @@ def against_zero(
     return dict(zip(('inherited', 'zero'), map(float, returns)))
 
 
+def read_table(path: pathlib.Path) -> dict[str, Any]:
+    """What a search's ``history.json`` holds.
+
+    Raises:
+        FileError: it is damaged, or something else.
+    """
+    table = files.read_json(path)
+    files.expect(path, table, {'generations': list, 'evaluations': list})
+    for row in [*table['generations'], *table['evaluations']]:
+        if not isinstance(row, dict):
+            raise files.FileError(f'{path}: {row!r:.40} is no row of a history')
+        files.expect(path, row, {'generation': int, 'mean': (int, float)})
+    return table
+
+
 def read_history(folder: str | os.PathLike) -> tuple[list[dict], list[dict]]:
     """Rows per generation, and evaluations in the game, of an evolution."""
-    table = files.read_json(pathlib.Path(folder) / TABLE)
+    table = read_table(pathlib.Path(folder) / TABLE)
     return table['generations'], table['evaluations']
 
 
@@ -382,8 +398,7 @@ class _Generations(loop.Steps):
         if self.evaluate is None or done or not self.due(count):
             return
         score = self.evaluate(self.es.mean, count)
-        with files.atomic_write(self._mean_path(count)) as file:
-            np.save(file, self.es.mean)
+        write_array(self._mean_path(count), self.es.mean)
         self.evaluations.append({'generation': count, **score})
         self._write_table()
         tqdm.tqdm.write(
@@ -402,7 +417,7 @@ class _Generations(loop.Steps):
             self.iteration = self.es.generation
         if not self.table.exists():
             return None
-        table = files.read_json(self.table)
+        table = read_table(self.table)
         self.before = table.get('before', 0)
         self.iteration = count = self.before + self.es.generation
         # the table is written first: rows past the saved state are redone
@@ -419,7 +434,12 @@ class _Generations(loop.Steps):
             mine = [row for row in self.evaluations if self._mean_path(row['generation']).exists()]
             best = max(mine, key=lambda row: row['mean'])
             generation = best['generation']
-            theta = np.load(self._mean_path(generation))
+            theta = read_array(self._mean_path(generation))
+            if theta.shape != self.es.mean.shape or theta.dtype.kind != 'f':
+                raise files.FileError(
+                    f'{self._mean_path(generation)} holds {theta.dtype} {theta.shape}, the search '
+                    f'has {self.es.mean.shape}: is it the file of something else?'
+                )
         return Evolution(theta, generation, self.history, self.evaluations)
 
     def _mean_path(self, generation: int) -> pathlib.Path:

@@ -19,7 +19,6 @@ import re
 import sys
 import time
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -30,7 +29,8 @@ from chainer import training
 from chainer.training import extensions, triggers
 
 from chainer_wm import files
-from chainer_wm.files.archives import save_link
+from chainer_wm.files.archives import built_from, save_link
+from chainer_wm.files.npz import check_finite, read_npz
 from chainer_wm.functions.non_finite import NonFiniteError, find_non_finite
 from chainer_wm.links.recurrent import detach
 from chainer_wm.training.data_parallel import ALONE, Ranks, SharedSaves
@@ -286,14 +286,17 @@ class Snapshots:
 
         Returns:
             The one that was taken, None without any.
+
+        Raises:
+            FileError: what it holds is of another network or another number of updates.
         """
         for number, path in self._numbered():
             if not usable(number):
                 continue
             try:
-                with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
-                    arrays = {name: archive[name] for name in archive.files}
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                arrays = read_npz(path)
+                check_finite(path, {n: a for n, a in arrays.items() if a.ndim})
+            except files.FileError as error:
                 warnings.warn(
                     f'{path} is damaged ({error}): set aside, going '
                     'on from the snapshot before it',
@@ -301,7 +304,10 @@ class Snapshots:
                 )
                 path.rename(path.with_suffix('.damaged'))
                 continue
-            chainer.serializers.NpzDeserializer(arrays).load(trainer)
+            with built_from(path):
+                chainer.serializers.NpzDeserializer(arrays).load(trainer)
+                if trainer.updater.iteration != number:
+                    raise ValueError(f'it is of update {trainer.updater.iteration}: renamed?')
             return path
         return None
 

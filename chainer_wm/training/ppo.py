@@ -23,6 +23,8 @@ from chainer_wm.agents.ppo.experience import Experience
 from chainer_wm.agents.ppo.learner import PPO
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.rnd import RND
+from chainer_wm.files.archives import built_from
+from chainer_wm.files.npz import check_finite, read_npz
 from chainer_wm.functions.non_finite import NonFiniteError
 from chainer_wm.play.collector import Collector
 from chainer_wm.seeds import stream
@@ -263,6 +265,9 @@ def load(folder: str | os.PathLike, network: ActorCritic) -> list[dict]:
         network: made as the one that was trained, on any device.
     """
     folder = pathlib.Path(folder)
-    with np.load(folder / 'policy.npz', allow_pickle=False) as archive:
-        chainer.serializers.NpzDeserializer(archive).load(network)
-    return files.read_json(folder / 'log.json')
+    path = folder / 'policy.npz'
+    arrays = read_npz(path)
+    check_finite(path, arrays)
+    with built_from(path):
+        chainer.serializers.NpzDeserializer(arrays).load(network)
+    return files.read_json(folder / 'log.json', list)

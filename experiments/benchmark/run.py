@@ -344,7 +344,9 @@ def main() -> None:
             print(row_text(rows[-1], rate), flush=True)
     if options.json:
         files.write_json(
-            options.json, {'gemm': rate, 'versions': run_folder.versions(), 'rows': rows}
+            options.json,
+            {'gemm': rate, 'versions': run_folder.versions(), 'rows': rows},
+            seal=False,
         )
 
 

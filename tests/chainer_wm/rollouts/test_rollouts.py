@@ -176,7 +176,7 @@ def test_a_listed_file_that_is_no_episode_is_damaged(store):
 def test_a_pickle_is_never_loaded(tmp_path):
     path = tmp_path / 'x.npz'
     np.savez(path, **vars(rollout()) | {'info': np.array({'a': 1}, object)})
-    with pytest.raises(ValueError, match='allow_pickle'):
+    with pytest.raises(ValueError, match='dtype object'):
         Rollout.from_bytes(path.read_bytes())
 
 
@@ -265,7 +265,7 @@ def test_other_versions_are_a_warning(store):
 def test_another_format_is_refused(store):
     store.describe(**DESCRIPTION)
     path = store.path / 'manifest.json'
-    path.write_text(path.read_text().replace('"format": 1', '"format": 9'))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {'format': 9}))
     with pytest.raises(ValueError, match=r'format 9.*reads 1'):
         RolloutStore(store.path)
 

@@ -208,7 +208,7 @@ def test_the_end_is_measured_and_may_be_the_best(tmp_path):
     assert [row['iteration'] for row in found.log] == [5, 10, 13]
     assert [row['held_out/size'] for row in found.log] == [3.0, 2.0, 1.0]
     assert all(row['main/loss'] > 0 for row in found.log)
-    written = files.read_json(tmp_path / 'a/log.json')
+    written = files.read_json(tmp_path / 'a/log.json', list)
     assert [row['held_out/size'] for row in written] == [3.0, 2.0, 1.0]
     assert Scripted(tmp_path / 'b', ENDS_WORSE).fit(13).kept() == 10
     # shorter than the time to the first measurement
