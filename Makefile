@@ -5,7 +5,7 @@
 # make play       the trained agent in the game and in its dream, as a GIF
 # make look       play in that dream yourself, in a browser
 # make benchmark  each workload beside its peers
-# make wheel      dist/chainer_wm-*.whl: the library without the repository
+# make wheel      the library as a wheel in dist/, tried in an empty environment
 # make clean      remove what was installed and built; data/ stays
 # make clean-data remove every cached rollout and every run in data/
 #
@@ -19,6 +19,7 @@ EXTRAS ?= dev
 PEERS ?= .venv-peers
 TORCH ?= torch>=2
 NVRTC ?= .venv-nvrtc
+WHEEL ?= .venv-wheel
 PYTHON ?=
 ARGS ?=
 RUN = $(VENV)/bin/python
@@ -71,8 +72,15 @@ format: $(VENV)/.installed
 benchmark: $(VENV)/.installed
 	$(RUN) experiments/benchmark/run.py $(ARGS)
 
+# The environment that tries it knows nothing of this folder (-I).
 wheel: $(VENV)/.installed
+	rm -rf build dist $(WHEEL)
 	$(RUN) -m pip wheel -q --no-deps --no-build-isolation -w dist .
+	$(RUN) -m venv $(WHEEL)
+	$(WHEEL)/bin/python -m pip install -q -c constraints.txt setuptools wheel numpy
+	$(WHEEL)/bin/python -m pip install -q -c constraints.txt --no-build-isolation chainer
+	$(WHEEL)/bin/python -m pip install -q -c constraints.txt dist/*.whl
+	$(WHEEL)/bin/python -I tests/trials/wheel.py
 
 # The peers live in an environment of their own: one of them is a package
 # named dnc too. On Linux the newest PyTorch brings CUDA, several GB; name a CPU
@@ -85,7 +93,7 @@ $(PEERS)/.installed: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(NVRTC) build dist *.egg-info
+	rm -rf $(VENV) $(PEERS) $(NVRTC) $(WHEEL) build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find chainer_wm dnc experiments tests -name __pycache__ -prune \
 	    -exec rm -rf {} +
