@@ -4,9 +4,8 @@
 #   docker run --rm -v "$PWD/data:/chainer-wm/data" chainer-wm
 FROM python:3.11-slim-bookworm
 
-# git names the commit in results.json; make reads the Makefile
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends git make \
+    && apt-get install -y --no-install-recommends make \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /chainer-wm
