@@ -12,7 +12,10 @@ import urllib.request
 import pytest
 
 ELEMENT = 'element-6066-11e4-a52e-4f735466cecf'  # the standard's own key
-ARROWS = {'left': '\ue012', 'up': '\ue013', 'right': '\ue014', 'down': '\ue015'}
+KEYS = {
+    **{'left': '\ue012', 'up': '\ue013', 'right': '\ue014', 'down': '\ue015'},
+    **{'tab': '\ue004', 'enter': '\ue007'},
+}
 FLAGS = ('--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage')
 
 
@@ -81,7 +84,7 @@ class Browser:
         actions = [
             {'type': 'pause', 'duration': int(1000 * step)}
             if isinstance(step, (int, float))
-            else {'type': f'key{step[0].title()}', 'value': ARROWS.get(step[1], step[1])}
+            else {'type': f'key{step[0].title()}', 'value': KEYS.get(step[1], step[1])}
             for step in steps
         ]
         source = {'type': 'key', 'id': 'keyboard', 'actions': actions}

@@ -25,6 +25,12 @@ let sum = 0;
 data.forEach((each, at) => { sum = (sum * 31 + each * (at % 7 + 1)) % 1e9; });
 return String(sum);"""
 LIVED = "return +(document.querySelector('.screen')?.dataset.steps || 0) > arguments[0]"
+CONTROLS = """
+const every = document.querySelectorAll('a[href], button, input, select, [tabindex="0"]');
+const usable = each => each.checkVisibility() && !each.disabled && each.tabIndex >= 0;
+return [...every].filter(usable);"""
+MARK = """const at = document.activeElement;
+if (at !== document.body) at.dataset.reached = getComputedStyle(at).outlineStyle;"""
 SAYS = "return document.querySelector('.now')?.textContent.includes(arguments[0])"
 
 
@@ -224,3 +230,43 @@ def test_nothing_is_wider_than_a_phone(page, name):
         '.map(each => each.outerHTML)'
     )
     assert unnamed == []
+
+
+@pytest.mark.parametrize('name', ['runs', 'run', 'rollouts', 'latent', 'dream', 'task'])
+def test_tab_leads_to_every_control_and_shows_where_it_is(page, name):
+    chrome = page(name, **({} if name == 'runs' else {'run': SPRITES if name == 'task' else RUN}))
+    chrome.until("return document.querySelectorAll('canvas, td').length > 0")
+    if name == 'dream':
+        chrome.until(LIVED, 2)
+    count = len(chrome.run(CONTROLS))
+    assert count > 3
+    for _ in range(count + 3):
+        chrome.press('tab')
+        chrome.run(MARK)
+    missed = chrome.run(
+        f'const every = (() => {{ {CONTROLS} }})();'
+        "return every.filter(each => !['solid', 'auto'].includes(each.dataset.reached))"
+        '.map(each => each.outerHTML.slice(0, 120))'
+    )
+    assert missed == []
+
+
+def test_an_episode_is_opened_without_a_mouse(page):
+    chrome = page('runs')
+    chrome.until("return document.querySelectorAll('td a').length > 1")
+    focused = 'return document.activeElement.textContent.includes(arguments[0])'
+    for words in (RUN, 'rollouts'):
+        chrome.until("return document.querySelectorAll('td').length > 0")
+        for _ in range(60):
+            if chrome.run(focused, words) and chrome.run(
+                "return document.activeElement.tagName === 'A'"
+            ):
+                break
+            chrome.press('tab')
+        chrome.press('enter')
+    chrome.until("return location.hash.startsWith('#/rollouts')")
+    chrome.until("return document.querySelector('.list .view')")
+    chrome.run("document.querySelector('.list .view').focus()")
+    chrome.press('down')
+    chrome.press('enter')
+    chrome.until("return location.hash.includes('episode=1')")
