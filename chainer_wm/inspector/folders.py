@@ -10,7 +10,6 @@ from chainer_wm.rollouts import RolloutStore
 
 STORE_FILES = ('manifest.json', 'episodes.jsonl')
 RUN_FILES = ('config.json', 'stages.json', 'results.json', 'log.jsonl')
-ENTRY = ('file', 'length', 'return', 'sha256', 'bytes')
 _DEPTH = 3  # how far below a run's folder a store may lie
 
 
@@ -97,8 +96,6 @@ def open_store(path: str | os.PathLike) -> tuple[RolloutStore, list[str]]:
         warnings.simplefilter('always')
         try:
             store = RolloutStore(path)
-            for episode in store.episodes:
-                _check_entry(store.entry(episode))
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise InspectorError(f'the store {path} cannot be read: {error}') from error
     return store, [str(each.message) for each in caught]
@@ -107,15 +104,6 @@ def open_store(path: str | os.PathLike) -> tuple[RolloutStore, list[str]]:
 def game_of(store: RolloutStore) -> str:
     """The game's name in a store's manifest, '' without one."""
     return str((store.manifest or {}).get('game', ''))
-
-
-def _check_entry(entry: dict) -> None:
-    lacking = [key for key in ENTRY if key not in entry]
-    if lacking:
-        raise ValueError(
-            f'episodes.jsonl says nothing of the {" and ".join(lacking)} of '
-            f'episode {entry["episode"]}: was it edited?'
-        )
 
 
 def the_store(path: str | os.PathLike) -> pathlib.Path:

@@ -44,6 +44,23 @@ class DamagedEpisode(files.FileError):
         self.reason = reason
 
 
+def _usable(line: dict[str, Any], path: str) -> bool:
+    """Whether a line of the list says what it must, and names a file in the store.
+
+    One that does not is left out, with a warning: its episode is then missing.
+    """
+    where = f'{path}, the line of episode {line.get("episode")!r:.40}'
+    try:
+        files.expect(where, line, {'episode': int} if 'set_aside' in line else _ENTRY)
+        name = line.get('file', '')
+        if name.startswith('/') or '..' in name.split('/'):
+            raise files.FileError(f'{where}: {name:.60} is outside of the folder')
+    except files.FileError as error:
+        warnings.warn(f'{error} It is left out', stacklevel=4)
+        return False
+    return True
+
+
 class RolloutStore:
     """A folder of episodes.
 
@@ -71,29 +88,14 @@ class RolloutStore:
                 'version?'
             )
         self._entries = {}
-        for line in jsonlines.read_lines(self.path / 'episodes.jsonl'):
-            if not self._usable(line):
+        path = self.path / 'episodes.jsonl'
+        for line in jsonlines.read_lines(path):
+            if not _usable(line, str(path)):
                 continue
             if 'set_aside' in line:
                 self._entries.pop(line['episode'], None)
             else:
                 self._entries[line['episode']] = line
-
-    def _usable(self, line: dict[str, Any]) -> bool:
-        """Whether a line of the list says what it must, and names a file in this folder.
-
-        One that does not is left out, with a warning: its episode is then missing.
-        """
-        where = f'{self.path / "episodes.jsonl"}, the line of episode {line.get("episode")!r:.40}'
-        try:
-            files.expect(where, line, {'episode': int} if 'set_aside' in line else _ENTRY)
-            name = pathlib.PurePath(line.get('file', ''))
-            if name.is_absolute() or '..' in name.parts:
-                raise files.FileError(f'{where}: {name!s:.60} is outside of the folder')
-        except files.FileError as error:
-            warnings.warn(f'{error} It is left out', stacklevel=4)
-            return False
-        return True
 
     def describe(
         self, game: str, settings: Mapping[str, Any], seed: int, versions: Mapping[str, str]

@@ -120,9 +120,13 @@ def test_verify_names_an_edited_list(store, capsys):
     assert f'{path}, line 2' in out
 
 
-def test_a_list_that_lacks_a_value_is_an_error_not_a_crash(store, capsys):
+def test_a_list_that_lacks_a_value_is_damage_that_is_named(store, capsys):
     path = store.path / 'episodes.jsonl'
-    path.write_text(path.read_text().replace('"length"', '"size"'))
-    status, _, error = ask(capsys, store.path)
-    assert status == 2
-    assert 'nothing of the length of episode 0' in error
+    lines = path.read_text().replace('"length"', '"size"').splitlines()
+    path.write_text('\n'.join([*(line.rstrip() for line in lines), '']))  # without checksums
+    status, out, _ = ask(capsys, store.path)
+    said = ' '.join(out.split())
+    assert status == 0
+    assert 'integrity DAMAGED' in said
+    assert "the line of episode 0: length is 'None', which is no int" in said
+    assert ask(capsys, store.path, '--verify')[0] == 1

@@ -120,12 +120,12 @@ def test_a_search_is_inherited_once(tmp_path):
     search = CMAES(np.zeros(4), 0.5, 6, seed=1)
     search.tell(search.ask(), np.arange(6.0))
     search.save(before / 'cma_es.npz')
-    table = {'generations': [{'mean': 2.5}], 'evaluations': []}
+    table = {'generations': [{'generation': 1, 'mean': 2.5}], 'evaluations': []}
     files.write_json(before / 'history.json', table)
     evolution.inherit(before, after)
     found = CMAES.load(after / 'cma_es.npz')
     np.testing.assert_array_equal(found.mean, search.mean)
-    assert evolution.read_history(after) == ([{'mean': 2.5}], [])
+    assert evolution.read_history(after) == (table['generations'], [])
     (after / 'cma_es.npz').unlink()  # killed before it was there
     evolution.inherit(before, after)
     found.tell(found.ask(), np.arange(6.0))
