@@ -15,7 +15,7 @@ import chainer
 import numpy as np
 
 from chainer_wm import files
-from chainer_wm.files.npz import check_finite, read_npz
+from chainer_wm.files.npz import check_finite, read_npz, write_npz
 
 _MODEST = 4096  # a size that may be anywhere, whatever the arrays
 
@@ -36,8 +36,7 @@ def write_archive(
         arrays: by names other than ``settings``.
     """
     text = json.dumps({'kind': kind, **settings}, default=files.to_plain)
-    with files.atomic_write(path) as file:
-        np.savez(file, settings=np.array(text), **arrays)
+    write_npz(path, lambda file: np.savez(file, settings=np.array(text), **arrays))
 
 
 def read_archive(

@@ -12,6 +12,7 @@ import os
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -21,6 +22,21 @@ from chainer_wm import files
 MOST_UNPACKED = 1 << 31  # bytes of all compressed arrays of a file
 _KINDS = 'biufUS'  # booleans, numbers and texts
 _SEAL = b'CRC-32'  # before four bytes at the end of an npy of ours
+
+
+def write_npz(path: str | os.PathLike, pack: Callable[[BinaryIO], None]) -> None:
+    """Write an npz, whole or not at all.
+
+    It is packed in memory first: a zip that a full disk cut off complains once more when it is
+    forgotten.
+
+    Args:
+        pack: writes the npz to a file.
+    """
+    held = io.BytesIO()
+    pack(held)
+    with files.atomic_write(path) as file:
+        file.write(held.getbuffer())
 
 
 def read_npz(path: str | os.PathLike, data: bytes | None = None) -> dict[str, np.ndarray]:

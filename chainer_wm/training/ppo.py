@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import chainer
 import numpy as np
 from chainer import training
+from chainer.serializers import save_npz
 
 from chainer_wm import files
 from chainer_wm.agents.ppo.experience import Experience
@@ -24,7 +25,7 @@ from chainer_wm.agents.ppo.learner import PPO
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.rnd import RND
 from chainer_wm.files.archives import built_from
-from chainer_wm.files.npz import check_finite, read_npz
+from chainer_wm.files.npz import check_finite, read_npz, write_npz
 from chainer_wm.functions.non_finite import NonFiniteError
 from chainer_wm.play.collector import Collector
 from chainer_wm.seeds import stream
@@ -124,8 +125,7 @@ def train(
         tick=tick,
     )
     write_log()
-    with files.atomic_write(folder / 'policy.npz') as file:
-        chainer.serializers.save_npz(file, learner.network)
+    write_npz(folder / 'policy.npz', lambda file: save_npz(file, learner.network))
     return steps.log
 
 

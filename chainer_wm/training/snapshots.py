@@ -11,10 +11,11 @@ from typing import Protocol
 
 import chainer
 from chainer import training
+from chainer.serializers import save_npz
 
 from chainer_wm import files
 from chainer_wm.files.archives import built_from
-from chainer_wm.files.npz import check_finite, read_npz
+from chainer_wm.files.npz import check_finite, read_npz, write_npz
 
 
 class Saves(Protocol):
@@ -55,8 +56,7 @@ class Snapshots:
     def save(self, trainer: training.Trainer) -> None:
         """Write a snapshot, then drop the ones before the last two."""
         path = self.folder / f'update-{trainer.updater.iteration:08d}.npz'
-        with files.atomic_write(path) as file:
-            chainer.serializers.save_npz(file, trainer, compression=False)
+        write_npz(path, lambda file: save_npz(file, trainer, compression=False))
         for old in self.paths()[self.KEPT :]:
             old.unlink()
 

@@ -1,5 +1,7 @@
 """Checksums of JSON, of lists and of arrays, and what is refused of an npz."""
 
+import errno
+import gc
 import io
 import json
 import zipfile
@@ -9,7 +11,7 @@ import pytest
 
 from chainer_wm import files
 from chainer_wm.files import jsonlines
-from chainer_wm.files.npz import check_finite, read_array, read_npz, write_array
+from chainer_wm.files.npz import check_finite, read_array, read_npz, write_array, write_npz
 
 
 def test_any_json_reader_reads_a_sealed_file(tmp_path):
@@ -115,3 +117,17 @@ def test_pickles_are_refused():
 def test_what_is_not_finite_is_named(value):
     with pytest.raises(files.FileError, match='1 of the 3 numbers of W'):
         check_finite('x.npz', {'W': np.array([1, value, 2])})
+
+
+@pytest.mark.filterwarnings('error::pytest.PytestUnraisableExceptionWarning')
+def test_a_full_disk_is_one_error_and_nothing_behind_it(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    write_npz(tmp_path / 'a.npz', lambda file: np.savez(file, a=np.ones(3)))
+    monkeypatch.setattr(files.os, 'fsync', full)
+    with pytest.raises(OSError, match=r'No space left.*a\.npz'):
+        write_npz(tmp_path / 'a.npz', lambda file: np.savez(file, a=np.zeros(3)))
+    gc.collect()
+    assert [path.name for path in tmp_path.iterdir()] == ['a.npz']
+    assert read_npz(tmp_path / 'a.npz')['a'].tolist() == [1, 1, 1]
