@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 _BLANKS = {'0': ' ', '1': '\t'}
-_BITS = str.maketrans({blank: bit for bit, blank in _BLANKS.items()})
 _CRC_BITS = 32
 
 

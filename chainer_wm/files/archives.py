@@ -18,6 +18,11 @@ from chainer_wm import files
 from chainer_wm.files.npz import check_finite, read_npz, write_npz
 
 _MODEST = 4096  # a size that may be anywhere, whatever the arrays
+#: What building from values that do not fit each other may raise.
+_MISFITS = (
+    *(LookupError, ValueError, TypeError, AttributeError, ArithmeticError),
+    *(chainer.utils.type_check.InvalidType, AssertionError, MemoryError),
+)
 
 
 def write_archive(
@@ -121,18 +126,12 @@ def built_from(path: str | os.PathLike) -> Iterator[None]:
         yield
     except files.FileError:
         raise
-    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise files.FileError(_misfit(path, error)) from error
-    except (chainer.utils.type_check.InvalidType, AssertionError, MemoryError) as error:
-        raise files.FileError(_misfit(path, error)) from error
-
-
-def _misfit(path: str | os.PathLike, error: BaseException) -> str:
-    said = ' '.join(str(error).split())[:200]
-    return (
-        f'{path} does not hold together ({type(error).__name__}: {said}): was it altered, or '
-        'written by another version?'
-    )
+    except _MISFITS as error:
+        said = ' '.join(str(error).split())[:200]
+        raise files.FileError(
+            f'{path} does not hold together ({type(error).__name__}: {said}): was it altered, or '
+            'written by another version?'
+        ) from error
 
 
 def _refuse_large(config: Mapping[str, Any], most: int) -> None:

@@ -1,4 +1,4 @@
-"""Reading npy and npz files that nobody vouches for.
+"""Npy and npz files: written whole, and read although nobody vouches for them.
 
 Nothing is unpickled, and nothing is unpacked before its size is known to be that of its header and
 no more than what is allowed.

@@ -187,19 +187,14 @@ class PackedEncoder:
     For a single picture, arranging the weights takes as long as the convolutions.
 
     Args:
-        frames: (B, 3, H, W), of any B, that tell the sizes of the layers.
         parameters: (W1, b1 .. W4, b4, W mu, b mu, W ln_var, b).
     """
 
-    def __init__(self, frames, *parameters) -> None:
+    def __init__(self, *parameters) -> None:
         self._arena = Arena()
-        *layers, w_mu, b_mu, w_ln_var, b_ln_var = (array.copy() for array in parameters)
-        self._layers, self._heads = layers, (w_mu, b_mu, w_ln_var, b_ln_var)
-        hidden = _encoded(frames, layers, self._arena)
-        self._panels = [
-            conv.packed(w, conv.Layer.of_large(x, w, _STRIDE), self._arena)
-            for x, w in zip(hidden, layers[::2])
-        ]
+        copies = [array.copy() for array in parameters]
+        self._layers, self._heads = copies[:-4], copies[-4:]
+        self._panels = [conv.packed(w, self._arena) for w in self._layers[::2]]
 
     def __call__(self, frames):
         """(mu, ln_var), each (B, Z), of frames (B, 3, H, W)."""

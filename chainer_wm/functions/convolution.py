@@ -101,7 +101,7 @@ def shrink(
     """
     x = _large(x, layer, x.dtype)
     if panels is None:
-        panels = _panels(w, layer, x.dtype, True, arena)
+        panels = _panels(_weights(w, layer, x.dtype), True, arena)
     columns = panels.shape[0] * panels.shape[2]
     chunk = _chunk(len(x), layer)
     shape = len(x), *layer.small
@@ -115,9 +115,9 @@ def shrink(
     return np.ascontiguousarray(y[..., : layer.filters])
 
 
-def packed(w: np.ndarray, layer: Layer, arena: Arena) -> np.ndarray:
+def packed(w: np.ndarray, arena: Arena) -> np.ndarray:
     """The weights (S, G, k, k) as ``shrink`` reads them, for more than one call."""
-    return _panels(w, layer, w.dtype, True, arena)
+    return _panels(np.ascontiguousarray(w), True, arena)
 
 
 def grow(
@@ -134,7 +134,7 @@ def grow(
     The arguments are those of ``shrink``, with x (B, h, w, S), bias (G,) and mask (B, H, W, G).
     """
     x = _small(x, layer, x.dtype)
-    panels = _panels(w, layer, x.dtype, False, arena)
+    panels = _panels(_weights(w, layer, x.dtype), False, arena)
     threads = numba.get_num_threads()
     chunk = min(_chunk(len(x), layer), max(1, -(-len(x) // threads)))
     pixels = chunk * layer.small[0] * layer.small[1]
@@ -190,18 +190,18 @@ def _chunk(batch: int, layer: Layer) -> int:
     return max(1, -(-batch // max(1, steps)))
 
 
-def _panels(
-    w: np.ndarray, layer: Layer, dtype: np.dtype, shrinks: bool, arena: Arena
-) -> np.ndarray:
-    """The weights as ``tiles`` reads them: panels (n, sums, panel width)."""
+def _weights(w: np.ndarray, layer: Layer, dtype: np.dtype) -> np.ndarray:
     shape = layer.filters, layer.channels, layer.kernel, layer.kernel
-    w = _check('the weights', w, shape, dtype)
-    width = tiles.panel_width(dtype)
-    patch = layer.kernel**2 * layer.channels
-    sums, columns = patch, layer.filters
+    return _check('the weights', w, shape, dtype)
+
+
+def _panels(w: np.ndarray, shrinks: bool, arena: Arena) -> np.ndarray:
+    """The weights (S, G, k, k) as ``tiles`` reads them: panels (n, sums, panel width)."""
+    width = tiles.panel_width(w.dtype)
+    columns, sums = len(w), w[0].size
     if not shrinks:
         sums, columns = columns, sums
-    panels = arena.take((-(-columns // width), sums, width), dtype)
+    panels = arena.take((-(-columns // width), sums, width), w.dtype)
     pack = _pack_filters if shrinks else _pack_patches
     pack(w.reshape(*w.shape[:2], -1), panels)
     return panels

@@ -112,12 +112,10 @@ def _actions_of(store: RolloutStore, episode: int) -> np.ndarray:
 
 def _disk(store: RolloutStore) -> dict[str, int]:
     episodes = store.path / 'episodes'
-    listed = {store.entry(episode)['file'] for episode in store.episodes}
-    on_disk = list(episodes.glob('*.npz')) if episodes.exists() else []
     return {
         'bytes': folders.bytes_in(store.path),
         'episode_bytes': store.size,
-        'unlisted_files': sum(str(each.relative_to(store.path)) not in listed for each in on_disk),
+        'unlisted_files': len(store.unlisted()),
         'unfinished_files': len(list(episodes.glob('.*.tmp'))),
     }
 

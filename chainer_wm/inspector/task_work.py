@@ -30,8 +30,7 @@ def config_of(folder: pathlib.Path) -> Mapping[str, Any] | None:
     """The settings of a run that has a net for sequences, or None."""
     if not net_of(folder).is_file() or not (folder / 'config.json').is_file():
         return None
-    config = files.read_json(folder / 'config.json')
-    return config if isinstance(config, Mapping) else None
+    return files.read_json(folder / 'config.json')
 
 
 def task_of(folder: pathlib.Path) -> Task | None:

@@ -121,7 +121,7 @@ class ConvVAE(chainer.Chain):
         if not self._fused:
             return functools.partial(_encode_arrays, self)
         parameters = (parameter.array for parameter in self._parameters(_ENCODER))
-        packed = conv_vae.PackedEncoder(np.zeros((1, *FRAME_SHAPE), self.dtype), *parameters)
+        packed = conv_vae.PackedEncoder(*parameters)
         return functools.partial(_encode_packed, packed, self.dtype)
 
     def decode(self, z: Any) -> Variable:

@@ -272,7 +272,7 @@ class RolloutStore:
     def unlisted(self) -> list[str]:
         """Whole files without a line: a killed writer's, or the list was cut or lost."""
         listed = {entry['file'] for entry in self._entries.values()}
-        found = sorted((self.path / 'episodes').glob('[0-9]*.npz'))
+        found = sorted((self.path / 'episodes').glob('*.npz'))
         return [path.name for path in found if f'episodes/{path.name}' not in listed]
 
     def remove_unfinished(self) -> list[str]:

@@ -371,6 +371,7 @@ _DISK = (
     errno.EPERM,
     errno.EIO,
 )
+_REPEAT = ': make room or give the rights, then repeat the command'
 
 
 def main(script: Callable[[], Any]) -> None:
@@ -382,16 +383,12 @@ def main(script: Callable[[], Any]) -> None:
     except OSError as error:
         if error.errno not in _DISK:
             raise
-        data_parallel.stop(
-            f'error: {error}: make room or give the rights, then repeat the command'
-        )
+        data_parallel.stop(f'error: {error}{_REPEAT}')
     except WorkerError as error:  # its text ends with what the worker raised
         last = str(error).strip().splitlines()[-1]
         said = re.search(r'Error: (\[Errno (\d+)\].*)', last)
         if said is None or int(said[2]) not in _DISK:
             raise
-        data_parallel.stop(
-            f'error: {said[1]}: make room or give the rights, then repeat the command'
-        )
+        data_parallel.stop(f'error: {said[1]}{_REPEAT}')
     except KeyboardInterrupt:
         data_parallel.stop('\ninterrupted: repeat the command to go on from here')

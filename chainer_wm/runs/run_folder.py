@@ -55,8 +55,7 @@ class SavedRun:
         """What ``results.json`` holds; empty before the first result."""
         path = self.path('results.json')
         found = files.read_json(path) if path.exists() else {}
-        for name, kind in _RESULTS.items():
-            files.expect(path, found, {name: kind} if name in found else {})
+        files.expect(path, found, {name: kind for name, kind in _RESULTS.items() if name in found})
         foreign = found.keys() & _FOREIGN
         if foreign and 'experiment' not in found:
             raise files.FileError(f'{path} has {min(foreign)}: is it a copy of another file?')

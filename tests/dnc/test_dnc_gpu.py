@@ -5,6 +5,7 @@ import chainer.functions as F
 import numpy as np
 import pytest
 from chainer import Variable
+from dnc_case import random_state
 
 from dnc import DNC, DNCState
 
@@ -32,17 +33,6 @@ def run(net, device, engine, xs, state, reset):
     }
     cpu = chainer.get_device('@numpy')
     return {k: cpu.send(chainer.as_array(v)) for k, v in arrays.items()}
-
-
-def random_state(net, batch, rng):
-    """Weightings within bounds, as numpy arrays."""
-    zeros = net.initial_state(batch)
-    fields = {k: rng.random(v.shape) for k, v in zeros._asdict().items()}
-    for name in ('precedence', 'write_weights', 'read_weights', 'link'):
-        fields[name] *= 0.9 / fields[name].sum(axis=-1, keepdims=True)
-    fields['link'] *= 1 - np.eye(net.memory_length)
-    dtype = zeros.memory.dtype
-    return DNCState(**{k: v.astype(dtype) for k, v in fields.items()})
 
 
 def case(options, rng, dtype=np.float64, slots=9, steps=7):
