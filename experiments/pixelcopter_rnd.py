@@ -6,7 +6,8 @@ wrong (every action got the mean of all), so here the question is asked again wi
 
 ``--rewards extrinsic|intrinsic|both``, ``--observation state|pixels``, ``--recurrent --model
 lstm|dnc`` for a policy with a memory, ``--learner cma_es`` for a linear controller on the seven
-numbers, ``--original`` for the original game where it is installed.
+numbers, played by ``--workers`` or a ``--cluster``; ``--original`` for the original game where it
+is installed.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import dnc.runtime  # noqa: F401
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import gym
 import numpy as np
@@ -38,9 +39,8 @@ from chainer_wm.play.evaluation import episode_rngs, play_together, summary
 from chainer_wm.play.films import film
 from chainer_wm.play.lanes import Played
 from chainer_wm.runs import figures, ppo_curves, ppo_settings, run_folder
-from chainer_wm.runs.command_line import main, opt, parse, run_stages
+from chainer_wm.runs.command_line import WorkersConfig, main, opt, parse, run_stages
 from chainer_wm.runs.ppo_settings import RNDConfig
-from chainer_wm.seeds import stream
 from chainer_wm.training import evolution, ppo
 
 NAME = 'pixelcopter_rnd'
@@ -62,7 +62,7 @@ SCORES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(RNDConfig):
+class Config(RNDConfig, WorkersConfig):
     """PixelCopter by PPO: for its score, out of curiosity, or both."""
 
     learner: str = opt('ppo', 'who learns', ('ppo', 'cma_es'))
@@ -93,6 +93,7 @@ class Config(RNDConfig):
     population: int = opt(32, 'CMA-ES: candidates per generation', least=4)
     generations: int = opt(60, 'CMA-ES: generations', extends='train')
     search_episodes: int = opt(8, 'CMA-ES: games per candidate')
+    workers: int = opt(2, 'CMA-ES: processes that play', free=True, least=0)
     sigma: float = opt(0.5, 'CMA-ES: first step')
 
     told = ('learner', 'rewards', 'observation')
@@ -239,57 +240,58 @@ def train(config: Config, run: run_folder.Run) -> None:
     ppo_curves.draw(run.path('figures'), log, f'rewards: {config.rewards}', names)
 
 
+class Climbing(NamedTuple):
+    """What a ``LinearPolicy`` carries on, one lane per row."""
+
+    theta: np.ndarray  # (B, F + 1); where CMA-ES searches, every lane has its own
+
+
 @dataclasses.dataclass(frozen=True)
 class LinearPolicy:
-    """Climbs (action 1) where w x + b > 0; one theta for all lanes, or each its own.
+    """Climbs (action 1) where w x + b > 0.
 
     Attributes:
-        theta: (F + 1,), or (B, F + 1).
+        theta: (F + 1,), of every lane at its start.
     """
 
     theta: np.ndarray
 
-    def start(self, rngs: Sequence[np.random.Generator]) -> None:
-        """It remembers nothing, and draws nothing."""
+    def start(self, rngs: Sequence[np.random.Generator]) -> Climbing:
+        """It draws nothing."""
+        return Climbing(np.tile(self.theta, (len(rngs), 1)))
 
-    def act(self, observations: np.ndarray, state: None) -> tuple[Any, None]:
+    def act(self, observations: np.ndarray, state: Climbing) -> tuple[Any, Climbing]:
         """(B,) integers for observations (B, F)."""
         features = np.asarray(observations, np.float64)
-        wanted = act_with(features, self.theta, (features.shape[1], 1))
-        return (wanted[:, 0] > 0).astype(np.int64), None
+        wanted = act_with(features, state.theta, (features.shape[1], 1))
+        return (wanted[:, 0] > 0).astype(np.int64), state
 
 
-def score(
-    config: Config,
-    candidates: np.ndarray,
-    generation: int,
-    show: Callable[[str], None] = lambda text: None,
-) -> evolution.Scored:
-    """Mean return of each candidate (P, F + 1), all in the same episodes."""
-    totals, steps = np.zeros((len(candidates), config.search_episodes)), 0
-    for episode in range(config.search_episodes):
-        show(f'episode {episode + 1} of {config.search_episodes}')
-        played = play_together(
-            functools.partial(make_env, config),
-            LinearPolicy(candidates),
-            [stream(config.seed, 'search', generation, episode) for _ in candidates],
-        )
-        totals[:, episode] = [one.total for one in played]
-        steps += sum(one.length for one in played)
-    return evolution.Scored(totals.mean(axis=1), steps)
+def judged(config: Config, size: int) -> evolution.InGame:
+    """What judges candidates of so many weights, to be entered: games."""
+    return evolution.InGame(
+        functools.partial(make_env, config),
+        functools.partial(LinearPolicy, np.zeros(size)),
+        config.search_episodes,
+        config.seed,
+        config.pool,
+    )
 
 
 def evolve(config: Config, run: run_folder.Run) -> None:
     """CMA-ES on the weights of a linear controller."""
-    size = count_parameters((len(CENTRE) * config.stack, 1))
-    found = evolution.evolve(
-        run.path('search'),
-        CMAES(np.zeros(size), config.sigma, config.population, seed=config.seed),
-        functools.partial(score, config),
-        generations=config.generations,
-        label=f'cma-es, seed {config.seed}',
-        tick=run.tick,
-    )
+    seen = make_env(config).observation_space.shape
+    assert seen is not None
+    size = count_parameters((*seen, 1))
+    with judged(config, size) as fitness:
+        found = evolution.evolve(
+            run.path('search'),
+            CMAES(np.zeros(size), config.sigma, config.population, seed=config.seed),
+            fitness,
+            generations=config.generations,
+            label=f'cma-es, seed {config.seed}',
+            tick=run.tick,
+        )
     write_array(run.path('search', 'theta.npy'), found.theta)
     run.add_results(steps=found.history[-1]['steps'])
     at = np.array([row['generation'] for row in found.history])

@@ -16,7 +16,7 @@ import tqdm
 
 from chainer_wm import files
 from chainer_wm.agents.cma_es import CMAES
-from chainer_wm.agents.world_model import AgentState, WorldModelAgent
+from chainer_wm.agents.policies import Policy
 from chainer_wm.dream.simulator import Dream, evaluate_population
 from chainer_wm.files.npz import read_array, write_array
 from chainer_wm.play import lanes
@@ -215,7 +215,7 @@ class InGame(_ByWorkers):
 
     Args:
         make_env: a picklable maker of the game.
-        make_agent: a picklable maker of the agent, whose lanes may each have a C of their own.
+        make_agent: a picklable maker of the agent, whose state has in ``theta`` a C for each lane.
         episodes: per candidate, shared by all of a generation.
         workers: processes, 0 for this one; or a cluster.
         tasks_per_worker: replace a worker after so many batches of games, for games that leak.
@@ -224,7 +224,7 @@ class InGame(_ByWorkers):
     def __init__(
         self,
         make_env: Callable,
-        make_agent: Callable[[], WorldModelAgent],
+        make_agent: Callable[[], Policy],
         episodes: int,
         seed: int,
         workers: Workers,
@@ -259,20 +259,20 @@ class InGame(_ByWorkers):
 class _Candidates:
     """An agent that plays every lane with a C of its own."""
 
-    policy: WorldModelAgent
+    policy: Policy
     thetas: np.ndarray  # (at most LANES, n)
     lanes = LANES
 
-    def start(self, rngs: Sequence[np.random.Generator]) -> AgentState:
+    def start(self, rngs: Sequence[np.random.Generator]) -> Any:
         # a lane that rests has some C too
         rows = np.arange(len(rngs)) % len(self.thetas)
         return self.policy.start(rngs)._replace(theta=self.thetas[rows])
 
-    def act(self, observations: np.ndarray, state: AgentState) -> tuple[np.ndarray, AgentState]:
+    def act(self, observations: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
         return self.policy.act(observations, state)
 
 
-def _games(make_env: Callable, make_agent: Callable[[], WorldModelAgent]):
+def _games(make_env: Callable, make_agent: Callable[[], Policy]):
     return lanes.Envs(make_env), make_agent()
 
 

@@ -1,6 +1,7 @@
 """PixelCopter's script, run tiny: its games, its learners, resumed."""
 
 import dataclasses
+import functools
 import importlib.util
 import json
 
@@ -11,7 +12,9 @@ from ppo_script_case import check_picture, killed, numbers, start
 
 from chainer_wm.agents.ppo.learner import RND_STREAMS
 from chainer_wm.play.collector import Collector
+from chainer_wm.play.evaluation import play_together
 from chainer_wm.runs.run_folder import RunError
+from chainer_wm.seeds import stream
 from experiments import pixelcopter_rnd
 
 TINY = (
@@ -146,16 +149,39 @@ def test_linear_policy_by_hand():
     assert actions.tolist() == [1, 0, 1, 0]
 
 
+def judge(candidates, generation=4, workers=0):
+    made = config('laptop', search_episodes=3, seed=1, workers=workers)
+    with pixelcopter_rnd.judged(made, candidates.shape[1]) as fitness:
+        return fitness(candidates, generation, lambda text: None)
+
+
 def test_candidates_meet_the_same_games():
-    rng = np.random.default_rng(0)
-    candidates = rng.normal(size=(6, 8))
+    candidates = np.random.default_rng(0).normal(size=(6, 8))
     candidates[3] = candidates[0]
-    made = config('laptop', search_episodes=3, seed=1)
-    found, steps = pixelcopter_rnd.score(made, candidates, 4)
-    assert found.shape == (6,) and found[3] == found[0]
-    each = [pixelcopter_rnd.score(made, one[None], 4) for one in candidates]
+    found, steps = judge(candidates)
+    assert found.shape == (6,) and found[3] == found[0] and len(set(found)) > 1
+    each = [judge(one[None]) for one in candidates]
     assert [one.fitness[0] for one in each] == found.tolist()
     assert sum(one.steps for one in each) == steps >= 6 * 3
+    played = play_together(
+        functools.partial(pixelcopter_rnd.make_env, config('laptop')),
+        pixelcopter_rnd.LinearPolicy(candidates[1]),
+        [stream(1, 'search', 4, episode) for episode in range(3)],
+    )
+    assert np.mean([one.total for one in played]) == found[1]
+
+
+def test_one_process_finds_what_two_find(tmp_path):
+    flags = (*TINY, '--learner', 'cma_es', '--generations', 2, '--population', 6)
+    one, two = (
+        start(pixelcopter_rnd, tmp_path, f'by-{n}', *flags, '--workers', n) for n in (0, 2)
+    )
+    assert numbers(one) == numbers(two)
+    tables = [
+        json.loads((tmp_path / f'pixelcopter_rnd/by-{n}/search/history.json').read_text())
+        for n in (0, 2)
+    ]
+    assert tables[0] == tables[1] and len(tables[0]['generations']) == 2
 
 
 def test_killed_and_resumed_is_unbroken(tmp_path, monkeypatch):
@@ -188,7 +214,7 @@ def test_pixels_with_and_without_a_memory(rewards, tmp_path):
 
 
 def test_cma_es_and_the_comparison(tmp_path):
-    flags = ('--learner', 'cma_es', '--generations', 3, '--population', 6)
+    flags = ('--learner', 'cma_es', '--generations', 3, '--population', 6, '--workers', 0)
     found = start(pixelcopter_rnd, tmp_path, 'cma', *TINY, *flags)
     assert found['evaluation']['mean'] > found['random_baseline']['mean']
     start(pixelcopter_rnd, tmp_path, 'ppo', *TINY)
