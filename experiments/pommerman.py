@@ -43,7 +43,7 @@ from chainer_wm.runs.comparison import curve
 from chainer_wm.runs.figures import draw_memory
 from chainer_wm.runs.matching import MatchConfig, as_large_as_dnc, check_match
 from chainer_wm.seeds import derived_seed, stream
-from chainer_wm.training import state_model
+from chainer_wm.training import recurrent, state_model
 
 NAME = 'pommerman'
 VALUES = FIRST_AGENT + AGENTS  # K: every component is one of 0 to 13
@@ -253,7 +253,7 @@ def train(config: Config, run: run_folder.Run) -> None:
 
 def best_model(config: Config, run: run_folder.Run) -> StateModel:
     """M with the least held-out loss."""
-    return load_link(run.path('model', state_model.BEST), StateModel, config.device)
+    return load_link(run.path('model', recurrent.BEST), StateModel, config.device)
 
 
 def evaluate(config: Config, run: run_folder.Run) -> None:

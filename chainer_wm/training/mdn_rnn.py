@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
-import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,13 +11,12 @@ import chainer
 import numpy as np
 
 from chainer_wm.devices import to_cpu
-from chainer_wm.files.archives import read_archive, save_link, write_archive
-from chainer_wm.functions.adam import Adam
+from chainer_wm.files.archives import read_archive, write_archive
 from chainer_wm.links.mdn_rnn import Scale
 from chainer_wm.links.recurrent import detach
 from chainer_wm.rollouts.sequences import EpisodePass, LatentSequences, PassWindow
 from chainer_wm.seeds import stream
-from chainer_wm.training import loop
+from chainer_wm.training import recurrent
 from chainer_wm.training.data_parallel import ALONE, Ranks, together
 
 
@@ -30,51 +27,24 @@ def train(
     sequences: LatentSequences,
     held_out: LatentSequences,
     *,
-    epochs: float,
-    learning_rate: float = 1e-3,
-    last_learning_rate: float = math.inf,
-    clip: float = 1.0,
     seed: int,
-    patience: int | None = None,
-    measure_every: int = 100,
     done_weight: float = 1.0,
     dropout: float = 0.0,
-    debug: bool = False,
-    tick: Callable[[], None] = lambda: None,
-    label: str = 'model',
     ranks: Ranks = ALONE,
+    **options: Any,
 ) -> list[dict]:
-    """Minimise M's loss over windows whose state is carried on.
-
-    Every window's z is drawn anew from V's posteriors. The weights kept in ``folder/model.npz``
-    are those with the least held-out loss.
+    """Minimise M's loss, z drawn anew from V's posteriors for every window.
 
     Args:
+        folder, options, ranks: see ``recurrent.minimise``, as for what is returned and raised.
         model: an ``MDNRNN``, on the device to train on.
         sequences, held_out: windows to train on and to judge by.
-        epochs: passes over ``sequences``, at most.
-        last_learning_rate: Adam's falls to this in a straight line over all the passes, if it is
-            lower.
-        clip: gradients are cut element-wise to [-clip, clip].
-        patience: measurements without a new best before training stops.
-        measure_every: updates between two measurements; the end is one too.
         done_weight: of a death in the loss, see ``MDNRNN.loss``.
         dropout: rate at which z and h are dropped, by masks that every lane draws anew for a
             window and keeps for all its steps; held-out losses are without.
-        ranks: that train together; each has its share of the lanes.
-
-    Returns:
-        The log: a row of losses per 20 updates.
-
-    Raises:
-        ValueError: there are fewer lanes than ranks.
     """
-    folder = pathlib.Path(folder)
-    ranks.check_lanes(sequences.batch_size, 'batch_size')
-    lanes = ranks.lanes(sequences.batch_size)
-    optimizer = Adam(alpha=learning_rate, gradient_clip=clip).setup(model)
 
-    def loss(number: int, state: Any):
+    def loss(number: int, state: Any, lanes: slice):
         rng = stream(seed, 'model z', number)
         batch = _batch(model, sequences, number, rng, lanes)
         if ranks.size > 1:
@@ -84,29 +54,10 @@ def train(
             batch['masks'] = model.draw_masks(draw, dropout)
         return model.loss(**batch, state=state, done_weight=done_weight)
 
-    updates = math.ceil(epochs * sequences.windows_per_epoch)
-    updater = loop.NumberedUpdater(
-        optimizer,
-        loss,
-        model.initial_state(lanes.stop - lanes.start),
-        sequences.windows_per_epoch,
-        debug,
-        loop.linear_rate(learning_rate, last_learning_rate, updates),
-        ranks,
-    )
-    watch = loop.HeldOut(
-        lambda: measure(model, held_out, seed, done_weight),
-        'loss',
-        folder / 'model.npz',
-        patience,
-        ranks,
-    )
-    trainer = loop.fit(
-        folder, updater, updates, label, watch, measure_every=measure_every, tick=tick
-    )
-    if ranks.leads and not watch.keep.exists():  # an untrained control
-        save_link(watch.keep, model)
-    return loop.history(trainer)
+    def judge():
+        return measure(model, held_out, seed, done_weight)
+
+    return recurrent.minimise(folder, model, sequences, loss, judge, ranks=ranks, **options)
 
 
 def _batch(

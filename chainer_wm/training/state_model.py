@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import os
-import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import chainer
 import numpy as np
 
-from chainer_wm.files.archives import save_link
-from chainer_wm.functions.adam import Adam
 from chainer_wm.functions.mixture import draw_noise
 from chainer_wm.links.recurrent import detach
 from chainer_wm.links.state_model import StateModel
 from chainer_wm.rollouts.sequences import LatentSequences
 from chainer_wm.rollouts.states import RecordedStates
 from chainer_wm.seeds import stream
-from chainer_wm.training import loop
+from chainer_wm.training import recurrent
 from chainer_wm.training.data_parallel import ALONE, Ranks, scaled, together
-
-BEST = 'model.npz'
 
 
 @together
@@ -32,42 +26,19 @@ def train(
     sequences: LatentSequences,
     held_out: LatentSequences,
     *,
-    epochs: float,
-    learning_rate: float,
-    last_learning_rate: float = math.inf,
-    clip: float = 1.0,
-    measure_every: int = 100,
     seed: int,
-    debug: bool = False,
-    tick: Callable[[], None] = lambda: None,
-    label: str = 'model',
     ranks: Ranks = ALONE,
+    **options: Any,
 ) -> list[dict]:
-    """Minimise M's loss over windows whose state is carried on.
-
-    The weights kept in ``folder/model.npz`` are those with the least held-out loss.
+    """Minimise M's loss.
 
     Args:
+        folder, options, ranks: see ``recurrent.minimise``, as for what is returned and raised.
         model: on the device to train on.
         sequences, held_out: windows to train on and to judge by.
-        epochs: passes over ``sequences``; none writes the first weights.
-        last_learning_rate: Adam's falls to this in a straight line, if it is lower.
-        clip: gradients are cut element-wise to [-clip, clip].
-        measure_every: updates between two measurements; the end is one too.
-        ranks: that train together; each has its share of the lanes.
-
-    Returns:
-        The log: a row of losses per 20 updates.
-
-    Raises:
-        ValueError: there are fewer lanes than ranks.
     """
-    folder = pathlib.Path(folder)
-    ranks.check_lanes(sequences.batch_size, 'batch_size')
-    lanes = ranks.lanes(sequences.batch_size)
-    optimizer = Adam(alpha=learning_rate, gradient_clip=clip).setup(model)
 
-    def loss(number: int, state: Any):
+    def loss(number: int, state: Any, lanes: slice):
         window = sequences.batch(number, lanes)
         steps, _, size = window.mu[1:].shape
         whole = steps, sequences.batch_size, size
@@ -78,25 +49,10 @@ def train(
         (scale,) = ranks.scale([int(window.mask.sum())])
         return scaled(found, scale) if ranks.size > 1 else found, state
 
-    updates = math.ceil(epochs * sequences.windows_per_epoch)
-    updater = loop.NumberedUpdater(
-        optimizer,
-        loss,
-        model.initial_state(lanes.stop - lanes.start),
-        sequences.windows_per_epoch,
-        debug,
-        loop.linear_rate(learning_rate, last_learning_rate, updates),
-        ranks,
-    )
-    watch = loop.HeldOut(
-        lambda: measure(model, held_out, seed), 'loss', folder / BEST, ranks=ranks
-    )
-    trainer = loop.fit(
-        folder, updater, updates, label, watch, measure_every=measure_every, tick=tick
-    )
-    if ranks.leads and not watch.keep.exists():  # nothing was trained
-        save_link(watch.keep, model)
-    return loop.history(trainer)
+    def judge():
+        return measure(model, held_out, seed)
+
+    return recurrent.minimise(folder, model, sequences, loss, judge, ranks=ranks, **options)
 
 
 def dequantising(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

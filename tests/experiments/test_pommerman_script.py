@@ -14,7 +14,7 @@ from chainer_wm.inspector import pictures
 from chainer_wm.links.state_model import StateModel
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.runs.run_folder import RunError
-from chainer_wm.training import state_model
+from chainer_wm.training import recurrent, state_model
 from experiments import pommerman
 
 TINY = [
@@ -83,7 +83,7 @@ def test_the_inspector_sees_boards_beside_what_was_predicted(data):
     np.testing.assert_array_equal(frames[:, :, :width], game.observations)
     right = frames[:, :, width + pommerman.GAP :]
     np.testing.assert_array_equal(right[0], game.observations[0])  # nothing was predicted yet
-    model = load_link(run / 'model' / state_model.BEST, StateModel)
+    model = load_link(run / 'model' / recurrent.BEST, StateModel)
     truth = RolloutStore(run / 'rollouts').read(episode)
     move = truth.actions[:1, pommerman.PLAYER, None] == np.arange(pommerman.ACTIONS)
     ahead = state_model.dream(

@@ -8,7 +8,7 @@ from chainer_wm.links.state_model import StateModel
 from chainer_wm.rollouts import Rollout, RolloutStore
 from chainer_wm.rollouts.sequences import LatentSequences
 from chainer_wm.rollouts.states import RecordedStates
-from chainer_wm.training import state_model
+from chainer_wm.training import recurrent, state_model
 from chainer_wm.training.state_model import Tally
 
 D, K, A = 3, 4, 2
@@ -184,7 +184,7 @@ def test_no_epochs_keep_the_first_weights(states, tmp_path):
         state_model.train(tmp_path, model, sequences, sequences, epochs=0, learning_rate=1, seed=0)
         == []
     )
-    assert (tmp_path / state_model.BEST).exists()
+    assert (tmp_path / recurrent.BEST).exists()
     assert all((a == b.array).all() for a, b in zip(first, model.params()))
 
 
