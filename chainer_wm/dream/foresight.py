@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
-from chainer_wm.functions.mixture import sample_mixture
+from chainer_wm.functions.mixture import mixture_mean, sample_mixture
+from chainer_wm.links.mdn_rnn import p_done
 
 
 class Foresight(NamedTuple):
@@ -54,7 +55,7 @@ def foresee(
             other, alone = _step(model, dreamed[t], actions[t], alone, restart)
             ends[:, t] = _p_done(prediction)[0], _p_done(other)[0]
             if t + 1 < len(z):
-                one_step[t + 1] = _mean(prediction.mixture)
+                one_step[t + 1] = mixture_mean(prediction.mixture)[0]
                 if t + 1 >= context:
                     dreamed[t + 1] = _on_cpu(sample_mixture(other.mixture, rng, temperature))[0]
     return Foresight(one_step, dreamed, ends[0], ends[1])
@@ -186,16 +187,10 @@ def _batch_step(model, z, actions, state, restart):
     return prediction, type(state)(*map(chainer.as_array, state))
 
 
-def _mean(mixture) -> np.ndarray:
-    logits, mu = (_on_cpu(part)[0] for part in (mixture.logits, mixture.mu))
-    weights = np.exp(logits - logits.max(axis=0))
-    return (weights * mu).sum(axis=0) / weights.sum(axis=0)
-
-
 def _p_done(prediction) -> np.ndarray:
     if prediction.done_logit is None:
         return np.zeros(1)
-    return 1 / (1 + np.exp(-_on_cpu(prediction.done_logit)))
+    return p_done(prediction.done_logit)
 
 
 def _on_cpu(value) -> np.ndarray:

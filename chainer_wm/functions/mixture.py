@@ -79,6 +79,14 @@ def mixture_nll(z, mixture: Mixture) -> chainer.Variable:
     return -F.logsumexp(ln_weight + ln_density, axis=-2)
 
 
+def mixture_mean(mixture: Mixture) -> np.ndarray:
+    """E z of each mixture, (..., Z), on the CPU."""
+    send = chainer.get_device('@numpy').send
+    logits, mu = (send(chainer.as_array(part)) for part in (mixture.logits, mixture.mu))
+    weights = np.exp(logits - logits.max(axis=-2, keepdims=True))
+    return (weights * mu).sum(axis=-2) / weights.sum(axis=-2)
+
+
 def draw_noise(rng: np.random.Generator, shape):
     """Noise for one sample of each dimension: uniform u, then normal eps.
 

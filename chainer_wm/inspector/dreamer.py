@@ -9,9 +9,10 @@ import numpy as np
 
 from chainer_wm.envs.car_racing import pedals_of_keys
 from chainer_wm.inspector import folders
-from chainer_wm.inspector.episode_trace import dream_step, sigmoid
+from chainer_wm.inspector.episode_trace import dream_step
 from chainer_wm.inspector.trained import Trained
 from chainer_wm.links.conv_vae import decoded
+from chainer_wm.links.mdn_rnn import p_done
 
 FPS = 35.0  # steps a second, unless asked for otherwise
 #: What arrow keys do where C's actions are not simply numbers from -1 to 1, by their kind.
@@ -103,11 +104,11 @@ class Dreamer:
             *(self._z, a, self._state, self._first), self._rng, self.temperature
         )
         self._first, self.steps = False, self.steps + 1
-        p_done = 0.0 if logit is None else float(sigmoid(logit)[0])
+        end = 0.0 if logit is None else float(p_done(logit)[0])
         if not np.isfinite(self._z).all():
             raise folders.InspectorError('M predicts z that is not finite: did it diverge?')
-        self.over = p_done > self.trained.done_threshold
-        return self._shown(chainer.as_array(a)[0], p_done)
+        self.over = end > self.trained.done_threshold
+        return self._shown(chainer.as_array(a)[0], end)
 
     def close(self) -> None:
         """Nothing is held."""

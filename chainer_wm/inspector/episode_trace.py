@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
-from chainer_wm.functions.mixture import draw_noise, mixture_nll
+from chainer_wm.functions.mixture import draw_noise, mixture_mean, mixture_nll
 from chainer_wm.inspector import folders
 from chainer_wm.inspector.trained import Models, Trained, encoded
 from chainer_wm.links.conv_vae import decoded
-from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.links.mdn_rnn import MDNRNN, p_done
 from chainer_wm.links.recurrent import detach
 from chainer_wm.rollouts import Rollout
 
@@ -113,14 +113,12 @@ def _follow(model: MDNRNN, xs: np.ndarray, state: Any, z: np.ndarray, at: int):
     """Some steps of M: the state after them, and what it said, by name."""
     ys, after = model.core.sequence(xs, state)
     said = model.predict(ys)
-    logits, mu, _ = (chainer.as_array(part)[:, 0] for part in said.mixture)
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     found = {
-        'expected': (weights * mu).sum(axis=1) / weights.sum(axis=1),  # E z_{t+1}
+        'expected': mixture_mean(said.mixture)[:, 0],  # E z_{t+1}
         'nats': _nats(said.mixture, z[at + 1 : at + 1 + len(xs)]),
     }
     if said.done_logit is not None:
-        found['p_done'] = sigmoid(chainer.as_array(said.done_logit)[:, 0])
+        found['p_done'] = p_done(said.done_logit)[:, 0]
     if said.reward is not None:
         found['reward'] = chainer.as_array(said.reward)[:, 0]
     width = chainer.as_array(state.h).shape[1]
@@ -140,11 +138,6 @@ def _nats(mixture: Any, following: np.ndarray) -> np.ndarray:
     nats = nats.astype(np.float64)
     nats[len(following) :] = np.nan
     return nats
-
-
-def sigmoid(logit: np.ndarray) -> np.ndarray:
-    """P(done) of its logit, float64."""
-    return 1 / (1 + np.exp(-logit.astype(np.float64)))
 
 
 def state_before(model: MDNRNN, found: Trace, t: int) -> Any:
@@ -174,7 +167,7 @@ def dream_on(
         )
     rng = np.random.default_rng(seed)
     z, stops = np.array(found.z), models.stops
-    p_done = None if found.p_done is None else np.full(steps, np.nan)
+    ends = None if found.p_done is None else np.full(steps, np.nan)
     state = models.run(state_before, model, found, context - 1)
     step = dream_step(model)
     actions = np.asarray(actions, model.dtype)
@@ -184,14 +177,14 @@ def dream_on(
             z[t + 1 : t + 2], logit, state = step(
                 *(z[t : t + 1], actions[t : t + 1], state, t == 0), rng, temperature
             )
-            if p_done is not None:
-                p_done[t] = sigmoid(logit)[0]
+            if ends is not None:
+                ends[t] = p_done(logit)[0]
         return state
 
     for first in range(context - 1, steps - 1, PIECE):
         models.check(stops)
         state = models.run(piece, first, state)
-    return Dreamt(z, p_done)
+    return Dreamt(z, ends)
 
 
 def dream_step(model: MDNRNN) -> Callable:

@@ -47,6 +47,12 @@ class Prediction(NamedTuple):
     reward: Any = None
 
 
+def p_done(logit: Any) -> np.ndarray:
+    """P(d = 1) of its logit, float64 on the CPU."""
+    logit = chainer.get_device('@numpy').send(chainer.as_array(logit))
+    return 1 / (1 + np.exp(-logit.astype(np.float64)))
+
+
 class Scale(NamedTuple):
     """By what each mean of the loss is multiplied, where others have the rest of the batch."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from chainer_wm.devices import to_cpu
 from chainer_wm.files.archives import read_archive, write_archive
-from chainer_wm.links.mdn_rnn import Scale
+from chainer_wm.links.mdn_rnn import Scale, p_done
 from chainer_wm.links.recurrent import detach
 from chainer_wm.rollouts.sequences import EpisodePass, LatentSequences, PassWindow
 from chainer_wm.seeds import stream
@@ -193,17 +193,15 @@ def deaths(model: Any, sequences: LatentSequences, seed: int) -> Deaths:
     In the order of the episodes, whatever the lanes and windows are.
     """
     whole = sequences.once()
-    p_done = np.zeros(whole.steps, model.dtype)
-    send = chainer.get_device('@numpy').send
+    found = np.zeros(whole.steps, model.dtype)
 
     def step(window, batch, state):
         prediction, state = model.sequence(batch['z'], batch['a'], state, batch['reset'])
-        logit = send(chainer.as_array(prediction.done_logit))[window.real]
-        p_done[window.rows[window.real]] = 1 / (1 + np.exp(-logit))
+        found[window.rows[window.real]] = p_done(prediction.done_logit)[window.real]
         return state
 
     _pass(model, sequences, seed, step)
-    return Deaths(p_done, whole.done.astype(np.int32))
+    return Deaths(found, whole.done.astype(np.int32))
 
 
 def _pass(

@@ -8,8 +8,8 @@ import pytest
 from chainer import gradient_check
 
 from chainer_wm.functions import mixture_kernels
-from chainer_wm.functions.mixture import Mixture, mixture_nll, sample_mixture
-from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.functions.mixture import Mixture, mixture_mean, mixture_nll, sample_mixture
+from chainer_wm.links.mdn_rnn import MDNRNN, p_done
 
 
 def random_mixture(rng, shape, dtype=np.float64):
@@ -46,6 +46,22 @@ def test_one_standard_normal_component_by_hand():
     nll = mixture_nll(np.array([[2.0]], 'f'), Mixture(zeros, zeros, zeros))
     assert nll.dtype == np.float32
     assert nll.array[0, 0] == pytest.approx(2 + 0.5 * math.log(2 * math.pi))
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_the_mean_by_hand(dtype):
+    mu = np.array([[[2.0], [6.0]], [[1.0], [5.0]]])  # two mixtures of two, one number each
+    logits = np.array([[[0.0], [math.log(3)]], [[800.0], [0.0]]])
+    mixture = Mixture(*(part.astype(dtype) for part in (logits, mu, np.ones_like(mu))))
+    mean = mixture_mean(mixture)
+    assert mean.dtype == dtype
+    np.testing.assert_allclose(mean, [[5.0], [1.0]], rtol=1e-6)
+
+
+def test_p_done_of_a_logit_by_hand():
+    found = p_done(chainer.Variable(np.array([0.0, math.log(3), -40.0], 'f')))
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, [0.5, 0.75, math.exp(-40)], rtol=1e-6)
 
 
 def test_a_far_target_is_expensive_and_finite():
