@@ -133,7 +133,10 @@ def draw_updates(
     path: pathlib.Path, history: Sequence[Mapping], evaluations: Sequence[Mapping], title: str
 ) -> None:
     """How long dreams and games last while a policy learns by PPO, over its updates."""
-    curves = {'dreams, until they end or are cut': history, 'games, fresh episodes': evaluations}
+    curves = {
+        'dreams, until they end or are cut (mean over those between two restarts)': history,
+        'games, fresh episodes': evaluations,
+    }
     plots.training_curves(
         path,
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ def train(
     evaluate: Evaluate | None = None,
     evaluate_every: int = 250,
     choose: str = 'last',
+    restart_every: int = 50,
     **options: Any,
 ) -> Evolution:
     """Improve a policy in a dream up to ``updates`` updates, resuming from a save.
@@ -70,11 +71,10 @@ def train(
         unit: of each feature, (F,).
         evaluate: scores a theta in the real game every ``evaluate_every`` updates, and at the end.
         choose: see ``evolution.evolve``.
-        options: see ``ppo.train``.
+        restart_every, options: see ``ppo.train``.
 
     Returns:
-        As of an evolution, updates in the place of generations; 'mean' of a row of the history
-        is how long the dreams lasted that ended in that update.
+        As of an evolution, updates in the place of generations; the history is of ``lasting``.
 
     Raises:
         ValueError: ``choose`` is unknown, or 'game' without ``evaluate``.
@@ -91,21 +91,42 @@ def train(
     for stop in [*range(evaluate_every, updates, evaluate_every), updates]:
         if stop < updates and (not evaluate or any(row['generation'] == stop for row in rows)):
             continue
-        log = ppo.train(folder, learner, collector, updates=stop, **options)
+        log = ppo.train(
+            *(folder, learner, collector), updates=stop, restart_every=restart_every, **options
+        )
         theta = folded(learner.network, unit)
         controller.set_theta(theta)
         if evaluate and not any(row['generation'] == stop for row in rows):
             rows.append({'generation': stop, **_score(folder, evaluate, theta, stop)})
-        history = [
-            {'generation': row['update'], 'mean': row['length']}
-            for row in log
-            if row['length'] is not None
-        ]
+        history = lasting(log, restart_every)
         files.write_json(table, {'generations': history, 'evaluations': rows, 'before': 0})
     found = Evolution(theta, updates, history, rows)
     if choose == 'game':
         best = max(rows, key=lambda row: row['mean'])['generation']
         found = found._replace(theta=read_array(_theta_path(folder, best)), generation=best)
+    return found
+
+
+def lasting(log: Sequence[Mapping[str, Any]], restart_every: int) -> list[dict[str, Any]]:
+    """How long dreams last while the policy learns.
+
+    All begin anew together at every restart, and soon after only short ones have ended: so it is
+    the mean over all that ended in the last ``restart_every`` updates, from the first of them on.
+
+    Args:
+        log: of ``ppo.train``.
+
+    Returns:
+        Per update 'generation' (its number) and 'mean', in steps; none where no dream ended.
+    """
+    ended = np.array([row['episodes'] for row in log], float)
+    steps = np.array([(row['length'] or 0) * row['episodes'] for row in log])
+    found = []
+    for n, row in enumerate(log):
+        window = slice(max(0, n + 1 - restart_every), n + 1)
+        if ended[window].any():
+            mean = steps[window].sum() / ended[window].sum()
+            found.append({'generation': row['update'], 'mean': float(mean)})
     return found
 
 

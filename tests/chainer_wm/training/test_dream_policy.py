@@ -142,6 +142,14 @@ def test_continued_is_unbroken(stop, tmp_path):
     assert table['evaluations'] == parts.evaluations
 
 
+def test_how_long_dreams_last_counts_each_that_ended_in_a_period_once():
+    ended = [(None, 0), (10.0, 2), (40.0, 1), (100.0, 3), (None, 0), (None, 0)]
+    log = [{'update': n, 'length': x, 'episodes': k} for n, (x, k) in enumerate(ended, 1)]
+    found = dream_policy.lasting(log, restart_every=2)
+    means = {row['generation']: row['mean'] for row in found}
+    assert means == {2: 10.0, 3: pytest.approx(20.0), 4: pytest.approx(85.0), 5: 100.0}
+
+
 def test_killed_between_two_updates_is_unbroken(tmp_path, monkeypatch):
     whole = learn(tmp_path / 'whole', 9)
     update, calls = PPO.update, []
