@@ -81,6 +81,7 @@ FIXED: dict[str, Callable] = {
 class Config(DreamConfig, WorldModelConfig, WorkersConfig):
     """ViZDoom Take Cover: collect, train V and M, let C learn in the dream."""
 
+    learner: str = opt('cma_es', 'of C; laptop: ppo', ('cma_es', 'ppo'))
     agent: str = opt('', 'folder of a run or of packed agents whose V and M to use, untouched')
     settings: str = opt('paper', 'game settings', ('paper', 'blog', 'trial'))
     episodes: int = opt(10_000, 'random episodes', extends='collect', least=2)
@@ -165,10 +166,22 @@ PRESETS: dict[str, dict[str, Any]] = {
 # fmt: on
 
 
+#: Of the laptop, where PPO learns: what its agents play becomes places to dream from, and it
+#: learns once more; V and M stay.
+AGAIN = {'rounds': 1, 'round_epochs': 0.0}
+
+
 def presets(chosen: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """By name; the learner that is chosen has settings of its own."""
-    more: dict[str, Any] = PPO_SETTINGS if chosen.get('learner') == 'ppo' else {}
-    return {name: settings | more for name, settings in PRESETS.items()}
+    """By name, with those of the learner: on the laptop it is the one that scores best."""
+    found = {}
+    for name, settings in PRESETS.items():
+        laptop = name == 'laptop'
+        learner = chosen.get('learner') or ('ppo' if laptop else 'cma_es')
+        more: dict[str, Any] = {'learner': learner}
+        if learner == 'ppo':
+            more |= PPO_SETTINGS | (AGAIN if laptop else {})
+        found[name] = settings | more
+    return found
 
 
 def saved_agent(config: Config, run: run_folder.Run, round: int = 0) -> SavedAgent:

@@ -6,6 +6,7 @@ from take_cover_case import STAGES, folder, kill_in, refused, results, run
 
 from chainer_wm import files
 from chainer_wm.agents.saved import PackedAgent, SavedAgent
+from experiments import doom_take_cover
 
 pytest.importorskip('vizdoom')
 
@@ -27,6 +28,17 @@ def flags(**settings):
 def saved_of(data, run):
     home = folder(data, run)
     return SavedAgent.of_run(home, files.read_json(home / 'config.json'), bias=False)
+
+
+def test_the_laptop_learns_by_ppo_unless_told_otherwise():
+    usual, told = (doom_take_cover.presets(chosen) for chosen in ({}, {'learner': 'cma_es'}))
+    learners = {name: settings['learner'] for name, settings in usual.items()}
+    assert learners == {'smoke': 'cma_es', 'laptop': 'ppo', 'paper': 'cma_es'}
+    laptop = doom_take_cover.Config(**usual['laptop'])
+    assert (laptop.dream_starts, laptop.done_threshold, laptop.rounds) == ('anywhere', 0.2, 1)
+    assert laptop.round_epochs == 0  # M stays
+    laptop = doom_take_cover.Config(**told['laptop'])
+    assert (laptop.dream_starts, laptop.done_threshold, laptop.rounds) == ('first', 0.5, 0)
 
 
 def test_a_policy_killed_or_not(whole):
