@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from chainer_wm.envs import recordings
 from chainer_wm.envs.copter import PALETTE, SIZE, STATE_NAMES, Copter
 from chainer_wm.envs.recordings import Difference, RecordingError, replay_command
 
@@ -42,20 +43,12 @@ def load(path: str | os.PathLike) -> list[Episode]:
     Raises:
         RecordingError: not a recording, cut short, or its parts do not fit; says where.
     """
-    try:
-        with open(path, 'rb') as file, np.load(file, allow_pickle=False) as npz:
-            arrays = {name: npz[name] for name in npz.files}
-    except FileNotFoundError:
-        raise RecordingError(f'{path}: there is no such file') from None
-    except Exception as error:  # damaged bytes raise almost anything
-        raise RecordingError(
-            f'{path} cannot be read as an .npz file ({error}): was it cut short or altered?'
-        ) from error
-    try:
-        arrays = _checked(arrays)
-        return list(_episodes(_table(arrays), arrays))
-    except RecordingError as error:
-        raise RecordingError(f'{path}: {error}') from None
+    return recordings.read(path, _unpacked)
+
+
+def _unpacked(arrays: Arrays) -> Iterator[Episode]:
+    arrays = _checked(arrays)
+    return _episodes(_table(arrays), arrays)
 
 
 def _checked(arrays: Arrays) -> Arrays:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from chainer_wm.envs import recordings
 from chainer_wm.envs.pommerman_boards import MAPS
 from chainer_wm.envs.pommerman_games import OneGame
 from chainer_wm.envs.pommerman_original import OriginalPommerman
@@ -92,19 +93,7 @@ def load(path: str | os.PathLike) -> list[RecordedGame]:
     Raises:
         RecordingError: not a recording, cut short, or its parts do not fit; says where.
     """
-    try:
-        with open(path, 'rb') as file, np.load(file, allow_pickle=False) as npz:
-            arrays = {name: npz[name] for name in npz.files}
-    except FileNotFoundError:
-        raise RecordingError(f'{path}: there is no such file') from None
-    except Exception as error:  # damaged bytes raise almost anything
-        raise RecordingError(
-            f'{path} cannot be read as an .npz file ({error}): was it cut short or altered?'
-        ) from error
-    try:
-        return list(_games(arrays))
-    except RecordingError as error:
-        raise RecordingError(f'{path}: {error}') from None
+    return recordings.read(path, _games)
 
 
 def _array(arrays: Arrays, name: str, shape: tuple[int, ...], rows: int | None) -> np.ndarray:

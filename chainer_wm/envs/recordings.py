@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from chainer_wm.files import FileError
+from chainer_wm.files.npz import read_npz
+
+One = TypeVar('One')
 
 
 class RecordingError(ValueError):
@@ -14,6 +22,27 @@ class RecordingError(ValueError):
 
 class Difference(Exception):
     """The first thing in which the game differs from the recording."""
+
+
+def read(
+    path: str | os.PathLike, unpack: Callable[[dict[str, np.ndarray]], Iterable[One]]
+) -> list[One]:
+    """What an npz holds, one recorded episode or game after the other.
+
+    Args:
+        unpack: its arrays -> what is recorded; raises RecordingError where they do not fit.
+
+    Raises:
+        RecordingError: not a recording, cut short, or its parts do not fit; names the file.
+    """
+    try:
+        return list(unpack(read_npz(path)))
+    except FileError as error:
+        raise RecordingError(str(error)) from error
+    except OSError as error:
+        raise RecordingError(f'{path}: {error.strerror}') from error
+    except RecordingError as error:
+        raise RecordingError(f'{path}: {error}') from None
 
 
 def replay_command(

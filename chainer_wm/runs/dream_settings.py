@@ -11,7 +11,7 @@ import numpy as np
 
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import CHOICES, Controller
-from chainer_wm.agents.ppo.learner import PPO, Stream
+from chainer_wm.agents.ppo.learner import Stream
 from chainer_wm.agents.ppo.networks import ActorCritic
 from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.dream.gym_envs import ChoiceVectorEnv
@@ -20,7 +20,8 @@ from chainer_wm.dream.simulator import SEEABLE, Dream
 from chainer_wm.play.engines import Workers
 from chainer_wm.runs import run_folder
 from chainer_wm.runs.checks import check_minibatches
-from chainer_wm.runs.command_line import DreamingConfig, MemoryConfig, TrainingConfig, opt
+from chainer_wm.runs.command_line import DreamingConfig, MemoryConfig, opt
+from chainer_wm.runs.ppo_settings import LearnerConfig, new_learner
 from chainer_wm.training import dream_policy, evolution
 
 REWARDS = {'death': (0.0, -1.0), 'survival': (1.0, 0.0)}  # of a step, and what a death adds
@@ -37,7 +38,7 @@ PPO_SETTINGS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class DreamConfig(DreamingConfig, MemoryConfig, TrainingConfig):
+class DreamConfig(DreamingConfig, MemoryConfig, LearnerConfig):
     """What an experiment offers whose controller learns in M's dream, by CMA-ES or by PPO."""
 
     learner: str = opt('cma_es', 'of C', ('cma_es', 'ppo'))
@@ -66,13 +67,10 @@ class DreamConfig(DreamingConfig, MemoryConfig, TrainingConfig):
     rollout_length: int = opt(64, 'PPO: steps of every dream per update')
     restart_every: int = opt(50, 'PPO: updates between fresh starts of all dreams')
     value_hidden: tuple[int, ...] = opt((128, 128), 'PPO: layers of the value function')
-    learning_rate: float = opt(5e-4, 'PPO: step size of Adam')
-    epochs: int = opt(4, 'PPO: passes over what was dreamt')
+    learning_rate: float = opt(5e-4, "PPO's Adam")
     minibatches: int = opt(8, 'PPO: parts of a pass')
-    clip: float = opt(0.2, 'PPO: of the ratio of probabilities')
     entropy: float = opt(0.005, 'PPO: coefficient of the entropy', least=0)
     discount: float = opt(0.98, 'PPO: gamma', least=0, most=1)
-    decay: float = opt(0.95, 'PPO: lambda of the advantages', least=0, most=1)
     evaluate_updates: int = opt(250, 'PPO: updates between scores in the game')
 
     def check(self) -> None:
@@ -183,17 +181,7 @@ def search_by_ppo(
         seed=seed,
     )
     network.to_device(config.device)
-    learner = PPO(
-        network,
-        (Stream('extrinsic', config.discount),),
-        learning_rate=config.learning_rate,
-        epochs=config.epochs,
-        minibatches=config.minibatches,
-        clip=config.clip,
-        entropy=config.entropy,
-        decay=config.decay,
-        normalize=True,
-    )
+    learner = new_learner(config, network, (Stream('extrinsic', config.discount),))
     return dream_policy.train(
         folder,
         learner,

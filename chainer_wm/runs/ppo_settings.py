@@ -19,7 +19,22 @@ REWARDS = ('extrinsic', 'intrinsic', 'both')
 
 
 @dataclasses.dataclass(frozen=True)
-class PPOConfig(MemoryConfig, TrainingConfig):
+class LearnerConfig(TrainingConfig):
+    """How PPO learns from what was played, or dreamt."""
+
+    learning_rate: float = opt(3e-4, "PPO's Adam")
+    epochs: int = opt(4, 'PPO: passes over what was played')
+    minibatches: int = opt(4, 'PPO: parts of a pass')
+    clip: float = opt(0.2, 'PPO: of the ratio of probabilities')
+    entropy: float = opt(0.0, 'PPO: coefficient of the entropy', least=0)
+    discount: float = opt(0.99, 'PPO: gamma of the rewards of the game', least=0, most=1)
+    decay: float = opt(0.95, 'PPO: lambda of the advantages', least=0, most=1)
+    normalize: bool = opt(True, 'PPO: bring advantages to mean 0, deviation 1')
+    max_gradient: float = opt(0.0, 'PPO: norm of a gradient; 0: no limit', least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PPOConfig(MemoryConfig, LearnerConfig):
     """What every experiment with PPO offers on its command line."""
 
     recurrent: bool = opt(False, 'the policy has a memory, see --model')
@@ -31,15 +46,6 @@ class PPOConfig(MemoryConfig, TrainingConfig):
     core_size: int = opt(64, 'with memory: LSTM, or controller of the DNC')
     memory_width: int = opt(8, 'DNC: numbers per slot W')
     read_heads: int = opt(2, 'DNC: read heads R')
-    learning_rate: float = opt(3e-4, "PPO's Adam")
-    epochs: int = opt(4, 'passes over what was played')
-    minibatches: int = opt(4, 'parts of a pass')
-    clip: float = opt(0.2, 'of the ratio of probabilities')
-    entropy: float = opt(0.0, 'coefficient of the entropy', least=0)
-    discount: float = opt(0.99, 'gamma of the rewards of the game', least=0, most=1)
-    decay: float = opt(0.95, 'lambda of the advantages', least=0, most=1)
-    normalize: bool = opt(True, 'bring advantages to mean 0, deviation 1')
-    max_gradient: float = opt(0.0, 'norm of a gradient; 0: no limit', least=0)
     test_episodes: int = opt(100, 'episodes of a score', extends='evaluate')
 
     #: Settings that the name of a run tells.
@@ -129,7 +135,7 @@ def new_network(config: PPOConfig, env: gym.Env, **options: Any) -> ActorCritic:
     return network
 
 
-def new_learner(config: PPOConfig, network: ActorCritic, streams: Sequence[Stream]) -> PPO:
+def new_learner(config: LearnerConfig, network: ActorCritic, streams: Sequence[Stream]) -> PPO:
     """PPO with the settings of the command line."""
     return PPO(
         network,

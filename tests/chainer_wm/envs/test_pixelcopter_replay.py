@@ -173,7 +173,7 @@ def test_replay_refuses_damaged_files(recording, tmp_path, capsys):
     assert run(path) == 2
     assert run(tmp_path / 'none.npz') == 2
     assert run(tmp_path) == 2
-    assert 'cut short or altered' in capsys.readouterr().err
+    assert 'cut off or altered' in capsys.readouterr().err
 
 
 @pytest.mark.skipif(importlib.util.find_spec('ple') is not None, reason='ple is installed')

@@ -220,9 +220,9 @@ def test_a_file_that_is_cut_short_is_refused(recordings, write, capsys):
     path = write(recordings['ffa'])
     path.write_bytes(path.read_bytes()[:5000])
     assert run(path) == 2
-    assert 'cut short or altered' in capsys.readouterr().err
+    assert 'cut off or altered' in capsys.readouterr().err
     assert run(path.with_name('none.npz')) == 2
-    assert 'there is no such file' in capsys.readouterr().err
+    assert 'No such file' in capsys.readouterr().err
 
 
 class StandIn:
