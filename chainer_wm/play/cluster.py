@@ -41,6 +41,7 @@ PACKAGES = (
     *('vizdoom', 'envpool', 'box2d', 'pygame', 'pygame-ce'),
 )
 _LOOK = 2.0  # seconds between looks for nodes that joined
+_ANSWER = 120.0  # seconds that a node may take to tell its versions
 _KERNELS = ('OPENBLAS_CORETYPE', 'NUMBA_CPU_NAME')
 
 
@@ -132,7 +133,6 @@ def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]
 class Node:
     """One machine of the cluster."""
 
-    id: str
     name: str
     cpus: int
 
@@ -144,6 +144,7 @@ class Nodes:
         self.ours = versions()
         self.used: dict[str, Node] = {}
         self.refused: set[str] = set()
+        self._asked: dict[str, Any] = {}  # answers to come, of nodes that joined
         self._looked = 0.0
 
     @property
@@ -154,46 +155,54 @@ class Nodes:
     def refresh(self, strict: bool = False) -> None:
         """See who has joined, and who is gone; at most every few seconds.
 
-        Args:
-            strict: refuse by an exception, not by a line on stderr.
-        """
-        import ray
+        A node that joined is asked for its versions, and used or refused once it has answered.
 
+        Args:
+            strict: wait for the answers, and refuse by an exception, not by a line on stderr.
+        """
         now = time.monotonic()
         if now - self._looked < _LOOK and not strict:
             return
         self._looked = now
-        alive = {}
-        for row in ray.nodes():
-            cpus = int(row.get('Resources', {}).get('CPU', 0))
-            if row['Alive'] and cpus:
-                name = f'{row["NodeManagerHostname"]} ({row["NodeManagerAddress"]})'
-                alive[row['NodeID']] = Node(row['NodeID'], name, cpus)
-        new = [n for key, n in alive.items() if key not in self.used and key not in self.refused]
-        bad = [text for node in new if (text := self._differs(node))]
-        self.used = {
-            key: self.used.get(key, node) for key, node in alive.items() if key not in self.refused
-        }
-        if bad and strict:
-            raise ClusterError('\n'.join(bad))
+        alive = _alive()
+        for lost in self.used.keys() - alive.keys():
+            print(f'node {self.used[lost].name} is lost, others do its tasks', file=sys.stderr)
+        self.used = {key: node for key, node in self.used.items() if key in alive}
+        self._asked = {key: answer for key, answer in self._asked.items() if key in alive}
+        for key in alive:
+            if key not in self.used and key not in self.refused and key not in self._asked:
+                self._asked[key] = _ask(key)
+        bad = []
+        for key, wrong in self._answers(_ANSWER if strict else 0.0):
+            if not wrong:
+                self.used[key] = alive[key]
+            else:
+                self.refused.add(key)
+                name = alive[key].name
+                bad.append(f'node {name} is refused, its numbers could differ: {wrong}')
+        if strict and (bad or self._asked):
+            silent = [f'node {alive[key].name}: no answer in {_ANSWER} s' for key in self._asked]
+            raise ClusterError('\n'.join(bad + silent))
         for line in bad:
             print(line, file=sys.stderr)
 
-    def _differs(self, node: Node) -> str:
-        """Why a node is refused; '' if it is not."""
+    def _answers(self, patience: float) -> list[tuple[str, str]]:
+        """(Node, why it is refused, or ''), of those that answered."""
         import ray
 
-        probe = ray.remote(num_cpus=0, max_retries=0, **_on(node.id))(versions)
-        try:
-            theirs = ray.get(probe.remote(), timeout=120)
-        except ray.exceptions.RayError as error:
-            wrong = str(error).strip().splitlines()[-1]
-        else:
-            wrong = '; '.join(differences(self.ours, theirs))
-        if not wrong:
-            return ''
-        self.refused.add(node.id)
-        return f'node {node.name} is refused, its numbers could differ: {wrong}'
+        if not self._asked:
+            return []
+        asked = {answer: key for key, answer in self._asked.items()}
+        ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=patience)
+        found = []
+        for answer in ready:
+            del self._asked[asked[answer]]
+            try:
+                wrong = '; '.join(differences(self.ours, ray.get(answer)))
+            except ray.exceptions.RayError as error:
+                wrong = str(error).strip().splitlines()[-1]
+            found.append((asked[answer], wrong))
+        return found
 
     def table(self) -> str:
         """Nodes, CPUs and versions, for the terminal."""
@@ -203,6 +212,26 @@ class Nodes:
 
     def __str__(self) -> str:
         return f'{len(self.used)} node(s), {self.cpus} CPUs'
+
+
+def _alive() -> dict[str, Node]:
+    """Nodes that have CPUs and are not known to be lost."""
+    import ray
+
+    found = {}
+    for row in ray.nodes():
+        cpus = int(row.get('Resources', {}).get('CPU', 0))
+        if row['Alive'] and cpus:
+            name = f'{row["NodeManagerHostname"]} ({row["NodeManagerAddress"]})'
+            found[row['NodeID']] = Node(name, cpus)
+    return found
+
+
+def _ask(node: str) -> Any:
+    """A node's ``versions``, to come."""
+    import ray
+
+    return ray.remote(num_cpus=0, max_retries=0, **_on(node))(versions).remote()
 
 
 def _on(node: str) -> dict[str, Any]:
@@ -219,9 +248,14 @@ def _on(node: str) -> dict[str, Any]:
 
 
 class _Player:
-    """An actor: it sets up once, then does one task after the other."""
+    """An actor: it sets up once, then does one task after the other.
 
-    def __init__(self, work: tuple[Callable, Callable | None], dtype: str) -> None:
+    Args:
+        work: where (function, setup) is in the object store; in a list, or Ray would unpack it
+            before there is anyone to say what is wrong.
+    """
+
+    def __init__(self, work: list[Any], dtype: str) -> None:
         self._work, self._dtype = work, dtype
         self._call: Callable[[Any], Any] | None = None
 
@@ -230,10 +264,12 @@ class _Player:
 
     def do(self, key: tuple[int, int], task: Any) -> tuple[tuple[int, int], str, Any]:
         """(Key, 'done', result), or the traceback of what 'raised' or had 'no setup'."""
+        import ray
+
         if self._call is None:
             try:
                 devices.use(dtype=self._dtype)
-                self._call = bind(*self._work)
+                self._call = bind(*ray.get(self._work[0]))
             except BaseException:
                 return key, 'no setup', traceback.format_exc()
         try:
@@ -246,11 +282,12 @@ class _Handle:
     """The driver's side of an actor.
 
     Attributes:
+        node: the id of the machine that it is on.
         index: the number of the task in its hands, or None.
         pending: what it is asked, until it answers.
     """
 
-    def __init__(self, node: Node, work: Any, retries: int) -> None:
+    def __init__(self, node: str, work: Any, retries: int) -> None:
         import ray
 
         self.node = node
@@ -258,10 +295,10 @@ class _Handle:
         self.deadline: float | None = None
         self.tasks_done = 0
         options: dict[str, Any] = dict(
-            num_cpus=1, max_restarts=-1, max_task_retries=retries, **_on(node.id)
+            num_cpus=1, max_restarts=-1, max_task_retries=retries, **_on(node)
         )
         actor: Any = ray.remote(**options)(_Player)
-        self._actor = actor.remote(work, chainer.get_dtype().name)
+        self._actor = actor.remote([work], chainer.get_dtype().name)
         self.pending: Any = self._actor.ready.remote()
 
     def give(self, key: tuple[int, int], task: Any, timeout: float | None) -> None:
@@ -319,12 +356,12 @@ class RayPool:
     def start(self, most: int) -> None:
         """Have an actor for every CPU of every node, but no more than ``most``."""
         self.nodes.refresh()
-        counts = collections.Counter(actor.node.id for actor in self.actors)
-        for node in self.nodes.used.values():
-            for _ in range(node.cpus - counts[node.id]):
+        counts = collections.Counter(actor.node for actor in self.actors)
+        for key, node in self.nodes.used.items():
+            for _ in range(node.cpus - counts[key]):
                 if len(self.actors) >= most:
                     return
-                self.actors.append(_Handle(node, self.work, self.retries))
+                self.actors.append(_Handle(key, self.work, self.retries))
 
 
 class _Run:
@@ -335,6 +372,10 @@ class _Run:
         self.queue = collections.deque(range(len(tasks)))
         self.raised: collections.Counter[int] = collections.Counter()
         self.late: collections.Counter[int] = collections.Counter()
+        # by task, None before the first one: how often its actor was lost, by node
+        self.losses: dict[int | None, collections.Counter[str]] = collections.defaultdict(
+            collections.Counter
+        )
         self.done: set[int] = set()
 
     def results(self) -> Generator[tuple[int, Any], None, None]:
@@ -396,18 +437,26 @@ class _Run:
         return index, value
 
     def _lost(self, actor: _Handle, error: Exception) -> None:
-        """Ray has given an actor up, after it had repeated the task as often as it may."""
+        """An actor is out of reach, or Ray has given it up after all repetitions of its task."""
         import ray
 
         index = actor.index
         self._remove(actor)
-        alive = any(n['NodeID'] == actor.node.id and n['Alive'] for n in ray.nodes())
-        if alive and index is not None:
-            died = isinstance(error, ray.exceptions.RayActorError)
-            times = self.pool.retries + 1 if died else 1
-            self._give_up(index, f'{times} time(s): its worker died' if died else 'once', error)
         if index is not None:
             self.queue.appendleft(index)
+            if isinstance(error, ray.exceptions.RayTaskError):
+                self._give_up(index, 'once', error)  # such as a result that cannot travel
+        given_up = isinstance(error, ray.exceptions.ActorDiedError)
+        self.losses[index][actor.node] += self.pool.retries + 1 if given_up else 1
+        # A node that died is missed by its heartbeats, seconds after its actors are: whether a
+        # loss was the task's own fault shows later.
+        alive = _alive()
+        times = sum(count for node, count in self.losses[index].items() if node in alive)
+        if times <= self.pool.retries:
+            return
+        if index is None:
+            raise WorkerError(f'a worker died {times} time(s) while it started:\n{error}')
+        self._give_up(index, f'{times} time(s): its worker died', error)
 
     def _failed(self, index: int, kind: str, text: str) -> None:
         """Queue a task that raised again, once."""

@@ -1,0 +1,275 @@
+"""Two nodes, one of which is lost or comes late: the same numbers as two processes."""
+
+import contextlib
+import functools
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import gym
+import numpy as np
+import pytest
+
+from chainer_wm.agents.controller import LinearController
+from chainer_wm.agents.policies import HeldRandom
+from chainer_wm.agents.world_model import WorldModelAgent
+from chainer_wm.dream.simulator import Dream
+from chainer_wm.links.conv_vae import ConvVAE
+from chainer_wm.links.mdn_rnn import MDNRNN
+from chainer_wm.play import evaluation
+from chainer_wm.play.cluster import Cluster
+from chainer_wm.play.collection import collect
+from chainer_wm.play.engines import run_tasks
+from chainer_wm.rollouts import RolloutStore
+from chainer_wm.training import evolution
+
+pytestmark = pytest.mark.slow  # every test starts a node, and waits until a lost one is missed
+
+HERE = str(pathlib.Path(__file__).parent)
+FEATURES = ('z', 'h')
+PATIENCE = 120.0  # seconds for a node to come, or to be missed
+NODE = 'NODE_OF_THE_TESTS'  # an environment variable: which of the nodes a process belongs to
+
+
+class Node:
+    """A Ray node in processes of this machine, in a session of their own."""
+
+    def __init__(self, name, *where):
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, '-m', 'ray.scripts.scripts', 'start', '--block', *where),
+                *('--num-cpus', '1', '--object-store-memory', str(100 * 2**20)),
+                *('--node-ip-address', '127.0.0.1', '--disable-usage-stats'),
+            ],
+            env={**os.environ, NODE: name},
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def kill(self):
+        """SIGKILL for all of its processes at once: a machine without power."""
+        for entry in pathlib.Path('/proc').glob('[0-9]*'):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(int(entry.name)) == self._process.pid:
+                    os.kill(int(entry.name), signal.SIGKILL)
+        self._process.wait()
+
+
+class Nodes:
+    """The first node, to which this process belongs, and one more at a time."""
+
+    def __init__(self):
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = str(free.getsockname()[1])
+        self.address = f'127.0.0.1:{port}'
+        self._head = Node('first', '--head', '--port', port, '--include-dashboard', 'false')
+        self._second = None
+
+    def add(self):
+        self._second = Node('second', '--address', self.address)
+
+    def lose(self):
+        if self._second:
+            self._second.kill()
+            self._second = None
+
+    def wait(self, count):
+        """Until so many nodes are known to be alive."""
+        import ray
+
+        until('nodes', lambda: sum(node['Alive'] for node in ray.nodes()) == count)
+
+    def close(self):
+        self.lose()
+        self._head.kill()
+
+
+def until(what, true):
+    """Wait for something."""
+    start = time.monotonic()
+    while not true():
+        assert time.monotonic() - start < PATIENCE, f'waited {PATIENCE} s for {what}'
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope='module')
+def nodes():
+    ray = pytest.importorskip('ray', reason="Ray is not installed: the extra 'cluster' brings it")
+    path = os.pathsep.join([HERE, os.getcwd(), *filter(None, [os.environ.get('PYTHONPATH')])])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PYTHONPATH', path)
+        patch.setenv('RAY_AUTH_MODE', 'disabled')
+        patch.setenv('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
+        made = Nodes()
+        try:
+            until('the first node', functools.partial(joined, ray, made.address))
+            yield made
+            ray.shutdown()
+        finally:
+            made.close()
+
+
+def joined(ray, address):
+    with contextlib.suppress(ConnectionError):
+        ray.init(address=address, log_to_driver=False, logging_level='error')
+    return ray.is_initialized()
+
+
+@contextlib.contextmanager
+def meanwhile(action, *arguments):
+    """Do something beside the body; what goes wrong there goes wrong here."""
+    wrong = []
+
+    def do():
+        try:
+            action(*arguments)
+        except BaseException as error:
+            wrong.append(error)
+
+    thread = threading.Thread(target=do)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    assert not wrong, wrong
+
+
+class Stage:
+    """A folder in which players on two nodes say what they begin, and wait for each other.
+
+    The first node plays nothing until the second has begun ``most`` units; the next one the second
+    never ends: it is lost in the middle of it.
+
+    Args:
+        most: so many, or None for a second node that lives on.
+    """
+
+    def __init__(self, folder, most):
+        self.folder, self.most = folder, most
+
+    def count(self, node):
+        return len(list(self.folder.glob(f'{node}-*')))
+
+    def begin(self):
+        """Said by a player, before each of its units."""
+        node = os.environ.get(NODE)
+        (self.folder / f'{node}-{os.getpid()}-{time.monotonic_ns()}').touch()
+        if node == 'first':
+            until('the second node', lambda: self.count('second') > (self.most or 0))
+        elif self.most and self.count('second') > self.most:
+            until('the end', lambda: False)
+
+
+class Game(gym.Env):
+    """Pictures of noise; ends by chance."""
+
+    observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, stage=None):
+        self._stage = stage
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if self._stage:
+            self._stage.begin()
+        return self._seen(), {}
+
+    def step(self, action):
+        dead = bool(self.np_random.random() < 0.2)
+        return self._seen(), float(action[0]), dead, False, {}
+
+    def _seen(self):
+        return self.np_random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+def agent(theta=None):
+    controller = LinearController(8, 1, bias=False)
+    controller.set_theta(np.linspace(-1, 1, 8))
+    return WorldModelAgent(ConvVAE(4), MDNRNN(4, 1, 4), controller, FEATURES)
+
+
+CANDIDATES = np.random.default_rng(5).normal(size=(9, 8))
+
+
+def collected(workers, stage, folder):
+    """Bytes of the episodes, their lines in the list, and how many there are of each."""
+    store = RolloutStore(folder)
+    game = functools.partial(Game, stage)
+    collect(store, game, HeldRandom, 6, seed=3, workers=workers, min_length=3, progress=False)
+    data = {path.name: path.read_bytes() for path in store.path.glob('episodes/*')}
+    lines = (store.path / 'episodes.jsonl').read_text().splitlines()
+    assert store.episodes == list(range(6)) and len(data) == len(lines) == 6
+    return data, [store.entry(n) for n in range(6)]
+
+
+def evaluated(workers, stage, folder):
+    game = functools.partial(Game, stage)
+    return evaluation.evaluate(game, {'agent': agent}, 70, seed=1, workers=workers)['agent']
+
+
+def searched(workers, stage, folder):
+    game = functools.partial(Game, stage)
+    with evolution.InGame(game, agent, 8, seed=3, workers=workers) as fitness:
+        return [fitness(CANDIDATES, generation, lambda text: None) for generation in (0, 1)]
+
+
+class Act:
+    """A controller that says when it acts."""
+
+    def __init__(self, stage):
+        self._stage = stage
+
+    def __call__(self, features, theta):
+        if self._stage:
+            self._stage.begin()
+        return LinearController(8, 1, bias=False).act(features, theta)
+
+
+def dreamt(workers, stage, folder):
+    starts = np.random.default_rng(2).normal(size=(2, 7, 4))
+    dream = Dream(MDNRNN(4, 1, 4, predict_done=True), starts, max_steps=20)
+    options = dict(episodes=5, seed=3, features=FEATURES, shard=1, workers=workers)
+    with evolution.InShards(dream, Act(stage), **options) as fitness:
+        return [fitness(CANDIDATES, generation, lambda text: None) for generation in (0, 1)]
+
+
+def come(nodes, stage):
+    """The second node joins, once the first has begun."""
+    until('the first node', lambda: stage.count('first') > 0)
+    nodes.add()
+
+
+def come_and_go(nodes, stage):
+    """It is lost in the middle of a unit, too."""
+    come(nodes, stage)
+    until('the second node', lambda: stage.count('second') > stage.most)
+    nodes.lose()
+
+
+#: What is done, and the units after which the second node is lost: it has done a task by then.
+STAGES = {
+    'collection': (collected, 2),
+    'evaluation': (evaluated, 30),
+    'evolution in the game': (searched, 17),
+    'evolution in the dream': (dreamt, 30),
+}
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_a_node_that_comes_late_and_is_lost_changes_nothing(nodes, stage, tmp_path):
+    do, most = STAGES[stage]
+    (tmp_path / 'said').mkdir()
+    said = Stage(tmp_path / 'said', most)
+    with meanwhile(come_and_go, nodes, said):
+        found = do(Cluster(nodes.address), said, tmp_path / 'ray')
+    assert said.count('second') == most + 1, 'it was used, and lost'
+    np.testing.assert_equal(found, do(2, None, tmp_path / 'processes'))
