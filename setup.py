@@ -57,7 +57,7 @@ EXPORT = ['h5py>=3', 'tensorboard>=2.10']
 CLUSTER = ['ray>=2.40']
 
 # `mpiexec -n N python experiments/... --communicator naive` trains V and M on N processes.
-PARALLEL = ['mpi4py>=4', 'mpich>=4.3']
+PARALLEL = ['mpi4py>=4.1', 'mpich>=4.3']
 
 DEV = [
     *PROBES,

@@ -84,11 +84,12 @@ class Cluster:
                     f'--cluster {self.address}: no Ray cluster answers there ({error}); '
                     '`ray start --head` begins one'
                 ) from error
-        return _nodes(ray.get_runtime_context().get_job_id())
+        here = ray.get_runtime_context()
+        return _nodes(here.gcs_address, here.get_job_id())
 
 
 @functools.lru_cache(maxsize=1)
-def _nodes(job: str) -> Nodes:
+def _nodes(address: str, job: str) -> Nodes:
     nodes = Nodes()
     nodes.refresh(strict=True)
     print(nodes.table(), file=sys.stderr)
@@ -248,28 +249,30 @@ def _on(node: str) -> dict[str, Any]:
 
 
 class _Player:
-    """An actor: it sets up once, then does one task after the other.
+    """An actor: it sets up once, then does one task after the other."""
 
-    Args:
-        work: where (function, setup) is in the object store; in a list, or Ray would unpack it
-            before there is anyone to say what is wrong.
-    """
-
-    def __init__(self, work: list[Any], dtype: str) -> None:
-        self._work, self._dtype = work, dtype
+    def __init__(self, dtype: str) -> None:
+        self._dtype = dtype
         self._call: Callable[[Any], Any] | None = None
 
     def ready(self) -> None:
         """Answers as soon as the process is there."""
 
-    def do(self, key: tuple[int, int], task: Any) -> tuple[tuple[int, int], str, Any]:
-        """(Key, 'done', result), or the traceback of what 'raised' or had 'no setup'."""
+    def do(
+        self, key: tuple[int, int], task: Any, work: list[Any]
+    ) -> tuple[tuple[int, int], str, Any]:
+        """(Key, 'done', result), or the traceback of what 'raised' or had 'no setup'.
+
+        Args:
+            work: where (function, setup) is in the object store; in a list, or Ray would unpack
+                it before there is anyone to say what is wrong.
+        """
         import ray
 
         if self._call is None:
             try:
                 devices.use(dtype=self._dtype)
-                self._call = bind(*ray.get(self._work[0]))
+                self._call = bind(*ray.get(work[0]))
             except BaseException:
                 return key, 'no setup', traceback.format_exc()
         try:
@@ -298,13 +301,13 @@ class _Handle:
             num_cpus=1, max_restarts=-1, max_task_retries=retries, **_on(node)
         )
         actor: Any = ray.remote(**options)(_Player)
-        self._actor = actor.remote([work], chainer.get_dtype().name)
+        self._actor, self._work = actor.remote(chainer.get_dtype().name), [work]
         self.pending: Any = self._actor.ready.remote()
 
     def give(self, key: tuple[int, int], task: Any, timeout: float | None) -> None:
         self.index = key[1]
         self.deadline = None if timeout is None else time.monotonic() + timeout
-        self.pending = self._actor.do.remote(key, task)
+        self.pending = self._actor.do.remote(key, task, self._work)
 
     def kill(self) -> None:
         import ray
@@ -372,8 +375,8 @@ class _Run:
         self.queue = collections.deque(range(len(tasks)))
         self.raised: collections.Counter[int] = collections.Counter()
         self.late: collections.Counter[int] = collections.Counter()
-        # by task, None before the first one: how often its actor was lost, by node
-        self.losses: dict[int | None, collections.Counter[str]] = collections.defaultdict(
+        # by task: how often its actor was lost, by node
+        self.losses: dict[int, collections.Counter[str]] = collections.defaultdict(
             collections.Counter
         )
         self.done: set[int] = set()
@@ -442,21 +445,22 @@ class _Run:
 
         index = actor.index
         self._remove(actor)
-        if index is not None:
-            self.queue.appendleft(index)
-            if isinstance(error, ray.exceptions.RayTaskError):
-                self._give_up(index, 'once', error)  # such as a result that cannot travel
-        given_up = isinstance(error, ray.exceptions.ActorDiedError)
-        self.losses[index][actor.node] += self.pool.retries + 1 if given_up else 1
+        alive = _alive()
+        unreachable = isinstance(error, ray.exceptions.ActorUnavailableError)
+        if index is None:
+            if actor.node in alive and not unreachable:
+                raise WorkerError(f'a worker could not be started:\n{error}')
+            return
+        self.queue.appendleft(index)
+        if isinstance(error, ray.exceptions.RayTaskError):
+            self._give_up(index, 'once', error)  # such as a result that cannot travel
+        died = isinstance(error, ray.exceptions.ActorDiedError)
+        self.losses[index][actor.node] += self.pool.retries + 1 if died else 1
         # A node that died is missed by its heartbeats, seconds after its actors are: whether a
         # loss was the task's own fault shows later.
-        alive = _alive()
         times = sum(count for node, count in self.losses[index].items() if node in alive)
-        if times <= self.pool.retries:
-            return
-        if index is None:
-            raise WorkerError(f'a worker died {times} time(s) while it started:\n{error}')
-        self._give_up(index, f'{times} time(s): its worker died', error)
+        if times > self.pool.retries:
+            self._give_up(index, f'{times} time(s): its worker died', error)
 
     def _failed(self, index: int, kind: str, text: str) -> None:
         """Queue a task that raised again, once."""

@@ -169,7 +169,7 @@ class InShards(_ByWorkers):
         shard: int,
         workers: Workers,
     ) -> None:
-        super().__init__(_dream_shard, workers, functools.partial(_dreams, dream, act))
+        super().__init__(dream_shard, workers, functools.partial(dreams, dream, act))
         self.episodes, self.seed, self.features, self.shard = episodes, seed, features, shard
 
     def __call__(
@@ -196,11 +196,11 @@ def dreaming(
     return contextlib.nullcontext(in_dream(dream, act, **options))
 
 
-def _dreams(dream: Dream, act: Callable) -> tuple[Dream, Callable]:
+def dreams(dream: Dream, act: Callable) -> tuple[Dream, Callable]:
     return dream, act
 
 
-def _dream_shard(context: tuple[Dream, Callable], task: tuple) -> np.ndarray:
+def dream_shard(context: tuple[Dream, Callable], task: tuple) -> np.ndarray:
     """Returns (P, E) of some candidates of a generation."""
     candidates, seed, generation, episodes, features = task
     rng = stream(seed, 'dream', generation)  # noise of E streams, however many candidates
@@ -230,8 +230,8 @@ class InGame(_ByWorkers):
         workers: Workers,
         tasks_per_worker: int | None = None,
     ) -> None:
-        setup = functools.partial(_games, make_env, portable(make_agent, workers))
-        super().__init__(_play, workers, setup, tasks_per_worker)
+        setup = functools.partial(games, make_env, portable(make_agent, workers))
+        super().__init__(play_candidates, workers, setup, tasks_per_worker)
         self.episodes, self.seed = episodes, seed
 
     def __call__(
@@ -272,11 +272,11 @@ class _Candidates:
         return self.policy.act(observations, state)
 
 
-def _games(make_env: Callable, make_agent: Callable[[], Policy]):
+def games(make_env: Callable, make_agent: Callable[[], Policy]):
     return lanes.Envs(make_env), make_agent()
 
 
-def _play(context, task) -> list[tuple[float, int]]:
+def play_candidates(context, task) -> list[tuple[float, int]]:
     """Return and length of an episode of every candidate."""
     envs, agent = context
     thetas, seed, generation, episodes = task

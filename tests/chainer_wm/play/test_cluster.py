@@ -105,6 +105,20 @@ def die(task):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Elsewhere:
+    """Cannot be read by whoever gets it."""
+
+    def __reduce__(self):
+        return not_here, ()
+
+    def __call__(self, task):
+        return task
+
+
+def not_here():
+    raise ModuleNotFoundError("No module named 'of_the_driver_alone'")
+
+
 def broken_setup():
     raise RuntimeError('no such network file')
 
@@ -149,6 +163,8 @@ def test_a_task_that_raises_is_repeated_once(local, tmp_path):
 def test_what_cannot_be_set_up_or_dies_again_and_again_stops_the_run(local):
     with pytest.raises(WorkerError, match='no such network file'):
         list(run_tasks(square, [1], local, setup=broken_setup))
+    with pytest.raises(WorkerError, match='of_the_driver_alone'):
+        list(run_tasks(Elsewhere(), [1], local))
     with pytest.raises(WorkerError, match='failed 2 time.*its worker died'):
         list(run_tasks(die, [1], local, retries=1))
 

@@ -24,7 +24,6 @@ from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.play import evaluation
 from chainer_wm.play.cluster import Cluster
 from chainer_wm.play.collection import collect
-from chainer_wm.play.engines import run_tasks
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.training import evolution
 
@@ -32,7 +31,7 @@ pytestmark = pytest.mark.slow  # every test starts a node, and waits until a los
 
 HERE = str(pathlib.Path(__file__).parent)
 FEATURES = ('z', 'h')
-PATIENCE = 120.0  # seconds for a node to come, or to be missed
+PATIENCE = 300.0  # seconds for a node to come; the machine may be busy
 NODE = 'NODE_OF_THE_TESTS'  # an environment variable: which of the nodes a process belongs to
 
 
@@ -40,17 +39,29 @@ class Node:
     """A Ray node in processes of this machine, in a session of their own."""
 
     def __init__(self, name, *where):
+        self._command = [
+            *(sys.executable, '-m', 'ray.scripts.scripts', 'start', '--block', *where),
+            *('--num-cpus', '1', '--object-store-memory', str(100 * 2**20)),
+            *('--node-ip-address', '127.0.0.1', '--disable-usage-stats'),
+        ]
+        self._name = name
+        self._start()
+
+    def _start(self):
         self._process = subprocess.Popen(
-            [
-                *(sys.executable, '-m', 'ray.scripts.scripts', 'start', '--block', *where),
-                *('--num-cpus', '1', '--object-store-memory', str(100 * 2**20)),
-                *('--node-ip-address', '127.0.0.1', '--disable-usage-stats'),
-            ],
-            env={**os.environ, NODE: name},
+            self._command,
+            env={**os.environ, NODE: self._name},
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+    def start_again(self):
+        """If it has given up: Ray grants a node 30 s to begin, too few on a busy machine."""
+        # not waited for yet: so its number still is nobody else's
+        if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            self.kill()
+            self._start()
 
     def kill(self):
         """SIGKILL for all of its processes at once: a machine without power."""
@@ -80,11 +91,17 @@ class Nodes:
             self._second.kill()
             self._second = None
 
-    def wait(self, count):
-        """Until so many nodes are known to be alive."""
-        import ray
+    def joined(self, ray):
+        """Whether this process belongs to the first node."""
+        self._head.start_again()
+        with contextlib.suppress(ConnectionError):
+            ray.init(address=self.address, log_to_driver=False, logging_level='error')
+        return ray.is_initialized()
 
-        until('nodes', lambda: sum(node['Alive'] for node in ray.nodes()) == count)
+    def second_began(self, stage):
+        """Whether the second node has begun its last unit."""
+        self._second.start_again()
+        return stage.enough()
 
     def close(self):
         self.lose()
@@ -109,17 +126,11 @@ def nodes():
         patch.setenv('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
         made = Nodes()
         try:
-            until('the first node', functools.partial(joined, ray, made.address))
+            until('the first node', functools.partial(made.joined, ray))
             yield made
             ray.shutdown()
         finally:
             made.close()
-
-
-def joined(ray, address):
-    with contextlib.suppress(ConnectionError):
-        ray.init(address=address, log_to_driver=False, logging_level='error')
-    return ray.is_initialized()
 
 
 @contextlib.contextmanager
@@ -145,11 +156,8 @@ def meanwhile(action, *arguments):
 class Stage:
     """A folder in which players on two nodes say what they begin, and wait for each other.
 
-    The first node plays nothing until the second has begun ``most`` units; the next one the second
-    never ends: it is lost in the middle of it.
-
-    Args:
-        most: so many, or None for a second node that lives on.
+    The first node plays nothing until the second has begun more than ``most`` units; the second
+    does not end the last of them: it is lost in the middle of it.
     """
 
     def __init__(self, folder, most):
@@ -158,14 +166,17 @@ class Stage:
     def count(self, node):
         return len(list(self.folder.glob(f'{node}-*')))
 
+    def enough(self):
+        return self.count('second') > self.most
+
     def begin(self):
         """Said by a player, before each of its units."""
         node = os.environ.get(NODE)
         (self.folder / f'{node}-{os.getpid()}-{time.monotonic_ns()}').touch()
         if node == 'first':
-            until('the second node', lambda: self.count('second') > (self.most or 0))
-        elif self.most and self.count('second') > self.most:
-            until('the end', lambda: False)
+            until('the second node', self.enough)
+        elif self.enough():
+            time.sleep(2 * PATIENCE)
 
 
 class Game(gym.Env):
@@ -242,16 +253,11 @@ def dreamt(workers, stage, folder):
         return [fitness(CANDIDATES, generation, lambda text: None) for generation in (0, 1)]
 
 
-def come(nodes, stage):
-    """The second node joins, once the first has begun."""
+def come_and_go(nodes, stage):
+    """The second node joins once the first has begun, and is lost in the middle of a unit."""
     until('the first node', lambda: stage.count('first') > 0)
     nodes.add()
-
-
-def come_and_go(nodes, stage):
-    """It is lost in the middle of a unit, too."""
-    come(nodes, stage)
-    until('the second node', lambda: stage.count('second') > stage.most)
+    until('the second node', functools.partial(nodes.second_began, stage))
     nodes.lose()
 
 
