@@ -18,10 +18,10 @@ import functools
 import importlib.util
 import os
 import pathlib
-import pickle
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -206,7 +206,7 @@ def measure(work: Work, workers: Workers, count: int) -> Measured:
 
 def size(what: Any) -> int:
     """Bytes that go over a wire."""
-    return len(pickle.dumps(what, protocol=5))
+    return len(ForkingPickler.dumps(what))
 
 
 @contextlib.contextmanager
