@@ -47,8 +47,8 @@ from chainer_wm.training import evolution
 CORES = len(os.sched_getaffinity(0))
 WORKERS = (1, 2, 4)
 DREAMS = 16  # per candidate
-CAR_STEPS, DREAM_STEPS = 15, 60  # of the 1,000 and 2,100 that there may be
-EPISODE = 500_000  # bytes of an answer, about a compressed episode of Take Cover
+CAR_STEPS, DREAM_STEPS = 10, 60  # of the 1,000 and 2,100 that there may be
+ANSWER = 500_000  # bytes
 
 
 class Work(NamedTuple):
@@ -145,14 +145,14 @@ def works() -> list[Work]:
     return [
         idle('no work', [0] * 300),
         idle('no work, 111 kB in', [batch(16, 0)[0]] * 100),
-        idle('no work, 500 kB out', [EPISODE] * 100),
+        idle('no work, 500 kB out', [ANSWER] * 100),
         Work(
             'Take Cover, random episodes',
             'frames',
             record,
             recorder,
-            tasks=[*range(24)],
-            warm=24,
+            tasks=[*range(16)],
+            warm=16,
             units=lambda answer: answer[0],
         ),
         dreams('Take Cover, dreams of 8 candidates', [shard(8, n) for n in range(8)]),
@@ -170,9 +170,11 @@ def works() -> list[Work]:
     ]
 
 
-def with_process(do: Callable, context: Any, task: Any) -> tuple[int, Any]:
-    """Who answered, and what."""
-    return os.getpid(), do(context, task)
+def timed(do: Callable, context: Any, task: Any) -> tuple[int, float, Any]:
+    """Who answered, for how many seconds it had a core, and the answer."""
+    begin = time.process_time()
+    answer = do(context, task)
+    return os.getpid(), time.process_time() - begin, answer
 
 
 class Measured(NamedTuple):
@@ -180,6 +182,8 @@ class Measured(NamedTuple):
 
     start: float  # seconds until all workers had done a short task
     seconds: float  # of all tasks
+    worked: float  # seconds that workers had a core; other work on the machine changes it little
+    driven: float  # seconds that this process had one
     units: float
     received: int  # bytes of the answers, pickled
 
@@ -191,17 +195,24 @@ def measure(work: Work, workers: Workers, count: int) -> Measured:
         count: of the workers; 0 for this process.
     """
     begin = time.perf_counter()
-    do = functools.partial(with_process, work.do)
+    do = functools.partial(timed, work.do)
     make = portable(work.make, workers) if work.travels else work.make
     with make_pool(do, workers, make) as pool:
         seen: set[int] = set()
         while len(seen) < max(count, 1):
-            seen |= {process for _, (process, _) in pool.run([work.warm] * max(count, 1))}
-        start = time.perf_counter()
-        answers = [answer for _, (_, answer) in pool.run(work.tasks)]
-        end = time.perf_counter()
-    units = sum(work.units(answer) for answer in answers)
-    return Measured(start - begin, end - start, units, sum(size(answer) for answer in answers))
+            seen |= {answer[0] for _, answer in pool.run([work.warm] * max(count, 1))}
+        start, own = time.perf_counter(), time.process_time()
+        found = [answer for _, answer in pool.run(work.tasks)]
+        seconds, driven = time.perf_counter() - start, time.process_time() - own
+    answers = [answer for _, _, answer in found]
+    return Measured(
+        start - begin,
+        seconds,
+        sum(cpu for _, cpu, _ in found),
+        driven,
+        sum(work.units(answer) for answer in answers),
+        sum(size(answer) for answer in answers),
+    )
 
 
 def size(what: Any) -> int:
@@ -228,11 +239,11 @@ def engine(name: str, count: int) -> Iterator[Workers]:
 def row_text(work: Work, name: str, count: int, found: Measured) -> str:
     """A line of the table."""
     who = f'{count} {name}' if count else 'this process'
-    each = 1000 * found.seconds / len(work.tasks)
-    rate = f'{found.units / found.seconds:>10.0f} {work.unit}/s'
-    return (
-        f'{work.name:<36}{who:<14}{rate:<20}{each:>9.1f} ms a task{found.start:>8.1f} s to start'
-    )
+    tasks = len(work.tasks)
+    each = (1000 * seconds / tasks for seconds in (found.seconds, found.worked, found.driven))
+    task = ''.join(f'{ms:>9.2f}' for ms in each)
+    rate = f'{found.units / found.seconds:>9.0f} {work.unit}/s'
+    return f'{work.name:<36}{who:<14}{rate:<20}{task}{found.start:>9.1f}'
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -246,6 +257,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f'{CORES} cores, {os.environ.get("OPENBLAS_NUM_THREADS", CORES)} thread(s) in this process'
         f'{"" if "ray" in names else "; no Ray here: the extra cluster brings it"}'
     )
+    print(f'{"ms a task: in all, of workers, of this process; s to start":>106}')
     chosen = [work for work in works() if any(text in work.name for text in options.only)]
     rows = []
     for name, count in [('processes', 0), *((n, c) for n in names for c in options.workers)]:
