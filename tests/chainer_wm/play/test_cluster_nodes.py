@@ -202,7 +202,7 @@ class Game(gym.Env):
         return self.np_random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
-def agent(theta=None):
+def agent():
     controller = LinearController(8, 1, bias=False)
     controller.set_theta(np.linspace(-1, 1, 8))
     return WorldModelAgent(ConvVAE(4), MDNRNN(4, 1, 4), controller, FEATURES)
@@ -215,7 +215,7 @@ def collected(workers, stage, folder):
     """Bytes of the episodes, their lines in the list, and how many there are of each."""
     store = RolloutStore(folder)
     game = functools.partial(Game, stage)
-    collect(store, game, HeldRandom, 6, seed=3, workers=workers, min_length=3, progress=False)
+    collect(store, game, HeldRandom, 6, seed=3, workers=workers, progress=False)
     data = {path.name: path.read_bytes() for path in store.path.glob('episodes/*')}
     lines = (store.path / 'episodes.jsonl').read_text().splitlines()
     assert store.episodes == list(range(6)) and len(data) == len(lines) == 6
@@ -261,7 +261,8 @@ def come_and_go(nodes, stage):
     nodes.lose()
 
 
-#: What is done, and the units after which the second node is lost: it has done a task by then.
+#: What is done, and how many units (episodes, or steps of a dream) the second node begins and ends
+#: before it is lost in the next one: more than its first task has.
 STAGES = {
     'collection': (collected, 2),
     'evaluation': (evaluated, 30),
