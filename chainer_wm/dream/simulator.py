@@ -71,6 +71,12 @@ class DreamStep(NamedTuple):
         return self.terminated | self.truncated
 
 
+#: What ``Dream.reset`` makes.
+_BEGUN = frozenset(
+    ('_noise', '_sample', '_stream', '_tau', '_ages', '_state', '_z', '_place', '_masks')
+)
+
+
 class Dream:
     """M as a simulator of B lanes that step together.
 
@@ -138,6 +144,10 @@ class Dream:
         if not 0 < done_threshold < 1:
             raise ValueError(f'done_threshold is {done_threshold}, but must lie between 0 and 1')
         self._done_logit = np.log(done_threshold / (1 - done_threshold))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As it was made: what ``reset`` began does not travel to a worker, and could not."""
+        return {name: value for name, value in vars(self).items() if name not in _BEGUN}
 
     @property
     def lanes(self) -> int:

@@ -197,11 +197,12 @@ def dreaming(
 
 
 def dreams(dream: Dream, act: Callable) -> tuple[Dream, Callable]:
+    """What a worker of ``InShards`` holds."""
     return dream, act
 
 
 def dream_shard(context: tuple[Dream, Callable], task: tuple) -> np.ndarray:
-    """Returns (P, E) of some candidates of a generation."""
+    """A task of ``InShards``: returns (P, E) of some candidates of a generation."""
     candidates, seed, generation, episodes, features = task
     rng = stream(seed, 'dream', generation)  # noise of E streams, however many candidates
     return evaluate_population(*context, candidates, episodes, features=features, rng=rng)
@@ -273,11 +274,12 @@ class _Candidates:
 
 
 def games(make_env: Callable, make_agent: Callable[[], Policy]):
+    """What a worker of ``InGame`` holds."""
     return lanes.Envs(make_env), make_agent()
 
 
 def play_candidates(context, task) -> list[tuple[float, int]]:
-    """Return and length of an episode of every candidate."""
+    """A task of ``InGame``: return and length of an episode of every candidate."""
     envs, agent = context
     thetas, seed, generation, episodes = task
     rngs = [stream(seed, 'search', generation, episode) for episode in episodes]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.reduction import ForkingPickler
 
 import gym
 import numpy as np
@@ -16,7 +17,7 @@ from worker_case import first_time
 from chainer_wm.agents.controller import LinearController
 from chainer_wm.agents.policies import HeldRandom
 from chainer_wm.agents.world_model import WorldModelAgent
-from chainer_wm.dream.simulator import Dream
+from chainer_wm.dream.simulator import Dream, evaluate_population
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.play import cluster, evaluation
@@ -25,6 +26,7 @@ from chainer_wm.play.collection import collect
 from chainer_wm.play.engines import make_pool, run_tasks
 from chainer_wm.play.workers import WorkerError
 from chainer_wm.rollouts import RolloutStore
+from chainer_wm.seeds import stream
 from chainer_wm.training import evolution
 
 HERE = str(pathlib.Path(__file__).parent)
@@ -243,6 +245,17 @@ def test_a_generation_may_be_cut_anywhere_and_meets_the_same_dreams(shard):
     whole, cut = dreamt(0, 0, candidates), dreamt(shard, 0, candidates)
     assert len(set(whole.fitness)) > 1
     np.testing.assert_allclose(cut.fitness, whole.fitness, rtol=1e-5)
+
+
+def test_a_dream_that_was_dreamt_travels_as_it_was_made():
+    used, candidates = dream(), np.random.default_rng(5).normal(size=(2, 8))
+    act = LinearController(8, 1, bias=False).act
+    options = dict(episodes=5, features=FEATURES)
+    first = evaluate_population(used, act, candidates, rng=stream(3, 'dream'), **options)
+    came = ForkingPickler.loads(ForkingPickler.dumps(used))
+    assert vars(came).keys() == vars(dream()).keys()
+    again = evaluate_population(came, act, candidates, rng=stream(3, 'dream'), **options)
+    np.testing.assert_array_equal(again, first)
 
 
 @pytest.mark.slow  # every pool starts processes
