@@ -108,7 +108,8 @@ def load_link(path: str | os.PathLike, kind: type[chainer.Link], device: Any = '
     largest = max((n for array in arrays.values() for n in array.shape), default=0)
     with built_from(path):
         _refuse_large(settings['config'], max(largest, _MODEST))
-        link = kind(**settings['config'])
+        with chainer.using_config('draw_weights', False):  # a large link heeds it
+            link = kind(**settings['config'])
         _check_weights(link, arrays)
         chainer.serializers.NpzDeserializer(arrays).load(link)
     link.to_device(device)

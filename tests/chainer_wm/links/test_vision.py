@@ -9,6 +9,7 @@ import chainer.links as L
 import numpy as np
 import pytest
 
+from chainer_wm.files.archives import load_link, save_link
 from chainer_wm.functions.adam import Adam
 from chainer_wm.links.conv_vae import (
     ConvVAE,
@@ -285,6 +286,17 @@ def test_rebuilt_from_its_configuration(tmp_path):
     chainer.serializers.load_npz(tmp_path / 'v.npz', again)
     x = to_input(stored(1), dtype=np.float64)
     np.testing.assert_array_equal(vision.encode(x).mu.array, again.encode(x).mu.array)
+
+
+def test_reading_weights_draws_none(tmp_path, monkeypatch):
+    vision = make(seed=4)
+    save_link(tmp_path / 'v.npz', vision)
+    drawn = []
+    monkeypatch.setattr(chainer.initializers.LeCunNormal, '__call__', drawn.append)
+    again = load_link(tmp_path / 'v.npz', ConvVAE)
+    assert drawn == [] and again.config == vision.config
+    for ours, theirs in zip(again.params(), vision.params()):
+        np.testing.assert_array_equal(ours.array, theirs.array.astype(np.float32))
 
 
 def test_weights_have_chainers_layouts():
