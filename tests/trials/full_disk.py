@@ -1,6 +1,6 @@
 """A run on a disk that fills up, or that may not be written: one line, then on as if nothing was.
 
-    python -m tests.trials.full_disk --script doom_take_cover
+    python -m tests.trials.full_disk --script take_cover
 
 As root, on Linux: the run lies on a tmpfs of a few hundred KB. It must stop with one line;
 then the tmpfs grows a little, and it is begun again, until it ends. In the middle the tmpfs is
@@ -29,10 +29,9 @@ def stopped(script: Script, data: pathlib.Path) -> str:
     Raises:
         AssertionError: it stopped otherwise.
     """
-    process = script.start(data, 'killed')
-    said = process.communicate()[0]
-    if process.returncode == 0:
+    if script.start(data, 'killed').wait() == 0:
         return ''
+    said = script.said(data, 'killed')
     last = said.strip().splitlines()[-1]
     assert 'Traceback' not in said and last.startswith('error: '), said[-3000:]
     return last
@@ -40,16 +39,14 @@ def stopped(script: Script, data: pathlib.Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--script', default='doom_take_cover', choices=list(SCRIPTS))
+    parser.add_argument('--script', default='take_cover', choices=list(SCRIPTS))
     parser.add_argument('--first', type=int, default=256, help='KB of the disk')
     parser.add_argument('--factor', type=float, default=1.6, help='by which it grows')
     given = parser.parse_args()
     script, stops = SCRIPTS[given.script], 0
     with tempfile.TemporaryDirectory() as held:
         data = pathlib.Path(held)
-        process = script.start(data, 'whole')
-        said = process.communicate()[0]
-        assert process.returncode == 0, said[-2000:]
+        assert script.start(data, 'whole').wait() == 0, script.said(data, 'whole')[-2000:]
         disk = script.folder(data, 'killed')
         disk.mkdir()
         size = float(given.first)

@@ -1,130 +1,272 @@
-"""``kill -9`` at random moments of a run, of the driver or of a worker: nothing is lost.
+"""``kill -9`` at random moments of every stage, of the driver or of a worker: nothing is lost.
 
-    python -m tests.trials.kill --count 200 --seed 0 --scripts doom_take_cover
+    python -m tests.trials.kill FOLDER --count 200 --seed 0
+    python -m tests.trials.kill FOLDER --scripts take_cover pendulum --minutes 60
 
-A run is left alone first; then another is killed again and again, each time after a random share
-of the time that the first one took, and begun again, until it ends. Its results and the bytes of
-its episodes must be those of the first. That is repeated, script after script, until ``--count``
-kills have hit a process. Where a worker is hit, the run itself must go on.
+Each script of ``tests.trials.scripts`` is run once and left alone. Then, script after script and
+round after round, a new run of it is begun, and in every stage two processes are killed, after a
+random share of the time that the stage took before: the driver, which is then begun again, or one
+of its workers, where the run itself must go on. When it has ended, its results, its episodes, byte
+for byte, and the names of its files must be those of the run that was left alone, and no worker
+may have outlived its driver.
+
+FOLDER keeps the runs and ``tally.jsonl``, a line for each kill and for each run that ended; the
+trial can be stopped at any time and goes on from there. Kills count once their run has ended and
+is equal.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
+import json
 import os
 import pathlib
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 
 import numpy as np
 
+from tests.trials import processes
 from tests.trials.scripts import SCRIPTS, Script
 
+DRIVER, WORKER = 'driver', 'worker'
+EACH = 2  # kills in a stage
+LOOK = 0.05  # seconds between two looks at a run
+OUTLIVED = 30.0  # seconds in which a worker without a driver has to leave
+MOST_WORKERS = 2  # killed under one driver: a task that loses three is given up, as it should be
 
-def children(process: int) -> list[int]:
-    """Workers: children of a process that were spawned to play."""
-    found = []
-    for path in pathlib.Path('/proc').glob('[0-9]*/stat'):
+
+class Tally:
+    """What was killed, and which runs have ended, in a file."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.lines = [json.loads(line) for line in lines if line.endswith('}')]
+
+    def add(self, **line: object) -> None:
+        self.lines.append(line)
+        with open(self.path, 'a') as file:
+            file.write(json.dumps(line) + '\n')
+
+    def ended(self, label: str, run: str) -> dict | None:
+        """The line of a run that ended."""
+        same = [line for line in self.lines if (line['script'], line['run']) == (label, run)]
+        return next((line for line in same if 'equal' in line), None)
+
+    def counts(self) -> collections.Counter[tuple[str, str, str]]:
+        """Kills of runs that were equal: (script, stage, who) and how many."""
+        found: collections.Counter[tuple[str, str, str]] = collections.Counter()
+        for line in self.lines:
+            if 'who' in line and (self.ended(line['script'], line['run']) or {}).get('equal'):
+                found[line['script'], line['stage'], line['who']] += 1
+        return found
+
+    @property
+    def failed(self) -> int:
+        return sum(not line.get('equal', True) for line in self.lines)
+
+
+class Killed:
+    """A run that is killed in every stage.
+
+    Args:
+        script, data, run: which.
+        tally: gets a line for each kill.
+        rng: of the moments.
+    """
+
+    def __init__(
+        self, script: Script, data: pathlib.Path, run: str, tally: Tally, rng: np.random.Generator
+    ):
+        self.script, self.data, self.run = script, data, run
+        self.tally, self.rng = tally, rng
+        self.orphans: set[int] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.hit_workers = 0
+        self.starts_before = self._starts()
+        self.process = self.script.start(self.data, self.run)
+
+    def through(self, stages: dict[str, float]) -> None:
+        """Kill in each stage (by its seconds), then let it end.
+
+        Raises:
+            AssertionError: it did not go on after a kill, or a worker outlived its driver.
+        """
         try:
-            parent = int(path.read_text().rpartition(')')[2].split()[1])
-            command = (path.parent / 'cmdline').read_text()
-        except (OSError, IndexError, ValueError):
-            continue
-        if parent == process and 'spawn_main' in command:
-            found.append(int(path.parent.name))
-    return found
+            for stage in [stage for stage in stages for _ in range(EACH)]:
+                if self._in(stage):
+                    self._kill(stage, stages[stage] * self.rng.uniform())
+            self._check(self.process.wait())
+            deadline = time.monotonic() + OUTLIVED
+            while left := {worker for worker in self.orphans if processes.resident(worker)}:
+                assert time.monotonic() < deadline, f'workers {left} outlived their driver'
+                time.sleep(LOOK)
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
 
+    def _done(self, stage: str) -> bool:
+        return self.script.stages(self.data, self.run).get(stage, {}).get('done', False)
 
-def hit(process: subprocess.Popen, delay: float, worker: bool, rng: np.random.Generator) -> str:
-    """Kill after a delay; whom, '' for nobody: it had ended."""
-    try:
-        process.wait(delay)
-        return ''
-    except subprocess.TimeoutExpired:
-        pass
-    workers = children(process.pid) if worker else []
-    if workers:
-        try:
-            os.kill(int(rng.choice(workers)), signal.SIGKILL)
-        except ProcessLookupError:
-            return ''
-        return 'worker'
-    process.kill()
-    return 'driver'
+    def _starts(self) -> collections.Counter[str]:
+        """How often each stage was begun."""
+        log = self.script.folder(self.data, self.run) / 'log.jsonl'
+        lines = log.read_text().splitlines() if log.exists() else []
+        seen = [json.loads(line) for line in lines if line.endswith('}')]
+        return collections.Counter(line['stage'] for line in seen if line.get('event') == 'start')
 
+    def _in(self, stage: str) -> bool:
+        """Wait until the process is in a stage; False if it is over already, or the run is."""
+        while not self._done(stage):
+            if self._starts()[stage] > self.starts_before[stage]:
+                return True
+            if self.process.poll() is not None:
+                return False
+            time.sleep(LOOK)
+        return False
 
-def one_run(
-    script: Script, data: pathlib.Path, whole_seconds: float, most: int, rng: np.random.Generator
-) -> dict[str, int]:
-    """A run killed up to so many times until it ends; how often whom."""
-    kills = {'driver': 0, 'worker': 0}
-    while True:
-        process = script.start(data, 'killed')
-        while sum(kills.values()) < most and process.poll() is None:
-            delay = whole_seconds * rng.uniform(0.02, 0.6)
-            who = hit(process, delay, bool(rng.random() < 0.5), rng)
-            if who:
-                kills[who] += 1
-            if who != 'worker':
+    def _kill(self, stage: str, delay: float) -> None:
+        """Kill the driver or a worker after a delay, if the stage lasts so long."""
+        before = time.monotonic()
+        wants_worker = '--workers' in self.script.flags and self.rng.random() < 0.6
+        wants_worker &= self.hit_workers < MOST_WORKERS
+        while self.process.poll() is None:
+            late = time.monotonic() - before >= delay
+            workers = processes.workers(self.process.pid)
+            if late and (not wants_worker or workers or self._done(stage)):
                 break
-        said = process.communicate()[0]
-        if process.returncode == 0:
-            return kills
-        assert process.returncode == -signal.SIGKILL, said[-2000:]
+            time.sleep(LOOK)
+        else:
+            return
+        who = WORKER if wants_worker and workers else DRIVER
+        try:
+            if who == WORKER:
+                os.kill(int(self.rng.choice(workers)), signal.SIGKILL)
+                self.hit_workers += 1
+            else:
+                self._kill_driver(workers)
+        except ProcessLookupError:
+            return  # it was leaving
+        where = stage if not self._done(stage) else f'after {stage}'
+        self.tally.add(script=self.script.label, run=self.run, who=who, stage=where)
+        if who == DRIVER:
+            self.hit_workers = 0
+            self.process = self.script.start(self.data, self.run)
+
+    def _kill_driver(self, workers: list[int]) -> None:
+        self.orphans.update(workers)
+        self.process.kill()
+        if self.process.wait() != -signal.SIGKILL:
+            self._check(self.process.returncode)
+            raise ProcessLookupError
+
+    def _check(self, code: int) -> None:
+        said = self.script.said(self.data, self.run)
+        assert code == 0, f'it ended with {code}: {said[-2000:]}'
+        assert 'Traceback' not in said, said[-2000:]
 
 
-def compare(script: Script, data: pathlib.Path) -> None:
-    """Raises AssertionError: an episode is lost, or a number differs."""
-    whole, killed = (script.episodes(data, run) for run in ('whole', 'killed'))
+def names(script: Script, data: pathlib.Path, run: str) -> set[str]:
+    """Of the files of a run."""
+    folder = script.folder(data, run)
+    return {str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file()}
+
+
+def compare(script: Script, data: pathlib.Path, run: str = 'killed') -> None:
+    """Raises AssertionError: an episode is lost, a number differs, or a file is left over."""
+    whole, killed = (script.episodes(data, each) for each in ('whole', run))
     assert killed == whole, f'episodes differ: {set(whole.items()) ^ set(killed.items())}'
-    whole, killed = (script.results(data, run) for run in ('whole', 'killed'))
+    whole, killed = (script.results(data, each) for each in ('whole', run))
     differ = [name for name in {*whole, *killed} if whole.get(name) != killed.get(name)]
     assert not differ, f'results differ in {differ}'
+    differ = names(script, data, 'whole') ^ names(script, data, run)
+    assert not differ, f'files differ: {sorted(differ)}'
+
+
+def left_alone(script: Script, data: pathlib.Path, tally: Tally) -> dict[str, float]:
+    """Seconds of each stage of a run that is not killed; run once, with what it is based on."""
+    if script.base:
+        left_alone(SCRIPTS[script.base], data, tally)
+    if tally.ended(script.label, 'whole') is None:
+        process = script.start(data, 'whole')
+        try:
+            assert process.wait() == 0, script.said(data, 'whole')[-2000:]
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        tally.add(script=script.label, run='whole', equal=True)
+    stages = script.stages(data, 'whole')
+    return {stage: row['seconds'] for stage, row in stages.items()}
+
+
+def one_run(script: Script, data: pathlib.Path, run: str, seed: int, tally: Tally) -> None:
+    """Begin or go on with a run, kill it in every stage, and judge it."""
+    stages = left_alone(script, data, tally)
+    number = int.from_bytes(f'{script.label} {run}'.encode(), 'little')
+    rng = np.random.default_rng([seed, number, len(tally.lines)])
+    try:
+        Killed(script, data, run, tally, rng).through(stages)
+        compare(script, data, run)
+    except AssertionError as error:
+        tally.add(script=script.label, run=run, equal=False, said=str(error))
+        print(f'{script.label} {run}: FAILED: {error}', flush=True)
+        return
+    tally.add(script=script.label, run=run, equal=True)
+    shutil.rmtree(script.folder(data, run))
+
+
+def table(tally: Tally) -> str:
+    counts = tally.counts()
+    stages: collections.Counter[tuple[str, str]] = collections.Counter()
+    for (label, stage, _), count in counts.items():
+        stages[label, stage] += count
+    lines = []
+    for label in dict.fromkeys(label for label, _, _ in counts):
+        hits = {
+            who: sum(n for (a, _, b), n in counts.items() if (a, b) == (label, who))
+            for who in (DRIVER, WORKER)
+        }
+        seen = ', '.join(f'{stage} {n}' for (a, stage), n in stages.items() if a == label)
+        lines.append(f'{label:20} {hits[DRIVER]:4} drivers {hits[WORKER]:4} workers: {seen}')
+    return '\n'.join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--count', type=int, default=200)
-    parser.add_argument('--each', type=int, default=8, help='kills of a run, at most')
+    parser.add_argument('folder', type=pathlib.Path)
+    parser.add_argument('--count', type=int, default=200, help='kills in all')
+    parser.add_argument('--minutes', type=float, default=float('inf'), help='begin no run later')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--scripts', nargs='+', default=list(SCRIPTS), choices=list(SCRIPTS))
     given = parser.parse_args()
-    rng = np.random.default_rng(given.seed)
-    total, runs, failed = {'driver': 0, 'worker': 0}, 0, 0
-    with tempfile.TemporaryDirectory() as held:
-        data, seconds = pathlib.Path(held), {}
-        while sum(total.values()) < given.count:
-            for name in given.scripts:
-                script = SCRIPTS[name]
-                if name not in seconds:
-                    start = time.monotonic()
-                    process = script.start(data, 'whole')
-                    said = process.communicate()[0]
-                    assert process.returncode == 0, said[-2000:]
-                    seconds[name] = time.monotonic() - start
-                try:
-                    kills = one_run(script, data, seconds[name], given.each, rng)
-                    compare(script, data)
-                except AssertionError as error:
-                    failed += 1
-                    print(f'{name}: FAILED: {error}')
-                else:
-                    total = {who: total[who] + kills[who] for who in total}
-                    print(f'{name}: {kills}, equal; so far {total}', flush=True)
-                shutil.rmtree(script.folder(data, 'killed'), ignore_errors=True)
-                runs += 1
-                if sum(total.values()) >= given.count or failed > 20:
-                    break
-            if failed > 20:
+    data, start = given.folder / 'data', time.monotonic()
+    data.mkdir(parents=True, exist_ok=True)
+    tally = Tally(given.folder / 'tally.jsonl')
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    turns = ((turn, SCRIPTS[label]) for turn in range(10**6) for label in given.scripts)
+    try:
+        for turn, script in turns:
+            spent = (time.monotonic() - start) / 60
+            if sum(tally.counts().values()) >= given.count or spent > given.minutes:
                 break
-    print(
-        f'{sum(total.values())} kills ({total}) in {runs} runs, seed {given.seed}: {failed} failed'
-    )
-    sys.exit(bool(failed))
+            run = f'{given.seed}-{turn}'
+            if tally.ended(script.label, run) is None:
+                one_run(script, data, run, given.seed, tally)
+                print(f'{script.label} {run}: {sum(tally.counts().values())} so far', flush=True)
+    except KeyboardInterrupt:
+        print('stopped; the same command goes on')
+    print(table(tally))
+    counts = tally.counts()
+    total = {who: sum(n for (*_, w), n in counts.items() if w == who) for who in (DRIVER, WORKER)}
+    print(f'{sum(total.values())} kills ({total}): {tally.failed} runs failed')
+    sys.exit(bool(tally.failed))
 
 
 if __name__ == '__main__':

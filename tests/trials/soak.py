@@ -4,9 +4,10 @@
     python -m tests.trials.soak evolution --hours 2
 
 Collection is one call that plays Pendulum in two workers until the time is up; evolution is CMA-ES
-in a dream, begun anew after some generations. Every ten seconds the resident memory of this process
-and of its workers (MB), its open files and the bytes of the run's log are noted. The end says their
-slopes by the hour, with standard errors, without the first quarter of the time. Ctrl-C ends it early.
+in a dream, begun anew after some generations. Every ten seconds the resident memory of this
+process and of its workers (MB), its open files and the bytes of the run's log are noted. The end
+says their slopes by the hour, with standard errors, without the first quarter of the time. Ctrl-C
+ends it early.
 """
 
 from __future__ import annotations
