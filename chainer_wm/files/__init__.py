@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
@@ -15,6 +16,7 @@ import numpy as np
 
 _BLANKS = {'0': ' ', '1': '\t'}
 _CRC_BITS = 32
+_ASIDE = re.compile(r'\..+\.\d+\.tmp')  # .NAME.PROCESS.tmp
 
 
 class FileError(ValueError):
@@ -44,6 +46,20 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
         name_file(error, path)
         raise
     _flush_folder(path.parent)
+
+
+def unfinished(folder: str | os.PathLike) -> list[pathlib.Path]:
+    """What killed writers left half written below a folder: see ``atomic_write``."""
+    found = pathlib.Path(folder).rglob('.*.tmp')
+    return sorted(path for path in found if _ASIDE.fullmatch(path.name))
+
+
+def remove_unfinished(folder: str | os.PathLike) -> list[pathlib.Path]:
+    """Delete it, and name the files; only while nobody writes into the folder."""
+    left = unfinished(folder)
+    for path in left:
+        path.unlink(missing_ok=True)
+    return left
 
 
 def name_file(error: BaseException, path: pathlib.Path) -> None:

@@ -111,12 +111,11 @@ def _actions_of(store: RolloutStore, episode: int) -> np.ndarray:
 
 
 def _disk(store: RolloutStore) -> dict[str, int]:
-    episodes = store.path / 'episodes'
     return {
         'bytes': folders.bytes_in(store.path),
         'episode_bytes': store.size,
         'unlisted_files': len(store.unlisted()),
-        'unfinished_files': len(list(episodes.glob('.*.tmp'))),
+        'unfinished_files': len(files.unfinished(store.path / 'episodes')),
     }
 
 

@@ -280,10 +280,7 @@ class RolloutStore:
 
         Only while no other process writes into this store.
         """
-        left = sorted((self.path / 'episodes').glob('.*.tmp'))
-        for path in left:
-            path.unlink(missing_ok=True)
-        return [path.name for path in left]
+        return [path.name for path in files.remove_unfinished(self.path / 'episodes')]
 
     def verify(
         self, progress: bool = False, full: bool = True, set_aside: bool = True

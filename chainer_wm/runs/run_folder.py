@@ -73,6 +73,8 @@ class SavedRun:
 class Run(SavedRun):
     """One run's folder, held by one process at a time.
 
+    What killed processes left half written in it is removed.
+
     Args:
         folder: made if it is not there.
         config: the run's settings, as plain values.
@@ -109,6 +111,7 @@ class Run(SavedRun):
         self._reopen_changed(config, free, extensions or {}, defaults or {})
         self.config = config
         files.write_json(self.path('config.json'), config)
+        files.remove_unfinished(self.folder)
 
     def close(self) -> None:
         """Let another process work on this run."""

@@ -98,3 +98,13 @@ def test_atomic_write_leaves_the_old_file_when_the_disk_is_full(tmp_path):
         raise OSError(28, 'No space left on device')
     assert path.read_bytes() == b'old'
     assert [p.name for p in tmp_path.iterdir()] == ['file']
+
+
+def test_what_killed_processes_left_half_written_is_removed(tmp_path):
+    open_run(tmp_path).close()
+    names = ('log.jsonl', 'figures/.memory.png.12.tmp', 'figures/kept.tmp', '.kept.tmp')
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b'half')
+    open_run(tmp_path).close()
+    assert [(tmp_path / name).exists() for name in names] == [True, False, True, True]
