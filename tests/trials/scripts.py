@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
-import subprocess
-import sys
 from typing import Any
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.trials.processes import Started
+
 CHANGING = ('seconds', 'config', 'run', 'commits', 'versions')  # from run to run
 
 
@@ -33,20 +31,11 @@ class Script:
     experiment: str = ''
     base: str = ''
 
-    def start(self, data: pathlib.Path, run: str) -> subprocess.Popen:
-        """Begin or go on with a run, in a session (process group) of its own."""
-        command = [sys.executable, f'experiments/{self.name}.py', f'--data={data}']
-        environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'MPLBACKEND': 'Agg'}
+    def start(self, data: pathlib.Path, run: str) -> Started:
+        """Begin or go on with a run."""
         data.mkdir(exist_ok=True)
-        with open(self._output(data, run), 'w') as output:
-            return subprocess.Popen(
-                [*command, f'--run={self.label}-{run}', *self.flags],
-                cwd=ROOT,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        flags = f'--data={data.resolve()}', f'--run={self.label}-{run}', *self.flags
+        return Started(self.name, flags, self._output(data, run))
 
     def said(self, data: pathlib.Path, run: str) -> str:
         """What it printed since it was begun last."""
@@ -141,7 +130,7 @@ SCRIPTS = {script.label: script for script in (
     Script('key_order', 'key_order', _flags(
         preset='smoke', models='dnc', usual='lstm', updates=2)),
     Script('cma_es_schaffer', 'cma_es_schaffer', _flags(
-        preset='smoke', seeds=3, sigma=2, sigmas=5)),
+        preset='smoke', seeds=2, sigma=2, sigmas=5, evaluations=600)),
     Script('mdn_toy', 'mdn_toy', _flags(preset='smoke', epochs=20, points=50, hidden=8)),
     Script('running_statistics', 'running_statistics', _flags(
         preset='smoke', values=256, repeats=4)),

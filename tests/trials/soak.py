@@ -23,7 +23,7 @@ import shutil
 import sys
 import tempfile
 import time
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class Watch:
         out: where a row is printed every few minutes.
     """
 
-    def __init__(self, hours: float, log: pathlib.Path, out):
+    def __init__(self, hours: float, log: pathlib.Path, out: TextIO):
         self.hours, self.log, self.out = hours, log, out
         self.rows: list[Row] = []
         self._units, self._start, self._last = 0, time.monotonic(), 0.0
@@ -124,15 +124,13 @@ def evolve(run: Run, watch: Watch) -> None:
         search = CMAES(np.zeros(controller.n_params), 0.1, population_size=8, seed=seed)
         folder = run.path('controller')
         with run.working_on('evolution'):
-            evolution.evolve(
-                folder, search, fitness, generations=GENERATIONS, tick=lambda: watch.note()
-            )
+            evolution.evolve(folder, search, fitness, generations=GENERATIONS, tick=watch.note)
         shutil.rmtree(folder)
 
 
 def slope(hours: np.ndarray, values: np.ndarray) -> tuple[float, float]:
     """Least squares over the means of blocks: by the hour, and its standard error."""
-    blocks = np.array_split(np.stack([hours, values]), min(BLOCKS, len(hours)), axis=1)
+    blocks = np.array_split(np.stack([hours, values]), BLOCKS, axis=1)
     x, y = np.array([block.mean(axis=1) for block in blocks]).T
     x = x - x.mean()
     gain = (x @ y) / (x @ x)
@@ -141,10 +139,11 @@ def slope(hours: np.ndarray, values: np.ndarray) -> tuple[float, float]:
 
 
 def summary(part: str, rows: list[Row]) -> str:
-    table = np.array(rows, float)
-    table = table[table[:, 0] > table[-1, 0] / 4]
-    last = rows[-1]
-    said = [f'{part}: {last.units} units in {last.hours:.2f} h, {len(table)} rows of the end']
+    """What the last three quarters of the time tell."""
+    table = np.array([row for row in rows if row.hours > rows[-1].hours / 4], float)
+    said = [f'{part}: {rows[-1].units} units in {rows[-1].hours:.2f} h, {len(table)} rows']
+    if len(table) < BLOCKS:
+        return f'{said[0]}: too few for a slope'
     for name in ('memory', 'workers_memory', 'files', 'log'):
         values = table[:, Row._fields.index(name)]
         gain, error = slope(table[:, 0], values)
