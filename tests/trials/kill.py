@@ -34,7 +34,7 @@ from tests.trials.scripts import SCRIPTS, Script
 
 DRIVER, WORKER = 'driver', 'worker'
 EACH = 2  # kills in a stage
-LOOK = 0.05  # seconds between two looks at a run
+LOOK = 0.1  # seconds between two looks at a run
 MOST_WORKERS = 2  # killed under one driver: a task that loses three is given up, as it should be
 
 
@@ -136,10 +136,10 @@ class Killed:
         wants_worker = '--workers' in self.script.flags and self.rng.random() < 0.6
         wants_worker &= self.hit_workers < MOST_WORKERS
         while self.process.poll() is None:
-            late = time.monotonic() - before >= delay
-            workers = processes.workers(self.process.pid)
-            if late and (not wants_worker or workers or self._done(stage)):
-                break
+            if time.monotonic() - before >= delay:
+                workers = processes.workers(self.process.pid)
+                if workers or not wants_worker or self._done(stage):
+                    break
             time.sleep(LOOK)
         else:
             return

@@ -130,7 +130,7 @@ SCRIPTS = {script.label: script for script in (
     Script('key_order', 'key_order', _flags(
         preset='smoke', models='dnc', usual='lstm', updates=2)),
     Script('cma_es_schaffer', 'cma_es_schaffer', _flags(
-        preset='smoke', seeds=2, sigma=2, sigmas=5, evaluations=600)),
+        preset='smoke', seeds=2, sigma=2, sigmas=5, evaluations=130)),
     Script('mdn_toy', 'mdn_toy', _flags(preset='smoke', epochs=20, points=50, hidden=8)),
     Script('running_statistics', 'running_statistics', _flags(
         preset='smoke', values=256, repeats=4)),
