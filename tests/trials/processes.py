@@ -20,7 +20,7 @@ _PAGE = os.sysconf('SC_PAGE_SIZE') / 1e6  # MB
 
 
 class Started:
-    """``python experiments/NAME.py FLAGS`` in a session of its own, less the time of its imports.
+    """``python experiments/NAME.py FLAGS`` in a process group of its own, less its imports.
 
     Whatever it imports is loaded once, in this process; the script itself is then run as the main
     program of a fork.
@@ -80,7 +80,7 @@ def _run(path: str, flags: Sequence[str], output: pathlib.Path) -> None:
     """Be the script; never returns."""
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)  # no Ctrl-C from here; a session of its own would have another priority
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 1)
