@@ -87,7 +87,6 @@ def _run(path: str, flags: Sequence[str], output: pathlib.Path) -> None:
         os.dup2(descriptor, 2)
         os.chdir(ROOT)
         sys.argv = [path, *flags]
-        sys.path[0] = str(ROOT / 'experiments')
         runpy.run_path(path, run_name='__main__')
         code = 0
     except SystemExit as error:
