@@ -35,6 +35,7 @@ from tests.trials.scripts import SCRIPTS, Script
 DRIVER, WORKER = 'driver', 'worker'
 EACH = 2  # kills in a stage
 LOOK = 0.1  # seconds between two looks at a run
+WORKERS_SHARE = 0.6  # of the kills, where there are workers
 MOST_WORKERS = 2  # killed under one driver: a task that loses three is given up, as it should be
 
 
@@ -131,39 +132,32 @@ class Killed:
         return False
 
     def _kill(self, stage: str, delay: float) -> None:
-        """Kill the driver or a worker after a delay, if the stage lasts so long."""
-        before = time.monotonic()
-        wants_worker = '--workers' in self.script.flags and self.rng.random() < 0.6
-        wants_worker &= self.hit_workers < MOST_WORKERS
-        while self.process.poll() is None:
-            if time.monotonic() - before >= delay:
-                workers = processes.workers(self.process.pid)
-                if workers or not wants_worker or self._done(stage):
-                    break
-            time.sleep(LOOK)
-        else:
-            return
-        who = WORKER if wants_worker and workers else DRIVER
+        """Kill the driver or a worker after a delay, unless the run ends before."""
+        until = time.monotonic() + delay
+        while (left := until - time.monotonic()) > 0 and self.process.poll() is None:
+            time.sleep(min(LOOK, left))
+        workers = processes.workers(self.process.pid)
+        hits_worker = bool(workers) and self.hit_workers < MOST_WORKERS
+        hits_worker &= self.rng.random() < WORKERS_SHARE
         try:
-            if who == WORKER:
+            if hits_worker:
                 os.kill(int(self.rng.choice(workers)), signal.SIGKILL)
                 self.hit_workers += 1
-            else:
-                self._kill_driver(workers)
+            elif not self._kill_driver(workers):
+                return
         except ProcessLookupError:
-            return  # it was leaving
-        where = stage if not self._done(stage) else f'after {stage}'
+            return  # the worker was leaving
+        who = WORKER if hits_worker else DRIVER
+        where = f'after {stage}' if self._done(stage) else stage
         self.tally.add(script=self.script.label, run=self.run, who=who, stage=where)
         if who == DRIVER:
-            self.hit_workers = 0
-            self.process = self.script.start(self.data, self.run)
+            self._begin()
 
-    def _kill_driver(self, workers: list[int]) -> None:
+    def _kill_driver(self, workers: list[int]) -> bool:
+        """Whether it had not ended before."""
         self.orphans.update(workers)
         self.process.kill()
-        if self.process.wait() != -signal.SIGKILL:
-            self._check(self.process.wait())
-            raise ProcessLookupError
+        return self.process.wait() == -signal.SIGKILL
 
     def _check(self, code: int) -> None:
         said = self.script.said(self.data, self.run)
@@ -220,6 +214,7 @@ def one_run(script: Script, data: pathlib.Path, run: str, seed: int, tally: Tall
 
 
 def table(tally: Tally) -> str:
+    """A line for each script: whom its kills hit, and in which stages."""
     counts = tally.counts()
     stages: collections.Counter[tuple[str, str]] = collections.Counter()
     for (label, stage, _), count in counts.items():
