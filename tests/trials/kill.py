@@ -22,6 +22,7 @@ import collections
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import sys
@@ -36,6 +37,7 @@ DRIVER, WORKER = 'driver', 'worker'
 EACH = 2  # kills in a stage
 LOOK = 0.1  # seconds between two looks at a run
 WORKERS_SHARE = 0.6  # of the kills, where there are workers
+SNAPSHOT = re.compile(r'snapshots/[\w-]+\.npz$')
 MOST_WORKERS = 2  # killed under one driver: a task that loses three is given up, as it should be
 
 
@@ -166,9 +168,10 @@ class Killed:
 
 
 def names(script: Script, data: pathlib.Path, run: str) -> set[str]:
-    """Of the files of a run."""
+    """Of the files of a run; when a snapshot was taken is up to the clock."""
     folder = script.folder(data, run)
-    return {str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file()}
+    found = (path.relative_to(folder) for path in folder.rglob('*') if path.is_file())
+    return {str(path) for path in found if not SNAPSHOT.search(str(path))}
 
 
 def compare(script: Script, data: pathlib.Path, run: str = 'killed') -> None:
