@@ -16,6 +16,8 @@ from typing import Any
 
 import numba
 
+from dnc.kernel_linking import EntryCompiler, InnerCompiler
+
 Stamp = tuple[tuple[str, str], ...]
 
 
@@ -26,12 +28,14 @@ def cached_njit(**options: Any) -> Callable[[Callable], Any]:
     every process: slow, but never wrong.
     """
 
+    settings = {'pipeline_class': EntryCompiler, 'no_cfunc_wrapper': True, **options}
+
     def decorate(function: Callable) -> Any:
-        dispatcher = numba.njit(cache=True, **options)(function)
+        dispatcher = numba.njit(cache=True, **settings)(function)
         cache = getattr(dispatcher, '_cache', None)
         files: Any = getattr(cache, '_cache_file', None)
         if not hasattr(files, '_source_stamp'):
-            return numba.njit(**options)(function)
+            return numba.njit(**settings)(function)
         stamp = source_stamp(function.__code__.co_filename)
         files._source_stamp = (files._source_stamp, stamp)
         return dispatcher
@@ -42,10 +46,12 @@ def cached_njit(**options: Any) -> Callable[[Callable], Any]:
 def inner_njit(**options: Any) -> Callable[[Callable], Any]:
     """A decorator: ``numba.njit`` of what only other kernels call, which keep it with themselves.
 
-    Without the ways in from Python and C there is a fifth less to compile. Called from Python all
-    the same, it crashes.
+    There is no way in from Python or C, and no machine code: called from Python all the same, it
+    crashes.
     """
-    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
+    return numba.njit(
+        no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=InnerCompiler, **options
+    )
 
 
 @functools.cache

@@ -414,7 +414,7 @@ def predicted(model: StateModel, truth: np.ndarray, actions: np.ndarray) -> np.n
     with chainer.no_backprop_mode():
         ys, _ = model.sequence(s, a, model.initial_state(1))
         found = model.predict(s, ys.array)
-    return chainer.get_device('@numpy').send(found)[:, 0].astype(np.int64)
+    return state_model.to_integers(found)[:, 0]
 
 
 def film(config: Config, run: run_folder.Run, model: StateModel, states: RecordedStates) -> None:

@@ -11,6 +11,7 @@ import pytest
 from chainer_wm.functions import convolution, lstm_kernels, mdn_rnn_step, mixture_kernels
 from dnc.cpu import sequence
 from dnc.kernel_cache import source_stamp
+from tests.trials.scripts import SCRIPTS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -21,6 +22,29 @@ from small.inner import add
 @cached_njit(nogil=True)
 def twice(x):
     return add(add(x))
+"""
+SHARED = """
+from dnc.kernel_cache import cached_njit, inner_njit
+
+@inner_njit()
+def fibonacci(n):
+    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+@cached_njit()
+def plus(n):
+    return fibonacci(n) + fibonacci(n + 1)
+
+@cached_njit()
+def times(n):
+    return fibonacci(n) * fibonacci(n + 1)
+"""
+LINKAGES = """
+from small.shared import plus, times
+print(plus(5), times(5))
+for kernel in plus, times:
+    (overload,) = kernel.overloads.values()
+    functions = [f for f in overload.library.get_defined_functions() if 'fibonacci' in f.name]
+    print(*(f.linkage.name for f in functions))
 """
 CALL = 'from small.outer import twice; print(twice(1.0), sum(twice.stats.cache_hits.values()))'
 LSTM = """
@@ -35,6 +59,10 @@ print(c[0, 0])
 
 def run(folder, code):
     """Numbers that a fresh process prints, with the packages in a folder."""
+    return [float(word) for word in printed(folder, code).split()]
+
+
+def printed(folder, code):
     done = subprocess.run(
         [sys.executable, '-c', code],
         env={'PYTHONPATH': f'{folder}:{ROOT}', 'PATH': ''},
@@ -43,7 +71,7 @@ def run(folder, code):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return [float(word) for word in done.stdout.split()]
+    return done.stdout
 
 
 def test_a_kernel_follows_its_file_and_the_files_behind_it(tmp_path):
@@ -78,6 +106,25 @@ def test_the_lstm_follows_an_edit_of_tanh(tmp_path):
     assert edited != text
     source.write_text(edited)
     assert run(tmp_path, LSTM) == [pytest.approx(-expected, rel=1e-12)]
+
+
+def test_a_kernel_calls_its_own_copies(tmp_path):
+    """Or else whichever was loaded first: a process that compiles would differ from the next."""
+    small = tmp_path / 'small'
+    small.mkdir()
+    (small / '__init__.py').touch()
+    (small / 'shared.py').write_text(SHARED)
+    compiled = printed(tmp_path, LINKAGES)
+    assert compiled == '13 40\ninternal\ninternal\n'
+
+
+@pytest.mark.slow
+def test_who_compiles_has_the_numbers_of_who_loads(tmp_path, monkeypatch):
+    monkeypatch.setenv('NUMBA_CACHE_DIR', str(tmp_path / 'kernels'))
+    script = SCRIPTS['addition']
+    for run in 'compiles', 'loads':
+        assert script.start(tmp_path, run).wait() == 0, script.said(tmp_path, run)
+    assert script.results(tmp_path, 'compiles') == script.results(tmp_path, 'loads')
 
 
 @pytest.mark.parametrize(

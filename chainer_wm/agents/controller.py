@@ -22,6 +22,7 @@ import chainer.links as L
 import numpy as np
 from chainer import backend
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.files.archives import built_from, read_archive, write_archive
 
 KIND = 'controller/1'
@@ -205,8 +206,7 @@ class Controller(chainer.Chain):
 
     def get_theta(self) -> np.ndarray:
         """The parameters as one vector (n,), float64, on the CPU."""
-        on_cpu = chainer.get_device('@numpy').send
-        flat = [on_cpu(array).ravel() for array in self._arrays()]
+        flat = [to_cpu(array).ravel() for array in self._arrays()]
         return np.concatenate(flat).astype(np.float64)
 
     def set_theta(self, theta) -> None:

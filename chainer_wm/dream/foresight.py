@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.functions.mixture import mixture_mean, sample_mixture
 from chainer_wm.links.mdn_rnn import p_done
 
@@ -57,7 +58,7 @@ def foresee(
             if t + 1 < len(z):
                 one_step[t + 1] = mixture_mean(prediction.mixture)[0]
                 if t + 1 >= context:
-                    dreamed[t + 1] = _on_cpu(sample_mixture(other.mixture, rng, temperature))[0]
+                    dreamed[t + 1] = to_cpu(sample_mixture(other.mixture, rng, temperature))[0]
     return Foresight(one_step, dreamed, ends[0], ends[1])
 
 
@@ -171,7 +172,7 @@ def _dream_on(model, rest, state, rng, temperature, after, threshold):
             model, z, rest.actions[min(t, last)], state, np.zeros(len(z))
         )
         ended |= _p_done(prediction) > threshold
-        z = _on_cpu(sample_mixture(prediction.mixture, rng, temperature))
+        z = to_cpu(sample_mixture(prediction.mixture, rng, temperature))
     return ended
 
 
@@ -191,7 +192,3 @@ def _p_done(prediction) -> np.ndarray:
     if prediction.done_logit is None:
         return np.zeros(1)
     return p_done(prediction.done_logit)
-
-
-def _on_cpu(value) -> np.ndarray:
-    return chainer.get_device('@numpy').send(chainer.as_array(value))

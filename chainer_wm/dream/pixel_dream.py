@@ -14,6 +14,7 @@ import chainer
 import gym
 import numpy as np
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.dream.gym_envs import lane_generators
 from chainer_wm.links.pixel_model import PixelModel, choose
 from chainer_wm.links.recurrent import detach
@@ -208,8 +209,7 @@ class PixelDream(gym.vector.VectorEnv):
         chance = np.stack([rng.random(2) for rng in self._rngs])
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
             found, state = self.model.step(self._codes, self._actions, self._state)
-        send = chainer.get_device('@numpy').send
-        colours, outcome = (send(field.array) / self.temperature for field in found)
+        colours, outcome = (to_cpu(field) / self.temperature for field in found)
         palette = self.model.palette
         rewards, terminated = self._ending(outcome, chance[:, 1])
         picture = choose(colours, chance[:, :1], len(palette))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.dream.places import Places, put
 from chainer_wm.functions.dropout import Masks, check_rate
 
@@ -302,12 +303,12 @@ class Dream:
             return np.ones(self.lanes)
         with chainer.no_backprop_mode():
             reward = head(self.model.output(self._state)).array
-        return chainer.get_device('@numpy').send(reward).astype(np.float64)
+        return to_cpu(reward).astype(np.float64)
 
     def _ends(self, logit) -> np.ndarray:
         if logit is None:
             return np.zeros(self.lanes, bool)
-        logit = chainer.get_device('@numpy').send(logit)
+        logit = to_cpu(logit)
         if not np.isfinite(logit).all():
             raise FloatingPointError(self._not_finite('P(end)'))
         return logit > self._done_logit  # P(d = 1) > threshold

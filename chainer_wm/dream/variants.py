@@ -7,6 +7,7 @@ from typing import Any
 import chainer
 import numpy as np
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.dream.simulator import Dream, DreamStep
 from chainer_wm.functions.mixture import mixture_nll
 
@@ -35,7 +36,7 @@ class CuriousDream(Dream):
             said = model.predict(model.output(self._state)).mixture
             # -log p(z_{t+1} | z_t, a_t, h_t) / Z
             nll = mixture_nll(self._z, said).array.mean(axis=-1)
-        surprise = chainer.get_device('@numpy').send(nll).astype(np.float64)
+        surprise = to_cpu(nll).astype(np.float64)
         return super()._reward() + self.curiosity * surprise
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from chainer import backend
 from chainer.utils import type_check
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.functions import mixture_kernels
 
 LN_2PI = math.log(2 * math.pi)
@@ -81,8 +82,7 @@ def mixture_nll(z, mixture: Mixture) -> chainer.Variable:
 
 def mixture_mean(mixture: Mixture) -> np.ndarray:
     """E z of each mixture, (..., Z), on the CPU."""
-    send = chainer.get_device('@numpy').send
-    logits, mu = (send(chainer.as_array(part)) for part in (mixture.logits, mixture.mu))
+    logits, mu = to_cpu(mixture.logits), to_cpu(mixture.mu)
     weights = np.exp(logits - logits.max(axis=-2, keepdims=True))
     return (weights * mu).sum(axis=-2) / weights.sum(axis=-2)
 

@@ -18,6 +18,7 @@ import chainer.links as L
 import numpy as np
 from chainer import backend, initializers
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.functions import mixture_kernels
 from chainer_wm.functions.dropout import Masks, draw_masks
 from chainer_wm.functions.mdn_rnn_step import PackedStep
@@ -49,8 +50,7 @@ class Prediction(NamedTuple):
 
 def p_done(logit: Any) -> np.ndarray:
     """P(d = 1) of its logit, float64 on the CPU."""
-    logit = chainer.get_device('@numpy').send(chainer.as_array(logit))
-    return 1 / (1 + np.exp(-logit.astype(np.float64)))
+    return 1 / (1 + np.exp(-to_cpu(logit).astype(np.float64)))
 
 
 class Scale(NamedTuple):

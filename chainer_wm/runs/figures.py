@@ -15,6 +15,7 @@ from chainer_wm.agents.controller import ControllerPolicy
 from chainer_wm.agents.policies import Policy
 from chainer_wm.agents.ppo.policy import NetworkPolicy
 from chainer_wm.agents.saved import SavedAgent
+from chainer_wm.devices import to_cpu
 from chainer_wm.dream.foresight import foresee
 from chainer_wm.dream.gym_envs import DreamEnv
 from chainer_wm.dream.simulator import Dream
@@ -56,7 +57,7 @@ def draw_vision(
     frames = np.stack([_middle(store, episodes, k, count) for k in range(count)])
     with chainer.no_backprop_mode():
         x = to_input(frames, vision.xp, vision.dtype.type)
-        rebuilt = chainer.get_device('@numpy').send(vision.reconstruct(x).array)
+        rebuilt = to_cpu(vision.reconstruct(x))
     plots.reconstructions(folder / 'reconstructions.png', frames, rebuilt, title='held-out frames')
 
 
@@ -248,7 +249,7 @@ def draw_memory(
         core.trace(xs, reset=reset, names=plots.MEMORY_NAMES),
         marks,
         title,
-        {'input': chainer.get_device('@numpy').send(xs), **(signals or {})},
+        {'input': to_cpu(xs), **(signals or {})},
         at.tolist(),
         core.trace(xs, reset=reset, names=('link',), steps=at)['link'],
     )

@@ -15,6 +15,7 @@ import numpy as np
 
 from chainer_wm import plots
 from chainer_wm.agents.policies import RandomActions
+from chainer_wm.devices import to_cpu
 from chainer_wm.dream.pixel_dream import PixelDream, Starts
 from chainer_wm.links.pixel_model import PixelModel, choose
 from chainer_wm.play.films import Film, film
@@ -57,7 +58,7 @@ def predicted(model: PixelModel, frames: np.ndarray, actions: np.ndarray) -> np.
     reset = np.zeros((len(frames), 1))
     with chainer.no_backprop_mode(), chainer.using_config('train', False):
         found, _ = model.sequence(codes[:, None], actions[:, None], model.initial_state(1), reset)
-    scores = chainer.get_device('@numpy').send(found.colours.array)[:, 0]
+    scores = to_cpu(found.colours)[:, 0]
     return model.palette.decode(choose(scores, 0.5, len(model.palette)))
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.links.pixel_model import PixelModel
 from chainer_wm.seeds import stream
 from chainer_wm.tasks import probes
@@ -110,12 +111,11 @@ def held(model: PixelModel, episodes: KeyEpisodes) -> dict[str, np.ndarray]:
 
 def _states(model: PixelModel, xs: Any, state: Any) -> dict[str, np.ndarray]:
     """h and c (T, B, H) of an LSTM after each step."""
-    send = chainer.get_device('@numpy').send
     kept: dict[str, list] = {'h': [], 'c': []}
     for x in xs:
         _, state = model.core.step(x, state)
         for name, rows in kept.items():
-            rows.append(send(chainer.as_array(getattr(state, name))))
+            rows.append(to_cpu(getattr(state, name)))
     return {name: np.stack(rows) for name, rows in kept.items()}
 
 

@@ -8,6 +8,7 @@ import chainer.links as L
 import numpy as np
 from chainer import initializers
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.links.recurrent import OverCore, make_core
 from chainer_wm.tasks.sequence_tasks import Batch
 
@@ -83,7 +84,7 @@ class SequenceNet(OverCore):
         """Answers (T, B, Y) as NumPy arrays, without gradients."""
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
             outputs = self(self.send(inputs))
-        return chainer.get_device('@numpy').send(outputs.array)
+        return to_cpu(outputs)
 
     def loss(self, batch: Batch):
         """Squared error of a sequence, summed over its steps, a scalar.

@@ -11,6 +11,7 @@ import chainer.links as L
 import numpy as np
 from chainer import initializers
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.functions.binary_cross_entropy import BinaryCrossEntropy
 from chainer_wm.links.recurrent import OverCore, detach, make_core
 from chainer_wm.tasks.sprite_sequences import SpriteWindow, SpriteWindows
@@ -164,7 +165,7 @@ class SpriteModel(OverCore):
         """The probability of each pixel of the next images, (T, B, 64, 64); the state after."""
         with chainer.no_backprop_mode(), chainer.using_config('train', False):
             logits, _, state = self(window, state)
-            pixels = _on_cpu(F.sigmoid(logits))
+            pixels = to_cpu(F.sigmoid(logits))
         return pixels.reshape(*window.mask.shape, SIZE, SIZE), detach(state)
 
     def internals(self, window: SpriteWindow, state: Any) -> tuple[dict[str, np.ndarray], Any]:
@@ -178,14 +179,10 @@ class SpriteModel(OverCore):
             xs, reset = self.inputs(window).array, self.send(window.reset)
             outputs, after = self.core.sequence(xs, state, reset)
             if self._config['core'] == 'lstm':
-                return {'hidden': _on_cpu(outputs)}, detach(after)
+                return {'hidden': to_cpu(outputs)}, detach(after)
             trace = self.core.trace(xs, state, reset, names=tuple(HELD.values()))
         lanes = window.mask.shape
         return {name: trace[key].reshape(*lanes, -1) for name, key in HELD.items()}, detach(after)
-
-
-def _on_cpu(array: Any) -> np.ndarray:
-    return chainer.get_device('@numpy').send(chainer.as_array(array))
 
 
 def measure(model: SpriteModel, source: SpriteWindows, count: int) -> dict[str, float]:

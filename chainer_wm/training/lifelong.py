@@ -28,6 +28,7 @@ from chainer_wm import files
 from chainer_wm.agents.policies import RandomActions
 from chainer_wm.agents.ppo.learner import PPO
 from chainer_wm.agents.ppo.networks import ActorCritic
+from chainer_wm.devices import to_cpu
 from chainer_wm.dream.pixel_dream import PixelDream, curiosity, draw_points, starts_at
 from chainer_wm.files.archives import save_link
 from chainer_wm.functions.adam import Adam
@@ -102,8 +103,7 @@ def predicted(model: PixelModel, episodes: PixelEpisodes) -> tuple[PixelBatch, P
         found, _ = model.sequence(
             batch.codes, batch.actions, model.initial_state(len(episodes)), batch.reset
         )
-    send = chainer.get_device('@numpy').send
-    return batch, Prediction(*(send(field.array) for field in found))
+    return batch, Prediction(*map(to_cpu, found))
 
 
 def probe(model: PixelModel, episodes: PixelEpisodes) -> dict[str, Any]:

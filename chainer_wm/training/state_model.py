@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import chainer
 import numpy as np
 
+from chainer_wm.devices import to_cpu
 from chainer_wm.functions.mixture import draw_noise
 from chainer_wm.links.recurrent import detach
 from chainer_wm.links.state_model import StateModel
@@ -168,7 +169,7 @@ def one_step(model: StateModel, sequences: LatentSequences, seed: int) -> dict[s
 
 def to_integers(states: Any) -> np.ndarray:
     """Predicted states as int64 on the CPU."""
-    return chainer.get_device('@numpy').send(states).astype(np.int64)
+    return to_cpu(states).astype(np.int64)
 
 
 def dream(

@@ -14,6 +14,7 @@ import numpy as np
 import tqdm
 
 from chainer_wm import files
+from chainer_wm.devices import to_cpu
 from chainer_wm.files.archives import save_link
 from chainer_wm.functions.adam import Adam
 from chainer_wm.links.conv_vae import (
@@ -182,8 +183,7 @@ def latent_nats(
         seen = [vision.encode(x) for x in _spread(vision, store, episodes, most)]
     mu, ln_var = (vision.xp.concatenate([part.array for part in column]) for column in zip(*seen))
     kl = kl_divergence(mu, ln_var).array.mean(axis=0)
-    on_cpu = chainer.get_device('@numpy').send
-    return on_cpu(kl), on_cpu(mu.mean(axis=0))
+    return to_cpu(kl), to_cpu(mu.mean(axis=0))
 
 
 def _spread(

@@ -7,8 +7,6 @@ which of them are kept.
 
 from __future__ import annotations
 
-from numba import njit
-
 from dnc.cpu.address import (
     activate,
     allocation_forward,
@@ -20,9 +18,10 @@ from dnc.cpu.elementary import INLINE, OPTIONS, copy_into
 from dnc.cpu.link import link_forward, link_rows
 from dnc.cpu.memory import combine, inverse_norms, scores, write
 from dnc.cpu.sparse import clear_entries, sharpen, sparse_forward
+from dnc.kernel_cache import inner_njit
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def write_forward(t, b, tape, zeros, fresh, memory, new, epsilon):
     """Free, allocate, address and write: everything before the link."""
     heads, slots = zeros.reads.shape
@@ -67,7 +66,7 @@ def write_forward(t, b, tape, zeros, fresh, memory, new, epsilon):
     inverse_norms(new, epsilon, tape.norms[t + 1, b])
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def read_forward(t, b, tape, memory, epsilon, out):
     """Address by content, mix with the links, read: after the link."""
     width, slots = memory.shape
@@ -88,7 +87,7 @@ def read_forward(t, b, tape, memory, epsilon, out):
     combine(memory, weights, out.reshape(heads, width))  # r_t^i = M_t^T w_t^{r,i}
 
 
-@njit(**INLINE)
+@inner_njit(**INLINE)
 def access_forward(t, b, tape, zeros, fresh, memory, new_memory, link, new_link, epsilon, out):
     m = zeros.memory if fresh else memory
     write_forward(t, b, tape, zeros, fresh, m, new_memory, epsilon)
@@ -104,7 +103,7 @@ def access_forward(t, b, tape, zeros, fresh, memory, new_memory, link, new_link,
     read_forward(t, b, tape, new_memory, epsilon, out)
 
 
-@njit(**INLINE)
+@inner_njit(**INLINE)
 def access_forward_sparse(
     t, b, tape, zeros, fresh, memory, new_memory, link, sparse, scaled, threshold, epsilon, out
 ):
@@ -136,7 +135,7 @@ def access_forward_sparse(
     read_forward(t, b, tape, new_memory, epsilon, out)
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def replay_step(t, b, tape, zeros, fresh, memory, new_memory, link, new_link):
     width, heads = zeros.memory.shape[0], zeros.reads.shape[0]
     erase = heads * width + heads + width + 1

@@ -5,8 +5,6 @@ d_x is dLoss / dx; the comments name the equation of the forward pass.
 
 from __future__ import annotations
 
-from numba import njit
-
 from dnc.cpu.address import (
     activate_backward,
     allocation_backward,
@@ -17,9 +15,10 @@ from dnc.cpu.elementary import INLINE, OPTIONS, dot
 from dnc.cpu.link import link_backward
 from dnc.cpu.memory import combine, scores, shrink, spread, write_backward
 from dnc.cpu.sparse import sharpen, sharpen_backward, sparse_backward
+from dnc.kernel_cache import inner_njit
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def read_backward(t, b, tape, memory, d_out, epsilon, grads, d_xi):
     """From d_out (R, W) back to the link's products and the memory M_t.
 
@@ -76,7 +75,7 @@ def read_backward(t, b, tape, memory, d_out, epsilon, grads, d_xi):
     d_weights[:] = 0  # from here on: of the step before
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def precedence_backward(t, b, tape, zeros, fresh, grads):
     """Through p_t; grads.precedence goes to p_{t-1}."""
     before = zeros.slots if fresh else tape.precedence[t, b]
@@ -91,7 +90,7 @@ def precedence_backward(t, b, tape, zeros, fresh, grads):
         d_p[i] *= keep
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def write_content_backward(t, b, tape, memory, norms, epsilon, grads, d_xi):
     """grads.slots[2] holds the gradient of c^w."""
     width = memory.shape[0]
@@ -120,7 +119,7 @@ def write_content_backward(t, b, tape, memory, norms, epsilon, grads, d_xi):
     shrink(memory, pulls, grads.memory[b])
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def allocation_and_usage_backward(t, b, tape, zeros, fresh, d_allocation, grads, d_xi):
     heads, width = zeros.reads.shape[0], zeros.memory.shape[0]
     gates = heads * width + heads + 3 * width + 1
@@ -143,7 +142,7 @@ def allocation_and_usage_backward(t, b, tape, zeros, fresh, d_allocation, grads,
     )
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def write_step_backward(t, b, tape, zeros, fresh, memory, epsilon, grads, d_xi):
     """From the write weights and M_t back to the state before the step."""
     heads, width = zeros.reads.shape[0], zeros.memory.shape[0]
@@ -186,7 +185,7 @@ def write_step_backward(t, b, tape, zeros, fresh, memory, epsilon, grads, d_xi):
         grads.read_weights[b, :] = 0
 
 
-@njit(**INLINE)
+@inner_njit(**INLINE)
 def access_backward(
     t, b, tape, zeros, fresh, memory, new_memory, link, epsilon, d_out, grads, d_xi
 ):
@@ -211,7 +210,7 @@ def access_backward(
     write_step_backward(t, b, tape, zeros, fresh, m, epsilon, grads, d_xi)
 
 
-@njit(**INLINE)
+@inner_njit(**INLINE)
 def access_backward_sparse(
     t, b, tape, zeros, fresh, memory, new_memory, sparse, scaled, epsilon, d_out, grads, d_xi
 ):

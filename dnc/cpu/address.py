@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from dnc.cpu.elementary import OPTIONS, dot, exp, sigmoid, softmax_into
+from dnc.kernel_cache import inner_njit
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def activate(xi, slopes, heads, width):
     """Apply the interface's activations in place.
 
@@ -40,7 +39,7 @@ def activate(xi, slopes, heads, width):
         softmax_into(xi[k : k + 3], one, xi[k : k + 3])
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def activate_backward(xi, slopes, d_xi, heads, width):
     """From gradients of the activated parts to those of the raw xi."""
     one = xi.dtype.type(1)
@@ -62,7 +61,7 @@ def activate_backward(xi, slopes, d_xi, heads, width):
             d_xi[m] = xi[m] * (d_xi[m] - mean)
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def usage_forward(free, reads, usage, weights, out):
     """u_t from f (R,), and w^r (R, N), u, w^w (N,) of the step before."""
     one = free.dtype.type(1)
@@ -75,7 +74,7 @@ def usage_forward(free, reads, usage, weights, out):
             out[i] *= one - gate * read[i]
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def usage_backward(free, reads, usage, weights, d_usage, d_weights, d_reads, d_free, others):
     """d_usage goes from u_t to u_{t-1}; the others are added to.
 
@@ -110,12 +109,12 @@ def usage_backward(free, reads, usage, weights, d_usage, d_weights, d_reads, d_f
         d_usage[i] = d_psi * (one - weights[i])
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _before(values, slot, other):
     return values[slot] < values[other] or (values[slot] == values[other] and slot < other)
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _heap_order(values, order):
     """Heap sort, stable since equal values go by their slots."""
     size = order.shape[0]
@@ -137,7 +136,7 @@ def _heap_order(values, order):
         order[start] = slot
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def ascending_order(values, order):
     """Stable argsort; order comes in as a guess, a permutation.
 
@@ -164,7 +163,7 @@ def ascending_order(values, order):
             return
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def allocation_forward(usage, order, out):
     one = usage.dtype.type(1)
     product = one
@@ -173,7 +172,7 @@ def allocation_forward(usage, order, out):
         product *= usage[i]
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def allocation_backward(usage, order, d_allocation, d_usage, products):
     """Adds to d_usage; products (N,) is scratch."""
     one = usage.dtype.type(1)
@@ -188,13 +187,13 @@ def allocation_backward(usage, order, d_allocation, d_usage, products):
         d_product = d_allocation[i] * (one - usage[i]) + d_product * usage[i]
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def inverse_norm(vector, epsilon):
     one = vector.dtype.type(1)
     return one / math.sqrt(dot(vector, vector) + epsilon)
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def content_forward(key, strength, norms, epsilon, cosine, out):
     """cosine (N,) comes in as M k and is scaled; out = softmax."""
     norm = inverse_norm(key, epsilon)
@@ -203,7 +202,7 @@ def content_forward(key, strength, norms, epsilon, cosine, out):
     softmax_into(cosine, strength, out)  # C(M, k, beta)[i], softmax of beta D
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def content_backward(key, strength, norms, epsilon, cosine, content, d_content, pulls, d_key):
     """Backward through one key's content weighting.
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from dnc.cpu.elementary import OPTIONS, sigmoid, tanh
+from dnc.kernel_cache import inner_njit
 
 # Slices, because Numba tests an index like size + k for being negative, and that keeps a loop from
 # being vectorised.
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def cell_forward(sums, gates, c, new_c, new_h, fresh):
     """sums (4 H, or more) are what goes into the gates' activations.
 
@@ -32,7 +31,7 @@ def cell_forward(sums, gates, c, new_c, new_h, fresh):
         new_h[k] = o[k] * tanh(new_c[k])  # h_t^l = o tanh(s_t^l)
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def cell_backward(gates, c, new_c, d_h, d_c, fresh):
     """gates turn from activations into their gradients before activation.
 

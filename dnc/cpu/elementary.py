@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
+
+from dnc.kernel_cache import inner_njit
 
 # Sums may be reordered (that makes them vectorise); NaN and infinity keep their meaning, so a run
 # that diverges is still seen to diverge.
 FAST = {'reassoc', 'contract', 'arcp', 'nsz'}
-#: Of what only other kernels call. Without the ways in from Python and C there is a fifth less to
-#: compile; whoever calls such a function from Python all the same crashes. Nor are references to
-#: arrays counted: no kernel makes an array or keeps one, the caller holds them all. One that
-#: allocates does not compile.
-OPTIONS = {
-    'fastmath': FAST,
-    'error_model': 'numpy',
-    'no_cpython_wrapper': True,
-    'no_cfunc_wrapper': True,
-    '_nrt': False,
-}
+#: References to arrays are not counted: no kernel makes an array or keeps one, the caller holds
+#: them all. One that allocates does not compile.
+OPTIONS = {'fastmath': FAST, 'error_model': 'numpy', '_nrt': False}
 INLINE = {**OPTIONS, 'inline': 'always'}  # before LLVM, for thin wrappers
 EXACT = {**OPTIONS, 'fastmath': False}
+_OVERLOAD = {**EXACT, 'forceinline': True, 'no_cpython_wrapper': True, 'no_cfunc_wrapper': True}
 
 
 @intrinsic
@@ -89,7 +84,7 @@ def _exp64(x):
     return p * _float_of_bits((np.int64(np.int32(n)) + 1023) << 52)
 
 
-@overload(exp, jit_options={**EXACT, 'forceinline': True})
+@overload(exp, jit_options=_OVERLOAD)
 def _exp_overload(x):
     return _exp32 if x == types.float32 else _exp64
 
@@ -119,18 +114,18 @@ def _tanh64(x):
     return small if abs(x) < 0.625 else large
 
 
-@overload(tanh, jit_options={**EXACT, 'forceinline': True})
+@overload(tanh, jit_options=_OVERLOAD)
 def _tanh_overload(x):
     return _tanh32 if x == types.float32 else _tanh64
 
 
-@njit(**OPTIONS, forceinline=True)
+@inner_njit(**OPTIONS, forceinline=True)
 def sigmoid(x):
     one = np.float32(1)
     return one / (one + exp(-x))
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def softmax_into(scores, scale, out):
     """out = softmax(scale * scores), all (N,)."""
     size = scores.shape[0]
@@ -145,7 +140,7 @@ def softmax_into(scores, scale, out):
         out[i] /= total
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def copy_into(target, source):
     """target = source, both (N,).
 
@@ -156,7 +151,7 @@ def copy_into(target, source):
         target[i] = source[i]
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def dot(a, b):
     total = a.dtype.type(0)
     for i in range(a.shape[0]):

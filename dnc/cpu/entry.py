@@ -24,7 +24,7 @@ def entry(function: Callable) -> Any:
     It works on the lanes from lo to hi and on nothing that belongs to others, without Python's
     lock.
     """
-    return cached_njit(**{**OPTIONS, 'no_cpython_wrapper': False}, nogil=True)(function)
+    return cached_njit(**OPTIONS, nogil=True)(function)
 
 
 def over_lanes(kernel: Callable, lanes: int, *arguments) -> None:

@@ -7,12 +7,11 @@ go through the same loops one by one.
 
 from __future__ import annotations
 
-from numba import njit
-
 from dnc.cpu.elementary import OPTIONS
+from dnc.kernel_cache import inner_njit
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def link_rows(link, weights, precedence, start, stop, new, offset):
     """Rows start to stop of L_t from L_{t-1}, into new from row offset."""
     one = weights.dtype.type(1)
@@ -26,7 +25,7 @@ def link_rows(link, weights, precedence, start, stop, new, offset):
         new[row, i] = 0  # L_t[i, i] = 0
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def link_forward(link, new, weights, precedence, reads, forward, backward):
     """L_t, f = L_t w^r and b = L_t^T w^r in one pass; new is not link."""
     size = weights.shape[0]
@@ -58,7 +57,7 @@ def link_forward(link, new, weights, precedence, reads, forward, backward):
             forward[r, i] = fa
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _reads_backward(rows, i, count, d_forward, d_backward, d_reads):
     """What w^r receives through f and b from rows i, i + 1, ... of L_t."""
     size = rows.shape[1]
@@ -88,7 +87,7 @@ def _reads_backward(rows, i, count, d_forward, d_backward, d_reads):
             d_reads[r, i] += sa
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _rows_backward(d_link, i, count, reads, d_forward, d_backward):
     """What rows i, i + 1, ... of L_t receive through f and b."""
     size = reads.shape[1]
@@ -112,7 +111,7 @@ def _rows_backward(d_link, i, count, reads, d_forward, d_backward):
         d_link[k, k] = 0
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _update_backward(link, i, count, weights, precedence, d_link, d_weights, d_precedence):
     """Rows i, i + 1, ... of the gradient go from L_t to L_{t-1}."""
     zero = weights.dtype.type(0)
@@ -145,7 +144,7 @@ def _update_backward(link, i, count, weights, precedence, d_link, d_weights, d_p
         d_weights[k] += sa
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def link_backward(
     link,
     weights,

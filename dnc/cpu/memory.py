@@ -9,12 +9,12 @@ path where they find any.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from dnc.cpu.elementary import OPTIONS
+from dnc.kernel_cache import inner_njit
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def scores(memory, keys, out):
     """out[r, i] = keys[r] . M[i]: (W, N), (R, W) -> (R, N)."""
     width, slots = memory.shape
@@ -37,7 +37,7 @@ def scores(memory, keys, out):
                 out[r, i] += a * memory[j, i]
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _combine_two_heads(memory, weights, out, r, j):
     """out[r:r + 2, j:j + 4]: eight sums for six loads."""
     zero = weights.dtype.type(0)
@@ -59,7 +59,7 @@ def _combine_two_heads(memory, weights, out, r, j):
     out[r, j], out[r, j + 1], out[r, j + 2], out[r, j + 3] = e, f, g, h
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def combine(memory, weights, out):
     """out[r] = sum_i weights[r, i] M[i]: (W, N), (R, N) -> (R, W)."""
     width, slots = memory.shape
@@ -77,7 +77,7 @@ def combine(memory, weights, out):
             out[r, j] = a
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def spread(memory, weights, vectors):
     """M[i] += sum_r weights[r, i] vectors[r], into (W, N)."""
     width, slots = memory.shape
@@ -93,7 +93,7 @@ def spread(memory, weights, vectors):
                 memory[j, i] += a * weights[heads - 1, i]
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def write(memory, new, weights, erase, vector):
     """M_t = M_{t-1} (1 - w e^T) + w v^T."""
     one = weights.dtype.type(1)
@@ -104,7 +104,7 @@ def write(memory, new, weights, erase, vector):
             new[j, i] = memory[j, i] * (one - e * weights[i]) + v * weights[i]
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def inverse_norms(memory, epsilon, out):
     """out[i] = 1 / sqrt(|M[i]|^2 + epsilon)."""
     one = memory.dtype.type(1)
@@ -120,7 +120,7 @@ def inverse_norms(memory, epsilon, out):
         out[i] = one / np.sqrt(out[i])
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def shrink(memory, pulls, gradient):
     """gradient[i] -= pulls[i] M[i]: what the norms of M receive."""
     for j in range(memory.shape[0]):
@@ -128,7 +128,7 @@ def shrink(memory, pulls, gradient):
             gradient[j, i] -= pulls[i] * memory[j, i]
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def write_backward(memory, weights, erase, vector, gradient, d_weights, d_erase, d_vector):
     """Backward through `write`: gradient goes from M_t to M_{t-1} in place.
 

@@ -25,13 +25,13 @@ from typing import Any
 import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from dnc.cpu.elementary import OPTIONS
-from dnc.kernel_cache import cached_njit
+from dnc.kernel_cache import cached_njit, inner_njit
 
 _INT = ir.IntType(64)
 _VECTORS = 2  # a tile is this many vectors wide
@@ -369,7 +369,7 @@ _WHOLE, _HALF = (8, 4) if VECTOR_BYTES == 64 else (4, 2)
 _whole_tile, _half_tile, _one_row = (_tile_product(count) for count in (_WHOLE, _HALF, 1))
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def multiply(rows, panels, first, sums, lo, hi):
     """sums[lo:hi] += rows[lo:hi] @ matrix[first:first + K].
 

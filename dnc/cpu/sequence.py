@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from dnc.cpu.access import access_forward, access_forward_sparse, replay_step
 from dnc.cpu.cell import cell_forward
 from dnc.cpu.elementary import INLINE, OPTIONS, copy_into
@@ -11,9 +9,10 @@ from dnc.cpu.entry import entry
 from dnc.cpu.memory import inverse_norms
 from dnc.cpu.register_tiles import multiply
 from dnc.cpu.sparse import count_entries, list_entries
+from dnc.kernel_cache import inner_njit
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _controller(t, lo, hi, net, fresh):
     """h of every layer at step t, into net.out, and the interface's sums."""
     layers, size = net.weights.shape[0], net.gates.shape[3] // 4
@@ -47,7 +46,7 @@ def _controller(t, lo, hi, net, fresh):
     multiply(out[:, :units], net.interface, 0, net.xi, lo, hi)  # xi_t = W_xi [h^1 .. h^L]
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _hand_on(out, seen, units, fresh):
     """[h; r] to what the controller sees at the next step, [r; h]."""
     reads = seen.shape[0] - units
@@ -58,7 +57,7 @@ def _hand_on(out, seen, units, fresh):
         copy_into(seen[reads:], out[:units])
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _begin(b, ends, memory, link, tape, sparse, epsilon):
     """Lane b's memory, transposed, and its link, from what comes in."""
     for j in range(memory.shape[0]):
@@ -71,7 +70,7 @@ def _begin(b, ends, memory, link, tape, sparse, epsilon):
         sparse.length[b] = list_entries(link, sparse.live[b], sparse.length[b])
 
 
-@njit(**INLINE)
+@inner_njit(**INLINE)
 def _access(t, b, at, tape, zeros, fresh, memory, link, sparse, rule, out):
     """Lane b's memory at step t, the state number `at` of the block."""
     if sparse is None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from dnc.cpu.access_backward import access_backward, access_backward_sparse
 from dnc.cpu.cell import cell_backward
 from dnc.cpu.elementary import INLINE, OPTIONS, copy_into
 from dnc.cpu.entry import entry
 from dnc.cpu.register_tiles import multiply
+from dnc.kernel_cache import inner_njit
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _layer(t, n, lo, hi, net, back, fresh):
     """Layer n: back.h becomes the gradient of what it saw, in back.seen."""
     layers, size = net.weights.shape[0], net.gates.shape[3] // 4
@@ -43,7 +42,7 @@ def _layer(t, n, lo, hi, net, back, fresh):
         copy_into(state[reads + own : reads + own + size], seen[reads:])
 
 
-@njit(**OPTIONS)
+@inner_njit(**OPTIONS)
 def _controller_backward(t, lo, hi, net, back, fresh):
     """From back.xi[t] to back.state: of [r; h] of the step before."""
     layers, units = net.weights.shape[0], net.c.shape[2]
@@ -60,7 +59,7 @@ def _controller_backward(t, lo, hi, net, back, fresh):
             back.state[b, :] = 0
 
 
-@njit(**INLINE)
+@inner_njit(**INLINE)
 def _access(t, b, at, tape, zeros, fresh, memory, link, sparse, rule, grads, back):
     if sparse is None:
         access_backward(

@@ -11,12 +11,11 @@ Strict arithmetic here: with K = 1 an entry sits exactly on the threshold.
 
 from __future__ import annotations
 
-from numba import njit
-
 from dnc.cpu.elementary import EXACT
+from dnc.kernel_cache import inner_njit
 
 
-@njit(**EXACT)
+@inner_njit(**EXACT)
 def _largest(values, chosen):
     """Indices of the largest values into chosen (K,); earlier slots first.
 
@@ -38,7 +37,7 @@ def _largest(values, chosen):
     return count
 
 
-@njit(**EXACT)
+@inner_njit(**EXACT)
 def _scale(values, chosen, count, scaled, epsilon):
     """Sum of the chosen, and min(1, sum of all) where that scales them."""
     zero = values.dtype.type(0)
@@ -55,7 +54,7 @@ def _scale(values, chosen, count, scaled, epsilon):
     return total, one
 
 
-@njit(**EXACT)
+@inner_njit(**EXACT)
 def sharpen(values, chosen, scaled, epsilon, out):
     """The K largest at their own slots over their sum; the rest zero."""
     count = _largest(values, chosen)
@@ -67,7 +66,7 @@ def sharpen(values, chosen, scaled, epsilon, out):
     return count
 
 
-@njit(**EXACT)
+@inner_njit(**EXACT)
 def sharpen_backward(values, chosen, scaled, epsilon, d_out, d_values):
     """Backward through `sharpen`; adds to d_values."""
     count = _largest(values, chosen)
@@ -84,7 +83,7 @@ def sharpen_backward(values, chosen, scaled, epsilon, d_out, d_values):
             d_values[i] += mean
 
 
-@njit(**EXACT)
+@inner_njit(**EXACT)
 def count_entries(link):
     """How many are not zero."""
     count = 0
@@ -94,7 +93,7 @@ def count_entries(link):
     return count
 
 
-@njit(**EXACT)
+@inner_njit(**EXACT)
 def list_entries(link, live, expected):
     """Collect what is not zero; returns how many: expected."""
     count = 0
@@ -107,13 +106,13 @@ def list_entries(link, live, expected):
     return count
 
 
-@njit(**EXACT)
+@inner_njit(**EXACT)
 def clear_entries(link, live, count):
     for e in range(count):
         link[live[e] // link.shape[0], live[e] % link.shape[0]] = 0
 
 
-@njit(**EXACT)
+@inner_njit(**EXACT)
 def _add_candidates(link, weights, precedence, rows, columns, live, count):
     """List the entries that the outer product w p^T may bring to life."""
     size = link.shape[0]
@@ -126,7 +125,7 @@ def _add_candidates(link, weights, precedence, rows, columns, live, count):
     return count
 
 
-@njit(**EXACT)
+@inner_njit(**EXACT)
 def sparse_forward(
     link,
     weights,
@@ -180,7 +179,7 @@ def sparse_forward(
     return count, recorded
 
 
-@njit(**EXACT)
+@inner_njit(**EXACT)
 def sparse_backward(
     record,
     old,

@@ -9,9 +9,9 @@ import sys
 import time
 from multiprocessing.reduction import ForkingPickler
 
-import gym
 import numpy as np
 import pytest
+from cluster_case import NoiseGame, first_ray
 from worker_case import first_time
 
 from chainer_wm.agents.controller import LinearController
@@ -36,7 +36,7 @@ FEATURES = ('z', 'h')
 @pytest.fixture(scope='module')
 def local():
     """A Ray of two CPUs in processes of this machine."""
-    ray = pytest.importorskip('ray', reason="Ray is not installed: the extra 'cluster' brings it")
+    ray = first_ray(__name__)
     path = os.pathsep.join([HERE, os.getcwd(), *filter(None, [os.environ.get('PYTHONPATH')])])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('PYTHONPATH', path)
@@ -53,27 +53,16 @@ def local():
         ray.shutdown()
 
 
-class Game(gym.Env):
-    """Pictures of noise; ends by chance; kills the process of whoever plays it first."""
-
-    observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
-    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+class Game(NoiseGame):
+    """Kills the process of whoever plays it first."""
 
     def __init__(self, crash_file=None):
         self._crash_file = crash_file
 
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return self._seen(), {}
-
     def step(self, action):
         if self._crash_file and first_time(self._crash_file):
             os.kill(os.getpid(), signal.SIGKILL)
-        dead = bool(self.np_random.random() < 0.2)
-        return self._seen(), float(action[0]), dead, False, {}
-
-    def _seen(self):
-        return self.np_random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        return super().step(action)
 
 
 def agent(theta=None):

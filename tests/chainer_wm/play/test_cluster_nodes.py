@@ -11,9 +11,9 @@ import sys
 import threading
 import time
 
-import gym
 import numpy as np
 import pytest
+from cluster_case import NoiseGame, first_ray
 
 from chainer_wm.agents.controller import LinearController
 from chainer_wm.agents.policies import HeldRandom
@@ -118,7 +118,7 @@ def until(what, true):
 
 @pytest.fixture(scope='module')
 def nodes():
-    ray = pytest.importorskip('ray', reason="Ray is not installed: the extra 'cluster' brings it")
+    ray = first_ray(__name__)
     path = os.pathsep.join([HERE, os.getcwd(), *filter(None, [os.environ.get('PYTHONPATH')])])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('PYTHONPATH', path)
@@ -179,27 +179,16 @@ class Stage:
             time.sleep(2 * PATIENCE)
 
 
-class Game(gym.Env):
-    """Pictures of noise; ends by chance."""
-
-    observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
-    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+class Game(NoiseGame):
+    """Says when an episode begins."""
 
     def __init__(self, stage=None):
         self._stage = stage
 
     def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
         if self._stage:
             self._stage.begin()
-        return self._seen(), {}
-
-    def step(self, action):
-        dead = bool(self.np_random.random() < 0.2)
-        return self._seen(), float(action[0]), dead, False, {}
-
-    def _seen(self):
-        return self.np_random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        return super().reset(seed=seed)
 
 
 def agent():
