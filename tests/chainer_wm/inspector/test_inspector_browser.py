@@ -240,14 +240,17 @@ def test_tab_leads_to_every_control_and_shows_where_it_is(page, name):
         chrome.until(LIVED, 2)
     count = len(chrome.run(CONTROLS))
     assert count > 3
-    for _ in range(count + 3):
-        chrome.press('tab')
-        chrome.run(MARK)
-    missed = chrome.run(
-        f'const every = (() => {{ {CONTROLS} }})();'
-        "return every.filter(each => !['solid', 'auto'].includes(each.dataset.reached))"
-        '.map(each => each.outerHTML.slice(0, 120))'
-    )
+    for _ in range(2):  # a control may come late, such as the stop button
+        for _ in range(count + 3):
+            chrome.press('tab')
+            chrome.run(MARK)
+        missed = chrome.run(
+            f'const every = (() => {{ {CONTROLS} }})();'
+            "return every.filter(each => !['solid', 'auto'].includes(each.dataset.reached))"
+            '.map(each => each.outerHTML.slice(0, 120))'
+        )
+        if not missed:
+            break
     assert missed == []
 
 
