@@ -19,6 +19,8 @@ import numba
 from dnc.kernel_linking import EntryCompiler, InnerCompiler
 
 Stamp = tuple[tuple[str, str], ...]
+#: Options of what neither Python nor C calls.
+NO_WAY_IN = {'no_cpython_wrapper': True, 'no_cfunc_wrapper': True}
 
 
 def cached_njit(**options: Any) -> Callable[[Callable], Any]:
@@ -49,9 +51,7 @@ def inner_njit(**options: Any) -> Callable[[Callable], Any]:
     There is no way in from Python or C, and no machine code: called from Python all the same, it
     crashes.
     """
-    return numba.njit(
-        no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=InnerCompiler, **options
-    )
+    return numba.njit(pipeline_class=InnerCompiler, **NO_WAY_IN, **options)
 
 
 @functools.cache

@@ -1,12 +1,12 @@
 """What a compiled kernel holds: all that it calls, and nothing that any other has.
 
 Numba compiles every function to machine code of its own, also one that only other kernels call,
-and links copies of these into each caller as weak symbols. Which copy runs is settled when the code
-is loaded: a process that has just compiled a kernel calls those made on the way, one that loads it
-from disk calls the kernel's own. The optimiser saw the two in different surroundings and orders
-their sums differently, so the last digits of a run would depend on who compiled. Here a kernel's
-copies are local to it, and what only kernels call is neither optimised nor compiled by itself,
-which takes a third less time.
+and links copies of these into each caller as weak symbols. Which copy runs is settled when the
+code is loaded: a process that has just compiled a kernel calls those made on the way, one that
+loads it from disk calls the kernel's own. The optimiser saw the two in different surroundings and
+orders their sums differently, so the last digits of a run would depend on who compiled. Here a
+kernel's copies are local to it, and what only kernels call is neither optimised nor compiled by
+itself, which takes a third less time.
 """
 
 from __future__ import annotations
@@ -37,15 +37,12 @@ class _InnerLibrary(JITCodeLibrary):
         self._finalize_dynamic_globals()
         self._verify_declare_only_symbols()
         # numba writes the address of a function's environment into this variable of the process.
-        names = [gv.name for gv in self._final_module.global_variables if _is_environment(gv.name)]
-        lines = [f'@"{name}" = common global i8* null' for name in names]
+        names = [variable.name for variable in self._final_module.global_variables]
+        own = [name for name in names if name.startswith('_ZN08NumbaEnv')]
+        lines = [f'@"{name}" = common global i8* null' for name in own]
         self._codegen._add_module(llvm.parse_assembly('\n'.join(lines)))
         self._codegen._engine.finalize_object()
         self._finalized = True
-
-
-def _is_environment(name: str) -> bool:
-    return name.startswith('_ZN08NumbaEnv')
 
 
 class _Compiler(compiler.Compiler):

@@ -63,6 +63,7 @@ def run(folder, code):
 
 
 def printed(folder, code):
+    """What such a process prints."""
     done = subprocess.run(
         [sys.executable, '-c', code],
         env={'PYTHONPATH': f'{folder}:{ROOT}', 'PATH': ''},
@@ -74,10 +75,16 @@ def printed(folder, code):
     return done.stdout
 
 
-def test_a_kernel_follows_its_file_and_the_files_behind_it(tmp_path):
-    small = tmp_path / 'small'
+def package(folder):
+    """An empty package 'small'."""
+    small = folder / 'small'
     small.mkdir()
     (small / '__init__.py').touch()
+    return small
+
+
+def test_a_kernel_follows_its_file_and_the_files_behind_it(tmp_path):
+    small = package(tmp_path)
     (small / 'outer.py').write_text(OUTER)
     (small / 'inner.py').write_text(
         'import numba\nfrom small.numbers import STEP\n\n'
@@ -110,10 +117,7 @@ def test_the_lstm_follows_an_edit_of_tanh(tmp_path):
 
 def test_a_kernel_calls_its_own_copies(tmp_path):
     """Or else whichever was loaded first: a process that compiles would differ from the next."""
-    small = tmp_path / 'small'
-    small.mkdir()
-    (small / '__init__.py').touch()
-    (small / 'shared.py').write_text(SHARED)
+    (package(tmp_path) / 'shared.py').write_text(SHARED)
     compiled = printed(tmp_path, LINKAGES)
     assert compiled == '13 40\ninternal\ninternal\n'
 

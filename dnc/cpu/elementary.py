@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from dnc.kernel_cache import inner_njit
+from dnc.kernel_cache import NO_WAY_IN, inner_njit
 
 # Sums may be reordered (that makes them vectorise); NaN and infinity keep their meaning, so a run
 # that diverges is still seen to diverge.
@@ -22,7 +22,7 @@ FAST = {'reassoc', 'contract', 'arcp', 'nsz'}
 OPTIONS = {'fastmath': FAST, 'error_model': 'numpy', '_nrt': False}
 INLINE = {**OPTIONS, 'inline': 'always'}  # before LLVM, for thin wrappers
 EXACT = {**OPTIONS, 'fastmath': False}
-_OVERLOAD = {**EXACT, 'forceinline': True, 'no_cpython_wrapper': True, 'no_cfunc_wrapper': True}
+_OVERLOAD = {**EXACT, **NO_WAY_IN, 'forceinline': True}
 
 
 @intrinsic
