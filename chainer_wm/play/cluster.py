@@ -42,6 +42,7 @@ PACKAGES = (
 )
 _LOOK = 2.0  # seconds between looks for nodes that joined
 _ANSWER = 120.0  # seconds that a node may take to tell its versions
+_PATIENCE = 60.0  # seconds without a worker, after which that is said
 _KERNELS = ('OPENBLAS_CORETYPE', 'NUMBA_CPU_NAME')
 
 
@@ -145,6 +146,7 @@ class Nodes:
         self.ours = versions()
         self.used: dict[str, Node] = {}
         self.refused: set[str] = set()
+        self.pools: list[RayPool] = []  # that are open, and share the CPUs
         self._asked: dict[str, Any] = {}  # answers to come, of nodes that joined
         self._looked = 0.0
 
@@ -316,7 +318,11 @@ class _Handle:
 
 
 class RayPool:
-    """``workers.WorkerPool`` on a cluster; the same arguments and answers."""
+    """``workers.WorkerPool`` on a cluster; the same arguments and answers.
+
+    Pools share the CPUs: one that needs actors ends those of the others, which are begun anew when
+    their pool has tasks again. So a search may keep its pool while its mean is scored by another.
+    """
 
     def __init__(
         self,
@@ -335,6 +341,7 @@ class RayPool:
         self.actors: list[_Handle] = []
         self.work = ray.put((function, setup))
         self.batches = 0
+        self.nodes.pools.append(self)
 
     def __enter__(self) -> RayPool:
         return self
@@ -344,6 +351,12 @@ class RayPool:
 
     def close(self) -> None:
         """End all actors."""
+        self.rest()
+        if self in self.nodes.pools:
+            self.nodes.pools.remove(self)
+
+    def rest(self) -> None:
+        """Leave the CPUs to others until there are tasks again."""
         while self.actors:
             self.actors.pop().kill()
 
@@ -357,14 +370,30 @@ class RayPool:
         return _Run(self, tasks, self.batches).results()
 
     def start(self, most: int) -> None:
-        """Have an actor for every CPU of every node, but no more than ``most``."""
+        """Have an actor for every CPU of every node, but no more than ``most``.
+
+        Raises:
+            RuntimeError: another pool is in the middle of its tasks.
+        """
         self.nodes.refresh()
         counts = collections.Counter(actor.node for actor in self.actors)
         for key, node in self.nodes.used.items():
             for _ in range(node.cpus - counts[key]):
                 if len(self.actors) >= most:
                     return
+                self._take_over()
                 self.actors.append(_Handle(key, self.work, self.retries))
+
+    def _take_over(self) -> None:
+        for other in self.nodes.pools:
+            if other is self:
+                continue
+            if any(actor.index is not None for actor in other.actors):
+                raise RuntimeError(
+                    'another pool of this cluster is in the middle of its tasks: take all of its '
+                    'results before the next pool begins'
+                )
+            other.rest()
 
 
 class _Run:
@@ -380,6 +409,7 @@ class _Run:
             collections.Counter
         )
         self.done: set[int] = set()
+        self.waited_since: float | None = time.monotonic()  # without a worker so far
 
     def results(self) -> Generator[tuple[int, Any], None, None]:
         try:
@@ -413,7 +443,19 @@ class _Run:
         limits = [a.deadline for a in asked.values() if a.deadline]
         patience = min([_LOOK, *(max(limit - time.monotonic(), 0) for limit in limits)])
         answered, _ = ray.wait(list(asked), timeout=patience)
+        self._say_that_none_starts(bool(answered))
         return [asked[ref] for ref in answered]
+
+    def _say_that_none_starts(self, answered: bool) -> None:
+        if answered:
+            self.waited_since = None
+        if self.waited_since and time.monotonic() - self.waited_since > _PATIENCE:
+            self.waited_since = None
+            print(
+                f'no worker has started in {_PATIENCE:.0f} s: does other work hold the CPUs of '
+                'the cluster? (`ray status` tells)',
+                file=sys.stderr,
+            )
 
     def _answer(self, actor: _Handle) -> tuple[int, Any] | None:
         """(Index, result) if it is one, and the first of this task."""

@@ -277,7 +277,11 @@ def _serve(
     os.setpgid(0, 0)
     folder = pathlib.Path(crash_file).parent
     threading.Thread(target=_leave_with_parent, args=(folder,), daemon=True).start()
-    with open(crash_file, 'w') as crash:
+    try:
+        crash = open(crash_file, 'w')  # noqa: SIM115
+    except FileNotFoundError:
+        return  # the parent was killed, and a worker that had started sooner removed the folder
+    with crash:
         faulthandler.enable(crash)  # a segmentation fault leaves its trace
         try:
             devices.use(dtype=dtype)

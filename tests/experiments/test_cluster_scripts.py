@@ -44,11 +44,14 @@ def results(folder):
 
 
 def kept(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for pattern in KEPT
-        for path in folder.glob(pattern)
-    }
+    found = {}
+    for pattern in KEPT:
+        for path in folder.glob(pattern):
+            text = path.read_bytes()
+            # episodes are listed in the order in which they ended
+            lines = sorted(text.splitlines()) if path.name == 'episodes.jsonl' else text
+            found[str(path.relative_to(folder))] = lines
+    return found
 
 
 @pytest.mark.parametrize('script', SCRIPTS)

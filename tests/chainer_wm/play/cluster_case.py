@@ -1,5 +1,8 @@
 """The game that the tests of clusters play, and their Ray."""
 
+import os
+import pathlib
+
 import gym
 import numpy as np
 import pytest
@@ -18,6 +21,15 @@ def first_ray(tests):
     if set(_BEGUN) != {tests}:
         pytest.skip(f'this process had a Ray for {_BEGUN[0]}: run {tests} in one of its own')
     return ray
+
+
+def ray_environment(patch):
+    """What a Ray of the tests is started with: its workers find the modules of these tests."""
+    here = str(pathlib.Path(__file__).parent)
+    path = os.pathsep.join([here, os.getcwd(), *filter(None, [os.environ.get('PYTHONPATH')])])
+    patch.setenv('PYTHONPATH', path)
+    patch.setenv('RAY_AUTH_MODE', 'disabled')
+    patch.setenv('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
 
 
 class NoiseGame(gym.Env):

@@ -11,7 +11,7 @@ from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
-from cluster_case import NoiseGame, first_ray
+from cluster_case import NoiseGame, first_ray, ray_environment
 from worker_case import first_time
 
 from chainer_wm.agents.controller import LinearController
@@ -29,7 +29,6 @@ from chainer_wm.rollouts import RolloutStore
 from chainer_wm.seeds import stream
 from chainer_wm.training import evolution
 
-HERE = str(pathlib.Path(__file__).parent)
 FEATURES = ('z', 'h')
 
 
@@ -37,10 +36,8 @@ FEATURES = ('z', 'h')
 def local():
     """A Ray of two CPUs in processes of this machine."""
     ray = first_ray(__name__)
-    path = os.pathsep.join([HERE, os.getcwd(), *filter(None, [os.environ.get('PYTHONPATH')])])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('PYTHONPATH', path)
-        patch.setenv('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
+        ray_environment(patch)
         ray.init(
             address='local',
             num_cpus=2,
@@ -172,6 +169,20 @@ def test_a_pool_goes_on_after_a_batch_that_was_left(local):
     with make_pool(square, local, tasks_per_worker=2) as pool:
         next(pool.run(range(4)))
         assert sorted(pool.run(range(4))) == [(i, i * i) for i in range(4)]
+
+
+@pytest.mark.slow  # every pool starts processes
+def test_pools_take_turns_on_the_same_cpus(local):
+    with make_pool(square, local) as search:
+        for _ in range(2):
+            assert sorted(search.run(range(3))) == [(i, i * i) for i in range(3)]
+            assert sorted(run_tasks(abs, [-1, -2], local)) == [(0, 1), (1, 2)]
+        half = search.run(range(4))
+        next(half)
+        with pytest.raises(RuntimeError, match='another pool of this cluster is in the middle'):
+            next(run_tasks(abs, [-1], local))
+        half.close()
+    assert local.join().pools == []
 
 
 @pytest.mark.slow  # every pool starts processes

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import pytest
-from cluster_case import NoiseGame, first_ray
+from cluster_case import NoiseGame, first_ray, ray_environment
 
 from chainer_wm.agents.controller import LinearController
 from chainer_wm.agents.policies import HeldRandom
@@ -29,7 +29,6 @@ from chainer_wm.training import evolution
 
 pytestmark = pytest.mark.slow  # every test starts a node, and waits until a lost one is missed
 
-HERE = str(pathlib.Path(__file__).parent)
 FEATURES = ('z', 'h')
 PATIENCE = 300.0  # seconds for a node to come; the machine may be busy
 NODE = 'NODE_OF_THE_TESTS'  # an environment variable: which of the nodes a process belongs to
@@ -119,11 +118,8 @@ def until(what, true):
 @pytest.fixture(scope='module')
 def nodes():
     ray = first_ray(__name__)
-    path = os.pathsep.join([HERE, os.getcwd(), *filter(None, [os.environ.get('PYTHONPATH')])])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('PYTHONPATH', path)
-        patch.setenv('RAY_AUTH_MODE', 'disabled')
-        patch.setenv('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
+        ray_environment(patch)
         made = Nodes()
         try:
             until('the first node', functools.partial(made.joined, ray))

@@ -17,7 +17,7 @@ import pytest
 from worker_case import first_time
 
 from chainer_wm.play.engines import run_tasks
-from chainer_wm.play.workers import WorkerError, WorkerPool
+from chainer_wm.play.workers import Worker, WorkerError, WorkerPool
 
 
 def square(x):
@@ -265,6 +265,13 @@ def test_a_loop_that_is_left_early_leaves_no_process():
         _, pid = next(iter(pool.run(range(100))))
         assert pid != os.getpid()
     wait_until_gone([pid])
+
+
+def test_a_worker_whose_folder_an_elder_one_removed_says_nothing(tmp_path, capfd):
+    worker = Worker(square, None, tmp_path / 'gone' / '1.txt')
+    worker._process.join(60)
+    assert worker.kill() == 'exit status 0'
+    assert capfd.readouterr().err == ''
 
 
 def test_a_negative_number_of_workers():
