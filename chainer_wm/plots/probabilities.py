@@ -14,6 +14,8 @@ from chainer_wm.plots.lines import MARKERS, Rows, standard_error
 
 FLOOR = 1e-6  # smaller P(done) share one bin
 COLUMNS = 3  # panels of ages side by side
+#: Of legends: inside the panel they would lie over somebody's interval.
+BELOW: dict[str, Any] = {'loc': 'upper left', 'bbox_to_anchor': (-0.02, -0.14), 'ncol': 2}
 LEAST = 500  # steps lived in a band, for a rate to be drawn
 
 
@@ -73,7 +75,7 @@ def _scores(axes: Axes, rows: Rows, unit: str) -> None:
         )
         reach += [*at, at[0] + across, at[1] + up]
     _diagonal(axes, min(0.0, *reach), max(reach))
-    style.legend(axes, loc='upper left', handletextpad=0.4)
+    style.legend(axes, **BELOW, handletextpad=0.4)
 
 
 def _diagonal(axes: Axes, low: float, high: float) -> None:
@@ -107,7 +109,7 @@ def _reliability(
     axes.set_yscale('log')
     axes.set_xlim(low / 2, 1.3)
     axes.set_ylim(low / 2, 1.3)
-    style.legend(axes, loc='upper left', handlelength=1.6)
+    style.legend(axes, **BELOW, handlelength=1.6)
 
 
 def _bins(axes: Axes, seen: Rows, none: Rows) -> None:
