@@ -35,6 +35,7 @@ from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
 from chainer_wm.runs import figures, report, run_folder
 from chainer_wm.runs.checks import (
+    check_agent,
     check_dropout,
     check_features,
     check_held_out,
@@ -114,7 +115,8 @@ class Config(DreamConfig, WorldModelConfig, WorkersConfig):
 
     def check(self) -> None:
         """See that temperatures are a range, that M has what C sees and learns as it can, that
-        rounds and the run to reuse are as they were, and that episodes are left to train on.
+        rounds and the run to reuse are as they were, that --agent leads to one, and that episodes
+        are left to train on.
 
         Raises:
             runs.RunError: they are not.
@@ -132,6 +134,7 @@ class Config(DreamConfig, WorldModelConfig, WorkersConfig):
         folder = pathlib.Path(self.data, NAME, self.run)
         check_vision_rounds(folder, self.vision_rounds)
         check_reuse(SavedAgent(folder, reuse=self.reuse), self.held_out)
+        check_agent(self.agent, self.model)
         if self.played_episodes and not self.agent:
             raise run_folder.RunError(
                 f'--played-episodes {self.played_episodes}: of whom? --agent says it'

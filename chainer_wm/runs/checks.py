@@ -164,6 +164,21 @@ def check_reuse(saved: Any, held_out: float) -> None:
         )
 
 
+def check_agent(folder: str, core: str) -> None:
+    """See that ``--agent`` leads to a run or to packed agents, if to anything.
+
+    Raises:
+        runs.RunError: it does not.
+    """
+    path = pathlib.Path(folder)
+    there = 'config.json', f'{core}/model.npz'
+    if folder and not any((path / name).exists() for name in there):
+        raise run_folder.RunError(
+            f'--agent {folder}: {path} holds neither the config.json of a run nor the packed '
+            f'{core}/model.npz; give the folder of a run, or the one in which {core}/ lies'
+        )
+
+
 def flag_of(field: dataclasses.Field) -> str:
     """As it is written on the command line."""
     return '--' + field.name.replace('_', '-')

@@ -114,6 +114,7 @@ def test_cma_es_in_dreams_that_begin_anywhere(whole):
     ('settings', 'words'),
     [
         ({'played_episodes': 3}, '--played-episodes 3: of whom?'),
+        ({'agent': 'nowhere'}, 'neither the config.json of a run nor the packed lstm/model.npz'),
         ({'learn_recordings': None}, '--learn-recordings, but none are made'),
         ({'learner': 'ppo', 'evaluate_updates': 3, 'restart_every': 2}, 'a multiple of'),
     ],
