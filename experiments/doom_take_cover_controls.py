@@ -501,10 +501,11 @@ def draw(config: Config, run: run_folder.Run) -> None:
         if name.startswith('tau-')
     ]
     if ours:
+        random = spread(said['random_baseline']) if 'random_baseline' in said else 'not run'
         plots.table(
             run.path('figures', 'temperatures.png'),
             ('temperature', 'score in the dream', 'score in the game'),
-            [ours, [('random policy', '-', spread(said['random_baseline'])), *PAPER]],
+            [ours, [('random policy', '-', random), *PAPER]],
             f'M with {config.model.upper()}, seed {config.seed}',
         )
 

@@ -9,6 +9,7 @@ import pytest
 
 from chainer_wm.agents.saved import SavedAgent
 from chainer_wm.runs.dream_settings import DreamConfig
+from chainer_wm.runs.run_folder import Run
 from experiments import doom_take_cover_controls as controls
 from experiments.doom_take_cover_controls import Config, Control
 from tests.chainer_wm.saved_agent_case import make_model, make_saved
@@ -123,6 +124,15 @@ def test_a_control_of_a_policy_learns_is_resumed_and_scored(control, saved, tmp_
     found = controls.score(control, saved, dream, theta, Game, CONFIG)
     assert found['dream']['agent']['mean'] == CONFIG.max_steps  # nobody dies in this M
     assert found['game']['episodes'] == 2
+
+
+def test_the_table_of_temperatures_is_drawn_before_random_play_was_scored(tmp_path):
+    run = Run(tmp_path, {})
+    score = {'mean': 3.0, 'std': 1.0, 'episodes': 2}
+    run.add_results(cells={'tau-1.00': {'dream': {'agent': score}, 'game': score}})
+    controls.draw(CONFIG, run)
+    run.close()
+    assert (tmp_path / 'figures' / 'temperatures.png').exists()
 
 
 def test_controls_of_a_policy_by_their_kinds(tmp_path):
