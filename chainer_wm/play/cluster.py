@@ -377,12 +377,13 @@ class RayPool:
         """
         self.nodes.refresh()
         counts = collections.Counter(actor.node for actor in self.actors)
-        for key, node in self.nodes.used.items():
-            for _ in range(node.cpus - counts[key]):
-                if len(self.actors) >= most:
-                    return
-                self._take_over()
-                self.actors.append(_Handle(key, self.work, self.retries))
+        free = [
+            key for key, node in self.nodes.used.items() for _ in range(node.cpus - counts[key])
+        ]
+        free = free[: max(most - len(self.actors), 0)]
+        if free:
+            self._take_over()
+        self.actors += [_Handle(key, self.work, self.retries) for key in free]
 
     def _take_over(self) -> None:
         for other in self.nodes.pools:
@@ -409,7 +410,7 @@ class _Run:
             collections.Counter
         )
         self.done: set[int] = set()
-        self.waited_since: float | None = time.monotonic()  # without a worker so far
+        self.waited_since = time.monotonic()  # for a first worker, or for a line that says so
 
     def results(self) -> Generator[tuple[int, Any], None, None]:
         try:
@@ -443,14 +444,15 @@ class _Run:
         limits = [a.deadline for a in asked.values() if a.deadline]
         patience = min([_LOOK, *(max(limit - time.monotonic(), 0) for limit in limits)])
         answered, _ = ray.wait(list(asked), timeout=patience)
-        self._say_that_none_starts(bool(answered))
+        self._say_that_none_starts()
         return [asked[ref] for ref in answered]
 
-    def _say_that_none_starts(self, answered: bool) -> None:
-        if answered:
-            self.waited_since = None
-        if self.waited_since and time.monotonic() - self.waited_since > _PATIENCE:
-            self.waited_since = None
+    def _say_that_none_starts(self) -> None:
+        now = time.monotonic()
+        if any(actor.index is not None for actor in self.pool.actors):
+            self.waited_since = now  # somebody is at work
+        elif now - self.waited_since > _PATIENCE:
+            self.waited_since = now
             print(
                 f'no worker has started in {_PATIENCE:.0f} s: does other work hold the CPUs of '
                 'the cluster? (`ray status` tells)',

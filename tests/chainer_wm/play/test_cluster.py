@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing.reduction import ForkingPickler
 
@@ -183,6 +184,23 @@ def test_pools_take_turns_on_the_same_cpus(local):
             next(run_tasks(abs, [-1], local))
         half.close()
     assert local.join().pools == []
+
+
+@pytest.mark.slow  # every pool starts processes
+def test_that_no_worker_starts_is_said_and_a_long_task_is_not_taken_for_it(
+    local, monkeypatch, capfd
+):
+    import ray
+
+    with make_pool(time.sleep, local) as pool:
+        list(pool.run([0.0]))
+        monkeypatch.setattr(cluster, '_PATIENCE', 1.0)
+        list(pool.run([5.0]))
+        assert 'no worker has started' not in capfd.readouterr().err
+    holder = ray.remote(num_cpus=2)(NoiseGame).remote()
+    threading.Timer(10.0, ray.kill, [holder]).start()
+    assert list(run_tasks(square, [3], local)) == [(0, 9)]
+    assert 'no worker has started' in capfd.readouterr().err
 
 
 @pytest.mark.slow  # every pool starts processes
