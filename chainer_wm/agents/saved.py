@@ -430,6 +430,26 @@ class Teacher(NamedTuple):
     make_agent: Callable[[], WorldModelAgent]  # picklable; on the CPU
 
 
+def is_run(folder: str | os.PathLike, core: str) -> bool:
+    """Whether this is the folder of a run, not one of packed agents.
+
+    Args:
+        folder: one of the two.
+        core: which of the packed agents must be there.
+
+    Raises:
+        FileNotFoundError: neither.
+    """
+    path, model = pathlib.Path(folder), f'{core}/model.npz'
+    run = (path / 'config.json').exists()
+    if not run and not (path / model).exists():
+        raise FileNotFoundError(
+            f'{path} holds neither the config.json of a run nor the packed {model}; give the '
+            f'folder of a run, or the one in which {core}/ lies'
+        )
+    return run
+
+
 def load_teacher(folder: str | os.PathLike, core: str, device: str = '@numpy') -> Teacher:
     """V and M of a run after its last round, or of a packed agent.
 
@@ -441,7 +461,7 @@ def load_teacher(folder: str | os.PathLike, core: str, device: str = '@numpy') -
         FileNotFoundError: a file is not there.
     """
     folder = pathlib.Path(folder)
-    if (folder / 'config.json').exists():
+    if is_run(folder, core):
         config = files.read_json(folder / 'config.json')
         # a linear C of CMA-ES has no biases
         saved = SavedAgent.of_run(folder, config, device=device, bias=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from chainer_wm.play.cluster import Cluster, RayPool
+from chainer_wm.play.cluster import Cluster
+from chainer_wm.play.ray_pool import RayPool
 from chainer_wm.play.workers import WorkerPool
 
 Workers = int | Cluster  # so many processes of this machine, or a Ray cluster

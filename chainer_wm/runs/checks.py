@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainer_wm import devices, files
+from chainer_wm.agents.saved import is_run
 from chainer_wm.runs import run_folder
 
 
@@ -170,13 +171,11 @@ def check_agent(folder: str, core: str) -> None:
     Raises:
         runs.RunError: it does not.
     """
-    path = pathlib.Path(folder)
-    there = 'config.json', f'{core}/model.npz'
-    if folder and not any((path / name).exists() for name in there):
-        raise run_folder.RunError(
-            f'--agent {folder}: {path} holds neither the config.json of a run nor the packed '
-            f'{core}/model.npz; give the folder of a run, or the one in which {core}/ lies'
-        )
+    try:
+        if folder:
+            is_run(folder, core)
+    except FileNotFoundError as error:
+        raise run_folder.RunError(f'--agent {folder}: {error}') from error
 
 
 def flag_of(field: dataclasses.Field) -> str:

@@ -21,7 +21,7 @@ from chainer_wm.agents.world_model import WorldModelAgent
 from chainer_wm.dream.simulator import Dream, evaluate_population
 from chainer_wm.links.conv_vae import ConvVAE
 from chainer_wm.links.mdn_rnn import MDNRNN
-from chainer_wm.play import cluster, evaluation
+from chainer_wm.play import cluster, evaluation, ray_pool
 from chainer_wm.play.cluster import Cluster, ClusterError, differences, versions
 from chainer_wm.play.collection import collect
 from chainer_wm.play.engines import make_pool, run_tasks
@@ -194,7 +194,7 @@ def test_that_no_worker_starts_is_said_and_a_long_task_is_not_taken_for_it(
 
     with make_pool(time.sleep, local) as pool:
         list(pool.run([0.0]))
-        monkeypatch.setattr(cluster, '_PATIENCE', 1.0)
+        monkeypatch.setattr(ray_pool, '_PATIENCE', 1.0)
         list(pool.run([5.0]))
         assert 'no worker has started' not in capfd.readouterr().err
     holder = ray.remote(num_cpus=2)(NoiseGame).remote()
