@@ -20,7 +20,7 @@ from chainer_wm.agents.policies import Policy
 from chainer_wm.dream.simulator import Dream, evaluate_population
 from chainer_wm.files.npz import read_array, write_array
 from chainer_wm.play import lanes
-from chainer_wm.play.engines import Workers, label_of, make_pool, portable
+from chainer_wm.play.engines import Workers, count_of, label_of, make_pool, portable
 from chainer_wm.seeds import stream
 from chainer_wm.training import loop
 
@@ -37,6 +37,7 @@ Evaluate = Callable[[np.ndarray, int], dict[str, Any]]
 
 STATE, TABLE = 'cma_es.npz', 'history.json'
 LANES = 16  # games that a worker plays together
+TASK = 4 * LANES  # at most so many, one after the other: who ends early leaves no lane idle
 
 
 class Evolution(NamedTuple):
@@ -239,7 +240,11 @@ class InGame(_ByWorkers):
         self, candidates: np.ndarray, generation: int, show: Callable[[str], None]
     ) -> Scored:
         pairs = [(n, e) for e in range(self.episodes) for n in range(len(candidates))]
-        batches = [pairs[at : at + LANES] for at in range(0, len(pairs), LANES)]
+        # no more tasks than fill their lanes
+        many = min(count_of(self._workers), -(-len(pairs) // LANES))
+        batches = [
+            [pairs[at] for at in group] for group in lanes.groups(range(len(pairs)), many, TASK)
+        ]
         tasks = [
             (candidates[[n for n, _ in batch]], self.seed, generation, [e for _, e in batch])
             for batch in batches
@@ -258,15 +263,17 @@ class InGame(_ByWorkers):
 
 @dataclasses.dataclass
 class _Candidates:
-    """An agent that plays every lane with a C of its own."""
+    """An agent that plays every episode with a C of its own; they begin in order."""
 
     policy: Policy
-    thetas: np.ndarray  # (at most LANES, n)
+    thetas: np.ndarray  # (episodes, n)
+    begun: int = 0
     lanes = LANES
 
     def start(self, rngs: Sequence[np.random.Generator]) -> Any:
         # a lane that rests has some C too
-        rows = np.arange(len(rngs)) % len(self.thetas)
+        rows = (self.begun + np.arange(len(rngs))) % len(self.thetas)
+        self.begun += len(rngs)
         return self.policy.start(rngs)._replace(theta=self.thetas[rows])
 
     def act(self, observations: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:

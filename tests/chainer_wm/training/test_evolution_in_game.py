@@ -52,7 +52,9 @@ def scored(workers, **options):
 
 
 def test_a_candidate_is_worth_what_it_gets_alone_on_the_tracks_of_its_generation(monkeypatch):
-    monkeypatch.setattr(evolution, 'LANES', 3)  # 20 episodes do not fill the last batch
+    # 20 episodes in tasks of 7, 7 and 6, which follow one another in 3 lanes
+    monkeypatch.setattr(evolution, 'TASK', 8)
+    monkeypatch.setattr(evolution._Candidates, 'lanes', 3)
     found, said = scored(0)
     rngs = functools.partial(lambda: [stream(3, 'search', 7, episode) for episode in range(4)])
     for theta, value in zip(CANDIDATES, found.fitness):
