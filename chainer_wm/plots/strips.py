@@ -242,7 +242,7 @@ def open_loop(
         + 2 * LINE
         + len(rows) * (height + GAP)
         + (1 + bool(done)) * (PANEL + 14)
-        + 2 * LINE,
+        + 3 * LINE,
     )
     top = _film(page, rows, time, context, scale, title)
     panels = _panels(rows, done or {})
@@ -254,7 +254,8 @@ def open_loop(
     axes.set_xlabel('time step', fontsize=style.LABEL, color=style.INK)
     if done:
         axes.set_ylim(-0.05, 1.05)
-    style.legend(axes, loc='upper left', ncol=3, handlelength=1.4)
+    below = {'loc': 'upper left', 'bbox_to_anchor': (0, -2 * LINE / PANEL), 'borderaxespad': 0}
+    style.legend(axes, **below, ncol=4, handlelength=1.4)
     page.save(path)
 
 

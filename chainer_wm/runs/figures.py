@@ -180,13 +180,16 @@ def draw_foresight(
     context: int = 20,
     most: int = 120,
 ) -> None:
-    """An episode's end: V's and M's pictures beside the game's.
+    """A stretch of an episode: V's and M's pictures beside the game's.
 
-    The last ``most`` steps, so that the death is in it. M has seen all before and ``context`` of
-    them, then dreams alone, with the actions taken.
+    The last ``most`` steps, so that the death is in it; where nobody died, the first ones. M has
+    seen all before and ``context`` of them, then dreams alone, with the actions taken.
     """
     latents, vision = Latents(saved.codes_of(0)), saved.vision()
-    rows = latents.rows(episode)
+    rows, rollout = latents.rows(episode), saved.at(0).store().read(episode)
+    dies = bool(rollout.terminated[-1])
+    if not dies:
+        rows = slice(rows.start, min(rows.stop, rows.start + most))
     length = rows.stop - rows.start
     first = max(0, length - most)
     context = min(context, length - first - 1)
@@ -194,18 +197,16 @@ def draw_foresight(
     seen = foresee(
         model, latents.mu[rows], latents.actions[rows], first + context, stream(seed, 'foresight')
     )
-    rollout = saved.at(0).store().read(episode)
-    died = length - first - 1 if rollout.terminated[-1] else None
     ends = {'one-step': seen.p_done_one_step[first:], 'open-loop': seen.p_done_dreamed[first:]}
     plots.open_loop(
         folder / 'foresight.png',
-        rollout.observations[first:],
+        rollout.observations[first:length],
         decoded(vision, seen.one_step[first:]),
         decoded(vision, seen.dreamed[first:]),
         context,
         reconstruction=decoded(vision, latents.mu[rows][first:]),
         done=ends if model.predict_done else None,
-        died_at=died,
+        died_at=length - first - 1 if dies else None,
         first_step=first,
         title=f'M along held-out episode {episode}',
     )
@@ -215,7 +216,7 @@ def draw_foresight(
         latents.mu[rows],
         latents.actions[rows],
         f'The memory of M along held-out episode {episode}',
-        {'dies': length - 1} if rollout.terminated[-1] else None,
+        {'dies': length - 1} if dies else None,
     )
 
 
