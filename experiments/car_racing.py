@@ -372,7 +372,7 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
         game=scores,
         engines=engines,
         parameters={'M': saved.model().count_params(), 'C': len(saved.theta())},
-        **compared(run.results()['controller'], scores, engines),
+        **compared(saved, run.results()['controller'], scores, engines),
     )
     in_engines = {f'agent in {name}': found for name, found in engines.items()}
     for name, found in (in_engines | {name: scores[name] for name in drivers}).items():
@@ -381,11 +381,15 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
 
 
 def compared(
-    controller: dict[str, Any], scores: dict[str, dict], engines: dict[str, dict]
+    saved: SavedAgent,
+    controller: dict[str, Any],
+    scores: dict[str, dict],
+    engines: dict[str, dict],
 ) -> dict[str, Any]:
     """What runs are compared in, beside the score in gym's game."""
     rows = controller['evaluations']
     at, means = [row['generation'] for row in rows], [row['mean'] for row in rows]
+    searched, _ = evolution.read_history(saved.home / 'controller')
     return {
         'scores': {
             f'in {name}': {'mean': found['mean']}
@@ -400,7 +404,12 @@ def compared(
         'curves': {
             'C evolves': curve(
                 at, means, 'generation', f'{UNIT}, other tracks', score='evaluation'
-            )
+            ),
+            'the search': curve(
+                [row['generation'] for row in searched],
+                [row['mean'] for row in searched],
+                *('generation', f'{UNIT}, mean of the candidates'),
+            ),
         },
     }
 

@@ -143,6 +143,8 @@ def returns_by_episode(
 ) -> None:
     """What policies score in the same episodes, each a dot; a panel for each set of episodes.
 
+    All panels have one scale.
+
     Args:
         panels: name -> policy -> (episodes,), as many for all of a panel. The first policy of a
             panel gives the order.
@@ -153,7 +155,7 @@ def returns_by_episode(
             is not finite.
     """
     chart = style.figure(8.6, 0.8 + 2.4 * len(panels))
-    every = chart.subplots(len(panels), 1, squeeze=False)[:, 0]
+    every = chart.subplots(len(panels), 1, squeeze=False, sharey=True)[:, 0]
     names = dict.fromkeys(name for rows in panels.values() for name in rows)
     colours = dict(zip(names, style.colours(names)))
     for axes, (panel, rows) in zip(every, panels.items()):
