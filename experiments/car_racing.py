@@ -279,8 +279,8 @@ def train_model(config: Config, run: run_folder.Run) -> None:
     measures = mdn_rnn.measure(best, test, config.seed, DONE_WEIGHT)
     run.add_results(model={'parameters': best.count_params(), **measures})
     figures.draw_model(saved.home / 'figures', log)
-    _, held_out = split_of(config, saved)(saved.store().episodes)
     store = saved.store()
+    _, held_out = split_of(config, saved)(store.episodes)
     best_drive = max(held_out, key=lambda n: store.entry(n)['return'])  # most end on the grass
     figures.draw_foresight(run.path('figures'), saved, best_drive, config.seed)
 
@@ -372,7 +372,7 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
         game=scores,
         engines=engines,
         parameters={'M': saved.model().count_params(), 'C': len(saved.theta())},
-        **compared(saved, run.results()['controller'], scores, engines),
+        **compared(saved, scores, engines),
     )
     in_engines = {f'agent in {name}': found for name, found in engines.items()}
     for name, found in (in_engines | {name: scores[name] for name in drivers}).items():
@@ -381,15 +381,13 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
 
 
 def compared(
-    saved: SavedAgent,
-    controller: dict[str, Any],
-    scores: dict[str, dict],
-    engines: dict[str, dict],
+    saved: SavedAgent, scores: dict[str, dict], engines: dict[str, dict]
 ) -> dict[str, Any]:
     """What runs are compared in, beside the score in gym's game."""
-    rows = controller['evaluations']
-    at, means = [row['generation'] for row in rows], [row['mean'] for row in rows]
-    searched, _ = evolution.read_history(saved.home / 'controller')
+    searched, evaluated = (
+        ([row['generation'] for row in rows], [row['mean'] for row in rows])
+        for rows in evolution.read_history(saved.home / 'controller')
+    )
     return {
         'scores': {
             f'in {name}': {'mean': found['mean']}
@@ -403,13 +401,9 @@ def compared(
         },
         'curves': {
             'C evolves': curve(
-                at, means, 'generation', f'{UNIT}, other tracks', score='evaluation'
+                *evaluated, 'generation', f'{UNIT}, other tracks', score='evaluation'
             ),
-            'the search': curve(
-                [row['generation'] for row in searched],
-                [row['mean'] for row in searched],
-                *('generation', f'{UNIT}, mean of the candidates'),
-            ),
+            'the search': curve(*searched, 'generation', f'{UNIT}, mean of the candidates'),
         },
     }
 
