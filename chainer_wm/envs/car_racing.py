@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from typing import Any
 
 import gym
@@ -30,8 +29,8 @@ class CarRacing(gym.Env):
     N tiles that is reached first, -0.1 per step. Leaving the field ends the episode (terminated,
     -100 in that step); a whole lap, or 1,000 steps, truncate it.
 
-    Both engines play the same game by the same physics library. EnvPool's is in C++ and an order
-    of magnitude faster; its tracks are others for the same seed, and it draws no score.
+    Both engines play the same game by the same physics library. EnvPool's is in C++; its tracks
+    are others for the same seed, and it draws no score.
 
     Args:
         engine: 'gym' or 'envpool'.
@@ -139,7 +138,8 @@ class CarRacing(gym.Env):
             return self._game.reset()[0][0]
         if self._game is None or self._episodes % RENEW == 0:
             self.close()
-            self._game = _gyms_game()
+            # gym's game without its time limit and checks
+            self._game = importlib.import_module('chainer_wm.envs.gym_car_racing').Game()
         self._episodes += 1
         return self._game.reset(seed=seed)[0]
 
@@ -194,11 +194,3 @@ def _versions(engine: str) -> dict[str, str]:
         return {'envpool': _import('envpool').__version__}
     box2d, pygame = _import('Box2D'), _import('pygame')
     return {'gym': gym.__version__, 'box2d': box2d.__version__, 'pygame': pygame.version.ver}
-
-
-def _gyms_game() -> Any:
-    """Gym's game without its time limit and checks; it draws into memory alone."""
-    os.environ.setdefault('SDL_VIDEODRIVER', 'dummy')
-    from gym.envs.box2d.car_racing import CarRacing as Game
-
-    return Game()

@@ -91,6 +91,33 @@ def test_who_reaches_no_tile_for_long_is_stopped_where_that_is_asked_for(engine)
     assert last > 5 and len(ends) == last + 41 and ends[-1] == (False, True)
 
 
+def test_gyms_pictures_are_equal_to_the_last_bit():
+    for name in ('Box2D', 'pygame'):
+        pytest.importorskip(name, reason='CarRacing by gym needs it')
+    from gym.envs.box2d import car_racing as original_game
+
+    from chainer_wm.envs.gym_car_racing import Game
+
+    original, game, rng = original_game.CarRacing(), Game(), np.random.default_rng(0)
+    far = 0.0
+    for seed in range(4):
+        np.testing.assert_array_equal(game.reset(seed=seed)[0], original.reset(seed=seed)[0])
+        game.reward = original.reward = -7.6 * seed  # the score is a part of the picture
+        # the last one drives straight out of the field
+        for step in range(100 if seed < 3 else 400):
+            if step % 20 == 0:
+                steer = rng.uniform(-0.5, 0.5) if seed < 3 else 0.0
+                action = np.array([steer, rng.uniform(0.3, 1), 0.0])
+            screen, *found = game.step(action)
+            expected, *others = original.step(action)
+            np.testing.assert_array_equal(screen, expected)
+            assert found == others
+            far = max(far, *np.abs(original.car.hull.position))
+            if found[1]:
+                break
+    assert far > original_game.PLAYFIELD
+
+
 def test_both_engines_drive_alike():
     for name in ('Box2D', 'pygame', 'envpool'):
         pytest.importorskip(name, reason='both engines are compared')
