@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
@@ -27,6 +28,14 @@ def _grass() -> np.ndarray:
     return squares + original.GRASS_DIM * corners[..., None]
 
 
+@functools.cache
+def _canvases() -> tuple[pygame.Surface, pygame.Surface, pygame.font.Font]:
+    """Two windows and the score's font, of all games here: a cache holds one pair, not many."""
+    pygame.font.init()
+    font = pygame.font.Font(pygame.font.get_default_font(), 42)
+    return pygame.Surface(_WINDOW), pygame.Surface(_WINDOW), font
+
+
 class Game(original.CarRacing):
     """Gym's game; its state's picture is drawn by array arithmetic.
 
@@ -41,10 +50,7 @@ class Game(original.CarRacing):
 
     def __init__(self) -> None:
         super().__init__()
-        pygame.font.init()
-        self._font = pygame.font.Font(pygame.font.get_default_font(), 42)
-        self._drawn = pygame.Surface(_WINDOW)
-        self.surf = pygame.Surface(_WINDOW)
+        self._drawn, self.surf, self._font = _canvases()
 
     def _create_track(self) -> bool:
         if not super()._create_track():
