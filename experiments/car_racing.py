@@ -116,8 +116,8 @@ PRESETS: dict[str, dict] = {
     'laptop': dict(
         engine='envpool', episodes=200, vision_epochs=1.0, vision_learning_rate=1e-3,
         vision_last_learning_rate=1e-5, model_epochs=10.0, model_batch=20, window=100,
-        model_last_learning_rate=1e-5, population=32, tracks=4, patience=100, generations=100,
-        evaluate_every=10, evaluate_episodes=16),
+        model_last_learning_rate=1e-5, population=24, tracks=2, patience=50, generations=25,
+        evaluate_every=25, evaluate_episodes=8),
     'paper': {},
 }
 # fmt: on

@@ -71,6 +71,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add('--episode', type=int, default=0, help='which one of that seed')
     add('--out', type=pathlib.Path, default='play.gif', help='the film')
     add('--steps', type=int, help='its most steps')
+    add('--scale', type=int, default=4, help='its pixels for one of the game')
+    add('--mb', type=float, default=8.0, help='its most megabytes: frames are left out evenly')
     add('--score', type=int, default=0, help='also play so many episodes')
     add('--workers', type=int, default=2, help='processes that play them')
     add('--pack', type=pathlib.Path, help='first pack this run into --agents')
@@ -130,7 +132,8 @@ def script(argv: list[str] | None = None) -> None:
     )
     print(f'dream: {len(dreamt.actions)} steps')
     fps = game.make.metadata['render_fps']  # type: ignore[attr-defined]
-    plots.side_by_side(given.out, real.frames, dreamt.frames, fps=fps)
+    size: dict[str, int] = dict(scale=given.scale, max_bytes=int(given.mb * 2**20))
+    plots.side_by_side(given.out, real.frames, dreamt.frames, fps=fps, **size)
     print(f'film: {given.out}')
     if given.score:
         returns = evaluation.evaluate(
