@@ -42,7 +42,7 @@ BENCH = ['cma>=3', 'torch>=2']
 # Nearest-neighbour estimates of mutual information (experiments/dsprites_memory.py).
 PROBES = ['scikit-learn>=1.3']
 
-# CarRacing. Gym's own pins need a compiler; these wheels do not. EnvPool's game is 10 times as
+# CarRacing. Gym's own pins need a compiler; these wheels do not. EnvPool's game is 3 times as
 # fast and large (740 MB with its assets).
 CAR_GYM = ['box2d==2.3.10', 'pygame-ce>=2.5']
 CAR = [*CAR_GYM, 'envpool>=1.2']

@@ -162,7 +162,7 @@ def test_a_run_on_anothers_v_plays_no_random_episode_and_needs_its_codes(finishe
 
 
 def test_learnt_in_envpool_and_scored_in_both_games(finished, tmp_path):
-    pytest.importorskip('envpool', reason='the extra car-envpool brings it')
+    pytest.importorskip('envpool', reason='the extra "car" brings it')
     flags = (*TINY, '--engine', 'envpool')
     results = start(car_racing, tmp_path, 'pool', *flags)
     assert results['evaluation'] == results['engines']['gym'] == results['game']['agent']
@@ -176,11 +176,14 @@ def test_a_packed_agent_drives_as_its_run_does(finished, tmp_path, capsys, monke
     game = play.GAMES['car_racing']._replace(make=Short, max_steps=5)
     monkeypatch.setitem(play.GAMES, 'car_racing', game)
     monkeypatch.chdir(tmp_path)
-    play.script(['--pack', str(run), '--agents', str(tmp_path), '--score', '1', '--workers', '0'])
+    flags = ('--agents', str(tmp_path), '--workers', '0')
+    play.script([*flags, '--pack', str(run), '--score', '1'])
     said = capsys.readouterr().out
     assert 'game: 10 steps' in said and '(return) over 1 episodes' in said
     with Image.open(tmp_path / 'play.gif') as picture:
-        assert picture.is_animated
+        assert picture.is_animated and picture.width == 2 * 64 * 4 + 4
+    play.script([*flags, '--game', 'car_racing', '--scale', '1', '--mb', '0.01'])
+    assert (tmp_path / 'play.gif').stat().st_size < 10486
     packed = PackedAgent.load(tmp_path, 'lstm')
     assert packed.settings['features'] == ['z', 'h'] and packed.controller.actions == 'driving'
     seen = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
