@@ -6,8 +6,8 @@ Ha and Schmidhuber 2018, "World Models", section 3. C is linear and sees z and h
     game --frame--> V --z--> M(z, a, state) --h--> C(z, h) --a--> game
 
 By ``--learn-in dream`` M predicts reward and end too and takes the game's place in the evolution,
-which the paper did for Take Cover alone. The game is gym's, or EnvPool's, which is ten times as
-fast (``--engine``); the last score is always taken in gym's game as well.
+which the paper did for Take Cover alone. The game is gym's, or EnvPool's, which is three times
+as fast (``--engine``); the last score is always taken in gym's game as well.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainer_wm import plots
+from chainer_wm import files, plots
 from chainer_wm.agents import policies
 from chainer_wm.agents.cma_es import CMAES
 from chainer_wm.agents.controller import Controller, ControllerPolicy, driving_actions
@@ -349,19 +349,14 @@ def evolve(config: Config, run: run_folder.Run) -> None:
 def evaluate(config: Config, run: run_folder.Run) -> None:
     """The agent on fresh tracks of gym's game; it and fixed drivers in the one learnt in."""
     saved = saved_agent(config, run)
-    space = make_env(config)().action_space
     agent: dict[str, Callable] = {'agent': saved.agent_maker()}
-    drivers: dict[str, Callable] = {
-        'random driver': functools.partial(RandomDriver, config.latent_size),
-        'random': functools.partial(policies.RandomActions, space),
-        'no action': functools.partial(policies.NoAction, ACTIONS),
-    }
 
     def score(engine: str, who: dict[str, Callable]) -> dict[str, dict]:
         episodes = config.test_episodes, config.seed, config.pool
         return report.score_in_game(who, make_env(config, engine), *episodes)
 
-    scores = score(config.engine, agent | drivers)
+    known = known_drivers(config, saved)
+    scores = score(config.engine, agent if known else agent | fixed_drivers(config)) | known
     engines = {config.engine: scores['agent']}
     if config.engine != 'gym':  # so that nobody has to trust the faster one
         engines['gym'] = scores['agent'] = score('gym', agent)['agent']
@@ -375,9 +370,35 @@ def evaluate(config: Config, run: run_folder.Run) -> None:
         **compared(saved, scores, engines),
     )
     in_engines = {f'agent in {name}': found for name, found in engines.items()}
-    for name, found in (in_engines | {name: scores[name] for name in drivers}).items():
+    for name, found in (in_engines | without_agent(scores)).items():
         print(f'{name:<18}{report.mean_and_std(found):>14}')
     draw(config, run, saved, scores, engines)
+
+
+def fixed_drivers(config: Config) -> dict[str, Callable]:
+    """Who drives without having learnt anything, by name."""
+    space = make_env(config)().action_space
+    return {
+        'random driver': functools.partial(RandomDriver, config.latent_size),
+        'random': functools.partial(policies.RandomActions, space),
+        'no action': functools.partial(policies.NoAction, ACTIONS),
+    }
+
+
+def known_drivers(config: Config, saved: SavedAgent) -> dict[str, dict]:
+    """Scores of the fixed drivers where the run to reuse has them, on the same tracks."""
+    path = saved.source / 'results.json'
+    if not config.reuse or not path.exists():
+        return {}
+    found = files.read_json(path)
+    tracks = ('engine', 'max_steps', 'test_episodes', 'seed', 'latent_size')
+    same = all(found['config'].get(name) == getattr(config, name) for name in tracks)
+    return without_agent(found.get('game', {})) if same else {}
+
+
+def without_agent(scores: dict[str, dict]) -> dict[str, dict]:
+    """Of the fixed drivers alone."""
+    return {name: found for name, found in scores.items() if name != 'agent'}
 
 
 def compared(
@@ -396,8 +417,8 @@ def compared(
         },
         'baselines': {
             name: {'evaluation': {'mean': found['mean']}}
-            for name, found in scores.items()
-            if name not in ('agent', 'random')
+            for name, found in without_agent(scores).items()
+            if name != 'random'
         },
         'curves': {
             'C evolves': curve(
@@ -432,7 +453,7 @@ def draw(
         solved=SOLVED,
         xlabel=UNIT,
     )
-    drivers = {name: found['returns'] for name, found in scores.items() if name != 'agent'}
+    drivers = {name: found['returns'] for name, found in without_agent(scores).items()}
     plots.returns_by_episode(
         folder / 'tracks.png',
         {

@@ -147,11 +147,29 @@ def test_evolved_in_the_dream(finished, tmp_path):
     assert load_controller(folder / 'controller/controller.npz').sizes == (8, 40, 3)
 
 
-def test_a_run_on_anothers_v_plays_no_random_episode_and_needs_its_codes(finished, tmp_path):
-    data, _ = finished
+def test_a_run_on_anothers_v_plays_no_random_episode_and_needs_its_codes(
+    finished, tmp_path, monkeypatch
+):
+    data, whole = finished
     shutil.copytree(data / car_racing.NAME / 'whole', tmp_path / car_racing.NAME / 'whole')
     flags = (*TINY, '--reuse', 'whole', '--untrained-model', '--controller', 'z')
-    start(car_racing, tmp_path, 'alone', *flags)
+    played = []
+    score = car_racing.report.score_in_game
+
+    def watched(who, *others, purpose='evaluate'):
+        if purpose == 'evaluate':
+            played.append(list(who))
+        return score(who, *others, purpose=purpose)
+
+    monkeypatch.setattr(car_racing.report, 'score_in_game', watched)
+    results = start(car_racing, tmp_path, 'alone', *flags)
+    # the drivers' scores on these tracks are taken over, not those on others
+    assert played == [['agent']]
+    for name in ('random', 'random driver', 'no action'):
+        assert results['game'][name] == whole['game'][name]
+    other = start(car_racing, tmp_path, 'alone', *flags, '--test-episodes', 2)
+    assert played[1:] == [['agent', 'random driver', 'random', 'no action']]
+    assert len(other['game']['random']['returns']) == 2
     folder = tmp_path / car_racing.NAME / 'alone'
     assert not (folder / 'rollouts').exists() and not (folder / 'vision').exists()
     assert load_controller(folder / 'controller/controller.npz').sizes == (8, 3)
