@@ -51,6 +51,7 @@ NAME = 'car_racing'
 SOLVED = 900  # mean return over 100 tracks
 ACTIONS = len(LOW)
 DONE_WEIGHT = 10.0  # of an end in M's loss, where it predicts ends
+END_REWARD = -100.0  # of the step that leaves the field
 REWARD_SCALE = 1.0  # unit of the reward's error in M's loss; a tile pays about 3
 SCALE = 0.01  # largest scale of the random driver's weights
 RENEW = 50  # batches of games after which a worker is replaced
@@ -238,6 +239,7 @@ def new_model(config: Config) -> MDNRNN:
             predict_done=dreams,
             predict_reward=dreams,
             reward_scale=REWARD_SCALE,
+            end_reward=END_REWARD if dreams else None,
             seed=config.seed,
             **memory,
         )
@@ -259,6 +261,7 @@ def train_model(config: Config, run: run_folder.Run) -> None:
         config.seed,
         dtype=config.dtype,
         rewards=config.learn_in == 'dream',
+        end_rewards=False,
     )
     log = mdn_rnn.train(
         saved.home / 'model',

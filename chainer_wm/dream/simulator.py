@@ -241,7 +241,10 @@ class Dream:
         self._ages = self._ages + 1
         terminated = self._ends(logit)
         self._check_finite()
-        return DreamStep(self._z, self._reward(), terminated, self._ages >= self.max_steps)
+        reward = self._reward()
+        if self.model.end_reward is not None:
+            reward[terminated] = self.model.end_reward
+        return DreamStep(self._z, reward, terminated, self._ages >= self.max_steps)
 
     def keep(self, index) -> None:
         """Drop all lanes but some; their noise stays what it would have been.

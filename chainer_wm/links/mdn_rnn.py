@@ -134,6 +134,9 @@ class MDNRNN(OverCore):
         predict_done: predict death too; the input then has the restart flag.
         predict_reward: predict the reward of the step too.
         reward_scale: unit in which the reward's error counts in the loss.
+        end_reward: of the step that ends an episode, where the game's rules tell it: M then
+            learns all others, see ``rounds.windows``, and a dream pays this one. A rare one that
+            is far from the rest would bend what M predicts everywhere.
         seed: of the initial weights.
         engine: 'fused' or 'reference', see ``recurrent.LSTM``.
         core_options: for a DNC: memory_length=16, memory_width=16, read_heads=4,
@@ -158,6 +161,7 @@ class MDNRNN(OverCore):
         engine: str = 'fused',
         predict_reward: bool = False,
         reward_scale: float = 1.0,
+        end_reward: float | None = None,
         **core_options,
     ) -> None:
         super().__init__(
@@ -171,12 +175,14 @@ class MDNRNN(OverCore):
             engine=engine,
             predict_reward=predict_reward,
             reward_scale=reward_scale,
+            end_reward=end_reward,
             **core_options,
         )
         self.latent_size = latent_size
         self.action_size = action_size
         self.mixtures = mixtures
         self.predict_done = predict_done
+        self.end_reward = end_reward
         self.engine = engine
         inputs = latent_size + action_size + predict_done
         outputs = 3 * mixtures * latent_size + predict_done

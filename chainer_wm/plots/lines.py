@@ -238,7 +238,8 @@ def evolution(
         _evaluations(axes, evaluations)
     _levels(axes, baseline, solved)
     axes.margins(x=0.02)
-    axes.set_ylim(bottom=min(0.0, *low))
+    if axes.dataLim.y0 >= 0:
+        axes.set_ylim(bottom=0)
     style.legend(axes, loc='upper left', bbox_to_anchor=(-0.09, -0.14), ncol=2)
     style.save(path, chart)
 

@@ -156,6 +156,7 @@ def windows(
     repeats: int = 1,
     dtype: np.typing.DTypeLike = np.float32,
     rewards: bool = False,
+    end_rewards: bool = True,
 ) -> tuple[LatentSequences, LatentSequences]:
     """What M of a round is trained on, and what it is judged by.
 
@@ -167,16 +168,21 @@ def windows(
         repeats: how often an episode of the agents is seen in an epoch; those of a store that all
             rounds share are seen once.
         rewards: whether M predicts them.
+        end_rewards: whether also those of the steps that end an episode.
     """
     latents = saved.latents()
     known = None
     if rewards:
         stores = [saved.store_of(part) for part in saved.parts]
+        rollouts = (
+            store.read(int(episode))
+            for store, codes in zip(stores, latents.parts)
+            for episode in codes.episodes
+        )
         known = np.concatenate(
             [
-                store.read(int(episode)).rewards
-                for store, codes in zip(stores, latents.parts)
-                for episode in codes.episodes
+                np.where(rollout.terminated & (not end_rewards), np.nan, rollout.rewards)
+                for rollout in rollouts
             ]
         )
     seen: list[int] = []

@@ -144,6 +144,13 @@ def test_evolution_draws_dream_game_and_random(tmp_path, charts):
     assert 'mean of 100 episodes' in bars.get_label()
     low, high = bars.lines[2][0].get_segments()[0][:, 1]
     assert (low, high) == pytest.approx((190, 210))  # 100 / sqrt(100)
+    assert charts[0].axes[0].get_ylim()[0] == 0
+
+
+def test_evolution_shows_scores_below_zero(tmp_path, charts):
+    fallen = {'generation': 4, 'mean': -70.0, 'std': 10.0, 'episodes': 100}
+    plots.evolution(tmp_path / 'a.png', HISTORY, [fallen])
+    assert charts[0].axes[0].get_ylim()[0] < -71
 
 
 def test_evolution_of_a_resumed_or_empty_history(tmp_path, charts):

@@ -137,6 +137,19 @@ def test_the_dream_pays_what_m_says_of_that_step(core, curiosity):
         assert result.reward.dtype == np.float64
 
 
+def test_the_step_that_ends_a_dream_pays_what_the_rules_say():
+    for end_reward in (None, -7.0):
+        model = make(end_reward=end_reward)
+        model.head.W.array[-1] = 0
+        model.head.W.array[-1, 0] = 1e3  # some end, some do not
+        dream = Dream(model, starts(), max_steps=9)
+        dream.reset(32, np.random.default_rng(0))
+        said = dream.step(np.zeros((32, 1)))
+        paid = [found == -7 for found in said.reward]
+        assert 0 < said.terminated.sum() < 32
+        np.testing.assert_array_equal(paid, said.terminated & (end_reward is not None))
+
+
 def test_a_population_is_ranked_by_the_predicted_reward():
     """M's reward is made to be the action: who pushes harder earns more."""
     model = alive(make())

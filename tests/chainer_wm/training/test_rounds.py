@@ -82,6 +82,30 @@ def test_the_agents_episodes_are_seen_more_often(saved):
     assert lengths[0] in RANDOM and lengths[1] in PLAYED
 
 
+def rewarded(length, ends):
+    """An episode whose rewards are 1, 2, 3 and so on."""
+    terminated = np.arange(length) == (length - 1 if ends else length)
+    return Rollout(
+        np.zeros((length, 64, 64, 3), np.uint8),
+        np.zeros((length, 1), np.float32),
+        1 + np.arange(length, dtype=np.float32),
+        terminated,
+        np.zeros(length, bool),
+    )
+
+
+def test_the_rewards_of_steps_that_end_an_episode_can_stay_unknown(saved):
+    for episode, length in enumerate(RANDOM):
+        saved.store().add(episode, rewarded(length, ends=episode % 2 == 0))
+    expected = np.concatenate([1 + np.arange(length) for length in RANDOM]).astype(float)
+    for end_rewards in (True, False):
+        for windows in rounds.windows(
+            saved, a_quarter, 1, 1, 3, rewards=True, end_rewards=end_rewards
+        ):
+            np.testing.assert_array_equal(windows.rewards, expected)
+        expected[[4, 11]] = np.nan  # episodes 0 and 2
+
+
 def test_what_was_held_out_stays_held_out_in_later_rounds(saved):
     unseen = [set(rows(rounds.windows(saved.at(n), a_quarter, 1, 1, 3)[1])) for n in (0, 1)]
     assert unseen[0] < unseen[1]
@@ -91,15 +115,7 @@ def test_v_never_sees_what_m_is_judged_by(saved):
     now = saved.at(1)
     for one, lengths in ((saved, RANDOM), (now, PLAYED)):
         for episode, length in enumerate(lengths):
-            one.store().add(
-                episode,
-                Rollout(
-                    np.zeros((length, 64, 64, 3), np.uint8),
-                    np.zeros((length, 1), np.float32),
-                    np.zeros(length, np.float32),
-                    *np.zeros((2, length), bool),
-                ),
-            )
+            one.store().add(episode, rewarded(length, ends=False))
     _, seen, unseen = rounds.recorded(now, a_quarter)
     train, test = rounds.windows(now, a_quarter, 1, 1, 3)
     joined = now.latents()
