@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from typing import Any
 
 os.environ.setdefault('SDL_VIDEODRIVER', 'dummy')  # before pygame is imported: no display here
@@ -15,6 +16,8 @@ from pygame import gfxdraw
 
 _FIELD = original.PLAYFIELD * np.array([[[1], [1]], [[1], [-1]], [[-1], [-1]], [[-1], [1]]], float)
 _WINDOW = np.array([original.WINDOW_W, original.WINDOW_H], float)
+# Pygame's polygons are filled by way of one table of all threads, and the canvases are shared.
+_drawing = threading.Lock()
 _MARGIN = 2.0  # pixels; an edge is drawn smooth
 _Shift = tuple[float, float]
 _STATE = (original.STATE_W, original.STATE_H)
@@ -62,8 +65,10 @@ class Game(original.CarRacing):
         return True
 
     def _render(self, mode: str) -> np.ndarray:
-        if mode != 'state_pixels':
-            return super()._render(mode)
+        with _drawing:
+            return self._picture() if mode == 'state_pixels' else super()._render(mode)
+
+    def _picture(self) -> np.ndarray:
         assert self.car is not None
         angle, zoom, shift = self._camera(self.car.hull)
         reach = np.hypot(_WINDOW[0] / 2, _WINDOW[1] * 3 / 4) / zoom + 1

@@ -1,4 +1,5 @@
 import importlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -116,6 +117,19 @@ def test_gyms_pictures_are_equal_to_the_last_bit():
             if found[1]:
                 break
     assert far > original_game.PLAYFIELD
+
+
+def test_games_in_threads_do_not_draw_on_each_other():
+    for name in ('Box2D', 'pygame'):
+        pytest.importorskip(name, reason='CarRacing by gym needs it')
+
+    def played(seed):
+        return drive(CarRacing('gym'), seed, [STRAIGHT] * 40)[0]
+
+    alone = [played(seed) for seed in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        for frames, expected in zip(threads.map(played, range(2)), alone):
+            np.testing.assert_array_equal(frames, expected)
 
 
 def test_both_engines_drive_alike():
