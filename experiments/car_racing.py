@@ -252,7 +252,7 @@ def new_model(config: Config) -> MDNRNN:
 
 def train_model(config: Config, run: run_folder.Run) -> None:
     """(z, a) -> M: the next z, and in order to dream the reward and the end."""
-    saved = saved_agent(config, run)
+    saved, model = saved_agent(config, run), new_model(config)
     train, test = rounds.windows(
         saved,
         split_of(config, saved),
@@ -261,11 +261,11 @@ def train_model(config: Config, run: run_folder.Run) -> None:
         config.seed,
         dtype=config.dtype,
         rewards=config.learn_in == 'dream',
-        end_rewards=False,
+        end_rewards=model.end_reward is None,
     )
     log = mdn_rnn.train(
         saved.home / 'model',
-        new_model(config),
+        model,
         train,
         test,
         epochs=0.0 if config.untrained_model else config.model_epochs,

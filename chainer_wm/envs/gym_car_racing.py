@@ -99,8 +99,7 @@ class Game(original.CarRacing):
             return
         self._drawn.fill((0, 0, 0))
         field = _turned(_FIELD, angle, zoom, shift)[..., 0].tolist()
-        gfxdraw.aapolygon(self._drawn, field, self.bg_color)
-        gfxdraw.filled_polygon(self._drawn, field, self.bg_color)
+        _fill(self._drawn, field, self.bg_color)
 
     def _draw_ground(self, angle: float, zoom: float, shift: _Shift) -> None:
         """Grass and track."""
@@ -110,9 +109,14 @@ class Game(original.CarRacing):
         shown = np.flatnonzero(seen.all(axis=0))
         corners = polygons[..., shown].transpose(2, 0, 1).tolist()
         for index, polygon in zip(shown, corners, strict=True):
-            colour = [int(part) for part in self._colours[index]]
-            gfxdraw.aapolygon(self._drawn, polygon, colour)
-            gfxdraw.filled_polygon(self._drawn, polygon, colour)
+            _fill(self._drawn, polygon, self._colours[index])
+
+
+def _fill(surface: pygame.Surface, corners: list, colour: Any) -> None:
+    """A polygon with a smooth edge."""
+    whole = [int(part) for part in colour]
+    gfxdraw.aapolygon(surface, corners, whole)
+    gfxdraw.filled_polygon(surface, corners, whole)
 
 
 def _turned(corners: np.ndarray, angle: float, zoom: float, shift: _Shift) -> np.ndarray:

@@ -18,6 +18,13 @@ def engine(request):
     return request.param
 
 
+@pytest.fixture
+def gyms_own():
+    for name in ('Box2D', 'pygame'):
+        pytest.importorskip(name, reason='CarRacing by gym needs it')
+    return importlib.import_module('gym.envs.box2d.car_racing')
+
+
 def drive(env, seed, actions):
     frames, rewards = [env.reset(seed=seed)[0]], []
     for action in actions:
@@ -92,14 +99,10 @@ def test_who_reaches_no_tile_for_long_is_stopped_where_that_is_asked_for(engine)
     assert last > 5 and len(ends) == last + 41 and ends[-1] == (False, True)
 
 
-def test_gyms_pictures_are_equal_to_the_last_bit():
-    for name in ('Box2D', 'pygame'):
-        pytest.importorskip(name, reason='CarRacing by gym needs it')
-    from gym.envs.box2d import car_racing as original_game
-
+def test_gyms_pictures_are_equal_to_the_last_bit(gyms_own):
     from chainer_wm.envs.gym_car_racing import Game
 
-    original, game, rng = original_game.CarRacing(), Game(), np.random.default_rng(0)
+    original, game, rng = gyms_own.CarRacing(), Game(), np.random.default_rng(0)
     far = 0.0
     for seed in range(4):
         np.testing.assert_array_equal(game.reset(seed=seed)[0], original.reset(seed=seed)[0])
@@ -116,13 +119,10 @@ def test_gyms_pictures_are_equal_to_the_last_bit():
             far = max(far, *np.abs(original.car.hull.position))
             if found[1]:
                 break
-    assert far > original_game.PLAYFIELD
+    assert far > gyms_own.PLAYFIELD
 
 
-def test_games_in_threads_do_not_draw_on_each_other():
-    for name in ('Box2D', 'pygame'):
-        pytest.importorskip(name, reason='CarRacing by gym needs it')
-
+def test_games_in_threads_do_not_draw_on_each_other(gyms_own):
     def played(seed):
         return drive(CarRacing('gym'), seed, [STRAIGHT] * 40)[0]
 
