@@ -63,7 +63,8 @@ class Config(MatchConfig, DreamingConfig, WorldModelConfig, WorkersConfig):
     """CarRacing: collect, train V and M, evolve C in the game or in the dream."""
 
     engine: str = opt('gym', 'game that is learnt in', ENGINES)
-    episodes: int = opt(10_000, 'random episodes', extends='collect', least=2)
+    episodes: int = opt(10_000, 'to learn from, driven at random', extends='collect', least=2)
+    driver: str = opt('', 'run whose candidates drive half of them')
     max_steps: int = opt(MAX_STEPS, 'of an episode')
     latent_size: int = opt(32, 'latents of V')
     hidden_size: int = opt(256, 'LSTM, or controller of the DNC')
@@ -84,6 +85,7 @@ class Config(MatchConfig, DreamingConfig, WorldModelConfig, WorkersConfig):
         """The name of a run that was given none."""
         parts = (
             super().default_run(),
+            'driven' * bool(self.driver),
             'match' * self.match,
             'untrained' * self.untrained_model,
             self.controller,
@@ -94,7 +96,7 @@ class Config(MatchConfig, DreamingConfig, WorldModelConfig, WorkersConfig):
 
     def check(self) -> None:
         """See that episodes are left to train on, that a DNC is not matched to itself and learns
-        without dropout, and that the run to reuse was split alike.
+        without dropout, that the run to reuse was split alike, and that a driver has a C.
 
         Raises:
             runs.RunError: something of it is not so.
@@ -105,6 +107,16 @@ class Config(MatchConfig, DreamingConfig, WorldModelConfig, WorkersConfig):
         check_held_out(self.held_out, '--episodes', self.episodes)
         folder = pathlib.Path(self.data, NAME, self.run)
         check_reuse(SavedAgent(folder, reuse=self.reuse), self.held_out)
+        if self.driver and self.reuse:
+            raise run_folder.RunError(
+                f'--driver {self.driver} with --reuse {self.reuse}: nothing is driven, the '
+                'episodes are those of the run to reuse'
+            )
+        if self.driver and not SavedAgent(folder.with_name(self.driver)).controller_path.exists():
+            raise run_folder.RunError(
+                f'--driver {self.driver}: {folder.with_name(self.driver)} has no evolved C; '
+                'finish its controller stage first'
+            )
 
 
 # fmt: off
@@ -177,14 +189,24 @@ def split_of(config: Config, saved: SavedAgent) -> rounds.Split:
     return functools.partial(saved.split, held_out=config.held_out, seed=config.seed)
 
 
+def drivers(config: Config, run: run_folder.Run) -> Callable[[], policies.Policy]:
+    """A picklable maker of who drives what V and M learn from."""
+    beginner = functools.partial(RandomDriver, config.latent_size)
+    if not config.driver:
+        return beginner
+    folder = run.folder.with_name(config.driver)
+    other = SavedAgent.of_run(folder, files.read_json(folder / 'config.json'), actions='driving')
+    return functools.partial(policies.OneOf, (beginner, other.candidate_maker()))
+
+
 def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
-    """game -> rollouts of random drivers."""
+    """game -> rollouts of random drivers, or half of them of another run's candidates."""
     if config.reuse:
         return
     rounds.collect(
         saved_agent(config, run),
         make_env(config),
-        functools.partial(RandomDriver, config.latent_size),
+        drivers(config, run),
         (config.episodes, 0),
         config.seed,
         config.pool,

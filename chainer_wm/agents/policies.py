@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import gym
@@ -208,6 +208,41 @@ class Mixed:
         for lane in np.flatnonzero(state.shares):
             if state.rngs[lane].random() < state.shares[lane]:
                 actions[lane] = state.rngs[lane].integers(self.actions)
+        return actions, state._replace(inner=inner)
+
+
+class OneOfState(NamedTuple):
+    """What OneOf carries."""
+
+    policy: Policy  # who plays this episode
+    inner: Any  # its own state
+
+
+class OneOf:
+    """In every episode another of several policies, drawn with equal chances; one game at a time.
+
+    Args:
+        makers: of the policies.
+    """
+
+    lanes = 1
+
+    def __init__(self, makers: Sequence[Callable[[], Policy]]) -> None:
+        self.policies = tuple(make() for make in makers)
+
+    def start(self, rngs: Generators) -> OneOfState:
+        """The state before the first observation.
+
+        Raises:
+            ValueError: of more than one game.
+        """
+        if len(rngs) != 1:
+            raise ValueError(f'{len(rngs)} games, but it plays one at a time')
+        policy = self.policies[rngs[0].integers(len(self.policies))]
+        return OneOfState(policy, policy.start(rngs))
+
+    def act(self, observations: np.ndarray, state: OneOfState) -> tuple[np.ndarray, OneOfState]:
+        actions, inner = state.policy.act(observations, state.inner)
         return actions, state._replace(inner=inner)
 
 

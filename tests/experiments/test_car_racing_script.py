@@ -11,6 +11,7 @@ from ppo_script_case import check_picture, numbers, start
 
 from chainer_wm.agents.controller import load_controller
 from chainer_wm.agents.saved import PackedAgent, SavedAgent
+from chainer_wm.agents.world_model import WorldModelAgent
 from chainer_wm.envs.car_racing import CarRacing
 from chainer_wm.rollouts import RolloutStore
 from chainer_wm.runs.run_folder import RunError
@@ -177,6 +178,31 @@ def test_a_run_on_anothers_v_plays_no_random_episode_and_needs_its_codes(
         start(car_racing, tmp_path, 'split', *flags, '--held-out', '0.4')
     with pytest.raises(FileNotFoundError, match='has no codes yet'):
         start(car_racing, tmp_path, 'none', *TINY, '--reuse', 'missing')
+
+
+def test_another_runs_candidates_drive_half_of_what_is_learnt_from(
+    finished, tmp_path, monkeypatch
+):
+    data, _ = finished
+    shutil.copytree(data / car_racing.NAME / 'whole', tmp_path / car_racing.NAME / 'whole')
+    parameters = []
+    act = WorldModelAgent.act
+
+    def watched(self, observations, state):
+        parameters.append(state.theta)
+        return act(self, observations, state)
+
+    monkeypatch.setattr(WorldModelAgent, 'act', watched)
+    flags = (*TINY, '--episodes', 12, '--driver', 'whole')
+    with pytest.raises(RunError, match='nothing is driven'):
+        start(car_racing, tmp_path, 'no', *flags, '--reuse', 'whole')
+    with pytest.raises(RunError, match='has no evolved C'):
+        start(car_racing, tmp_path, 'no', *TINY, '--driver', 'missing')
+    car_racing.script([*map(str, flags), '--data', str(tmp_path), '--stages', 'collect'])
+    folder = tmp_path / car_racing.NAME / 'smoke-lstm-driven-zh-game-0'
+    assert RolloutStore(folder / 'rollouts').lengths.tolist() == [10] * 12
+    driven = np.unique(np.concatenate(parameters), axis=0)  # every episode's candidate is its own
+    assert 2 < len(driven) < 10 and len(parameters) == 10 * len(driven)
 
 
 def test_learnt_in_envpool_and_scored_in_both_games(finished, tmp_path):

@@ -10,6 +10,7 @@ from chainer_wm.agents.policies import (
     HeldRandom,
     Mixed,
     NoAction,
+    OneOf,
     Pacing,
     RandomActions,
     Uniform,
@@ -126,6 +127,25 @@ def test_a_share_of_actions_is_drawn():
     none = shares == 0
     assert 8 < none.sum() < 32
     np.testing.assert_allclose(shares[~none], 0.5 * 3 / 4, atol=0.08)
+
+
+def test_one_of_several_plays_an_episode_whatever_was_played_before():
+    policy = OneOf((lambda: Pacing(2), lambda: Uniform((7.0, 8.0)), NoAction))
+    seen = np.zeros((1, 1))
+    episodes = []
+    for seed in [*range(300), *range(10)]:
+        state, actions = policy.start([np.random.default_rng(seed)]), []
+        for _ in range(6):
+            action, state = policy.act(seen, state)
+            actions.append(float(action[0, 0]))
+        episodes.append(actions)
+    assert episodes[300:] == episodes[:10]
+    paced, idle = episodes.count([1, -1, -1, 1, 1, -1]), episodes.count([0] * 6)
+    drawn = sum(min(one) >= 7 for one in episodes)
+    assert paced + idle + drawn == 310  # nobody hands over to another
+    assert min(paced, idle, drawn) > 70
+    with pytest.raises(ValueError, match='2 games, but it plays one at a time'):
+        policy.start([np.random.default_rng(0)] * 2)
 
 
 def test_description_for_manifests():
