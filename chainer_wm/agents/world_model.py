@@ -28,7 +28,8 @@ class WorldModelAgent:
     """The agent of World Models (Ha and Schmidhuber 2018, figure 8); its V does not change.
 
     A batched policy: ``start`` and ``act``. The controller acts on z and on what M held BEFORE it
-    consumed (z, a); then M takes the step, with the action that is really played.
+    consumed (z, a); then M takes the step, with the action that is really played. For a controller
+    that sees z alone M is left where it began.
 
     Args:
         vision: V, ``ConvVAE``.
@@ -111,9 +112,11 @@ class WorldModelAgent:
                 eps = np.stack([rng.standard_normal(actions.shape[1]) for rng in state.noise_rngs])
                 noise = self.noise * model.device.send(eps.astype(actions.dtype))
                 actions = model.xp.clip(actions + noise, -1, 1)
-            restart = model.device.send(state.restart)
-            # h_{t+1}, c_{t+1} = M(z_t, a_t, h_t, c_t)
-            memory = model.follow(z, actions.astype(z.dtype), state.memory, restart)
+            memory = state.memory
+            if self.features != ('z',):
+                restart = model.device.send(state.restart)
+                # h_{t+1}, c_{t+1} = M(z_t, a_t, h_t, c_t)
+                memory = model.follow(z, actions.astype(z.dtype), memory, restart)
         state = state._replace(memory=memory, restart=np.zeros_like(state.restart))
         return to_cpu(actions).astype(np.float32), state
 

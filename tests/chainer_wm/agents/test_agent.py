@@ -6,6 +6,7 @@ import pytest
 
 from chainer_wm.agents import world_model
 from chainer_wm.agents.controller import LinearController
+from chainer_wm.devices import to_cpu
 from chainer_wm.links.conv_vae import ConvVAE, to_input
 from chainer_wm.links.mdn_rnn import MDNRNN
 
@@ -60,6 +61,17 @@ def test_controller_acts_before_the_model_steps(core):
         np.testing.assert_allclose(actions, expected, rtol=1e-6)
         np.testing.assert_allclose(state.memory.h, memory.h.array, rtol=1e-6)
         assert not state.restart.any()
+
+
+def test_a_controller_of_z_alone_leaves_the_model_where_it_began(monkeypatch):
+    player = make(features=('z',), sample=False)
+    monkeypatch.setattr(player.model, 'follow', None)  # not called
+    mu = to_cpu(player.vision.encode(to_input(FRAMES)).mu)
+    state = player.start(rngs())
+    for _ in range(3):
+        actions, state = player.act(FRAMES, state)
+        np.testing.assert_allclose(actions, player.controller.act(mu), rtol=1e-6)
+    assert not state.memory.h.any()
 
 
 def test_lanes_do_not_depend_on_each_other():
