@@ -387,12 +387,14 @@ def with_lane(state: Any, lane: int, new: Any) -> Any:
 
 
 def groups(items: Sequence[int], workers: int, most: int = 32) -> list[tuple[int, ...]]:
-    """Items in consecutive groups of about one size, for so many workers.
+    """Items in consecutive groups of about one size, as many for each of so many workers.
 
     Args:
         most: in a group: what is lost when it is interrupted.
     """
     if not len(items):
         return []
-    count = max(-(-len(items) // most), min(max(workers, 1), len(items)))
+    many = max(workers, 1)
+    rounds = -(-len(items) // (most * many))  # that every worker does
+    count = min(rounds * many, len(items))
     return [tuple(int(n) for n in part) for part in np.array_split(items, count)]

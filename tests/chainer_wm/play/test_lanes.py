@@ -230,6 +230,8 @@ def test_groups_cover_all_in_order():
     assert lanes.groups([], 2) == []
     assert lanes.groups([3, 5, 8], 2) == [(3, 5), (8,)]
     assert lanes.groups(range(3), 5, most=1) == [(0,), (1,), (2,)]
+    # three of 64 would leave one of two workers waiting for the other
+    assert [len(group) for group in lanes.groups(range(192), 2, most=64)] == [48] * 4
     found = lanes.groups(range(100), 2, most=32)
     assert [len(group) for group in found] == [25] * 4
     assert sum(found, ()) == tuple(range(100))
