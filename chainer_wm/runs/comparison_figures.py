@@ -46,7 +46,12 @@ def draw(folder: pathlib.Path, runs: Sequence[Finished], by: Sequence[str] | Non
             for score in names
         }
         plots.seed_scores(paths[-1], rows, levels(runs), f'{title}: seeds, mean and 95 %')
-    curves = dict.fromkeys(name for run in runs for name in run.results.get('curves', {}))
+    curves = dict.fromkeys(
+        name
+        for run in runs
+        for name, one in run.results.get('curves', {}).items()
+        if one.get('points') or len(one['x']) > 1  # a single value is no curve
+    )
     if curves:
         paths.append(folder / 'curves.png')
         panels = [panel(name, said_of(groups, 'curves', name), levels(runs)) for name in curves]

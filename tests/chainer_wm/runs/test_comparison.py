@@ -238,6 +238,7 @@ class TestCurves:
                         *([0, 1, 2], np.array(y, float), 'update', 'return'), score='evaluation'
                     ),
                     'agreement': comparison.curve([shift], [2], 'dream', 'game', points=True),
+                    'at the end': comparison.curve([9], [shift], 'update', 'return'),
                 },
                 matrices={'kept': {'values': [[shift / 4, None], [0, 1]], 'rows': 'after'}},
             )
@@ -247,6 +248,8 @@ class TestCurves:
         assert [path.name for path in paths] == ['scores.png', 'curves.png', 'matrix_kept.png']
         assert all(path.stat().st_size > 5000 for path in paths)
         scores, curves, matrix = charts
+        titles = [axes.get_title('left') for axes in curves.axes]
+        assert titles == ['learning', 'agreement'], 'a single value is no curve'
         np.testing.assert_array_equal(lines(curves, 'LSTM, 2 seeds')[1], [2, np.nan, 4])
         np.testing.assert_array_equal(lines(curves, 'DNC')[1], [2, np.nan, 4])
         assert lines(curves, 'solved')[1] == [15, 15] and lines(curves, 'random')[1] == [5, 5]
