@@ -41,7 +41,9 @@ def write_archive(
         arrays: by names other than ``settings``.
     """
     text = json.dumps({'kind': kind, **settings}, default=files.to_plain)
-    write_npz(path, lambda file: np.savez(file, settings=np.array(text), **arrays))
+    # in order of their names: Chainer's is that of a set, another one in every process
+    named = dict(sorted(arrays.items()))
+    write_npz(path, lambda file: np.savez(file, settings=np.array(text), **named))
 
 
 def read_archive(
