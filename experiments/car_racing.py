@@ -190,7 +190,11 @@ def split_of(config: Config, saved: SavedAgent) -> rounds.Split:
 
 
 def drivers(config: Config, run: run_folder.Run) -> Callable[[], policies.Policy]:
-    """A picklable maker of who drives what V and M learn from."""
+    """A picklable maker of who drives what V and M learn from.
+
+    The candidates are drawn from where the driver's search stands: let it go on no further, or an
+    episode that is damaged later will be driven again by others.
+    """
     beginner = functools.partial(RandomDriver, config.latent_size)
     if not config.driver:
         return beginner
