@@ -112,11 +112,8 @@ class Config(MatchConfig, DreamingConfig, WorldModelConfig, WorkersConfig):
                 f'--driver {self.driver} with --reuse {self.reuse}: nothing is driven, the '
                 'episodes are those of the run to reuse'
             )
-        if self.driver and not SavedAgent(folder.with_name(self.driver)).controller_path.exists():
-            raise run_folder.RunError(
-                f'--driver {self.driver}: {folder.with_name(self.driver)} has no evolved C; '
-                'finish its controller stage first'
-            )
+        if self.driver:
+            driver_of(self)
 
 
 # fmt: off
@@ -189,18 +186,30 @@ def split_of(config: Config, saved: SavedAgent) -> rounds.Split:
     return functools.partial(saved.split, held_out=config.held_out, seed=config.seed)
 
 
-def drivers(config: Config, run: run_folder.Run) -> Callable[[], policies.Policy]:
-    """A picklable maker of who drives what V and M learn from.
+def driver_of(config: Config) -> SavedAgent:
+    """The agent of the run whose candidates drive.
 
-    The candidates are drawn from where the driver's search stands: let it go on no further, or an
-    episode that is damaged later will be driven again by others.
+    They are drawn from where its search stands: let it go on no further, or an episode that is
+    damaged later will be driven again by others.
+
+    Raises:
+        runs.RunError: it has no C yet.
     """
+    folder = pathlib.Path(config.data, NAME, config.driver)
+    if not SavedAgent(folder).controller_path.exists():
+        raise run_folder.RunError(
+            f'--driver {config.driver}: {folder} has no evolved C; finish its controller stage '
+            'first'
+        )
+    return SavedAgent.of_run(folder, files.read_json(folder / 'config.json'), actions='driving')
+
+
+def drivers(config: Config) -> Callable[[], policies.Policy]:
+    """A picklable maker of who drives what V and M learn from."""
     beginner = functools.partial(RandomDriver, config.latent_size)
     if not config.driver:
         return beginner
-    folder = run.folder.with_name(config.driver)
-    other = SavedAgent.of_run(folder, files.read_json(folder / 'config.json'), actions='driving')
-    return functools.partial(policies.OneOf, (beginner, other.candidate_maker()))
+    return functools.partial(policies.OneOf, (beginner, driver_of(config).candidate_maker()))
 
 
 def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
@@ -210,7 +219,7 @@ def collect(config: Config, run: run_folder.Run, round: int = 0) -> None:
     rounds.collect(
         saved_agent(config, run),
         make_env(config),
-        drivers(config, run),
+        drivers(config),
         (config.episodes, 0),
         config.seed,
         config.pool,
